@@ -1,0 +1,153 @@
+/**
+ * ssh(1)'s command line, read as ssh.c reads it: a getopt loop before the destination and once more
+ * after it. Pure. The result is for deciding only; what runs is the user's own array.
+ */
+import { parseConfigLine } from "./config_line.ts";
+
+/** One option as getopt hands it out. A value is kept as written, never as a number. */
+export interface SshOption {
+  letter: string;
+  value?: string;
+}
+
+/** A command line that names a destination. */
+export interface SshCall {
+  kind: "call";
+  options: SshOption[];
+  /** How many of the options stand before the destination; the others follow it. */
+  ahead: number;
+  destination: string;
+  command: string[];
+  /** How many words of argv stand up to and including the destination. */
+  leading: number;
+  /** True when options follow the destination. */
+  trailingOptions: boolean;
+}
+
+/** What a command line of ssh says. */
+export type SshArgs =
+  | SshCall
+  | { kind: "no-destination"; options: SshOption[] }
+  | { kind: "invalid"; reason: string };
+
+// The optstring of ssh.c from 9.2 to 10.5, sorted.
+const FLAGS = "1246ACGKMNTVXYZafgknqstvxy";
+const WITH_VALUE = "BDEFIJLOPQRSWbceilmopw";
+
+/** Parses the words after `ssh`: what ssh.c's main() does up to and including the command. */
+export function parseSshArgs(argv: readonly string[]): SshArgs {
+  const before = getopt(argv, 0);
+  if (before.kind === "invalid") return before;
+  if (before.next === argv.length) return { kind: "no-destination", options: before.options };
+  const call = {
+    kind: "call" as const,
+    ahead: before.options.length,
+    destination: argv[before.next],
+    leading: before.next + 1,
+  };
+  // Else "goto again" in ssh.c.
+  if (before.terminated) {
+    const command = argv.slice(call.leading);
+    return { ...call, options: before.options, command, trailingOptions: false };
+  }
+  const after = getopt(argv, call.leading);
+  if (after.kind === "invalid") return after;
+  return {
+    ...call,
+    options: [...before.options, ...after.options],
+    command: argv.slice(after.next),
+    trailingOptions: after.options.length > 0,
+  };
+}
+
+type Run =
+  | {
+    kind: "run";
+    options: SshOption[];
+    /** Index of the first word that is not an option. */
+    next: number;
+    terminated: boolean;
+  }
+  | { kind: "invalid"; reason: string };
+
+/** One run of getopt(3) as in openbsd-compat/getopt_long.c, from `start` to the first other word. */
+function getopt(argv: readonly string[], start: number): Run {
+  const options: SshOption[] = [];
+  let next = start;
+  while (next < argv.length && argv[next].startsWith("-") && argv[next] !== "-") {
+    const word = argv[next++];
+    if (word === "--") break;
+    for (let i = 1; i < word.length; i++) {
+      const letter = word[i];
+      if (FLAGS.includes(letter)) {
+        options.push({ letter });
+        continue;
+      }
+      if (!WITH_VALUE.includes(letter)) return invalid(`Cannot parse option "-${letter}"`);
+      const attached = word.slice(i + 1);
+      // -P was a flag without effect until 9.3 and takes a tag since 9.4. Apart, both readings lead
+      // to one connection, since ssh -G gets the same words; attached they do not.
+      if (letter === "P" && attached !== "") return invalid(`Cannot parse option "-P${attached}"`);
+      const value = attached !== "" ? attached : argv[next++];
+      if (value === undefined) return invalid(`Cannot parse option "-${letter}" without a value`);
+      options.push({ letter, value });
+      break;
+    }
+  }
+  // As ssh.c asks it: the word before, whatever it was, so that the value in `-l --` counts too.
+  return { kind: "run", options, next, terminated: next > start && argv[next - 1] === "--" };
+}
+
+function invalid(reason: string): { kind: "invalid"; reason: string } {
+  return { kind: "invalid", reason };
+}
+
+// Keywords whose value is the rest of the line as it stands (parse_command in readconf.c).
+const COMMANDS = new Set(["proxycommand", "localcommand", "remotecommand", "knownhostscommand"]);
+
+/**
+ * Parses the argument of `-o` in its spellings: `Key=value`, `Key value`, `Key = "value"`. The key
+ * comes in lower case; several values are joined by one space. Without a value, which ssh refuses,
+ * the value is "".
+ */
+export function parseConfigOption(text: string): { key: string; value: string } {
+  const { key, rest, words } = parseConfigLine(text);
+  return { key, value: COMMANDS.has(key) ? rest.replace(/^[ \t\r\n=]+/, "") : words.join(" ") };
+}
+
+/**
+ * Parses a destination: `[user@]host`, cut at the last @, or `ssh://[user[;parameters]@]host[:port]`
+ * with a percent-encoded user (parse_ssh_uri() in readconf.c, parse_uri() in misc.c). What ssh would
+ * refuse comes back whole as the host: ssh itself says what is wrong with it.
+ */
+export function parseDestination(text: string): { user?: string; host: string; port?: number } {
+  if (text.startsWith("ssh://")) return parseUri(text) ?? { host: text };
+  const at = text.lastIndexOf("@");
+  if (at < 1) return { host: text };
+  return { user: text.slice(0, at), host: text.slice(at + 1) };
+}
+
+function parseUri(text: string): { user?: string; host: string; port?: number } | undefined {
+  const uri = text.match(
+    /^ssh:\/\/(?:([^@]*)@)?(\[[^\]]*\]|[^:/]+)(?::(?:([^/]+)(?:\/.*)?)?|\/.*)?$/s,
+  );
+  if (!uri) return undefined;
+  const user = uri[1] === undefined ? undefined : decodeUser(uri[1].split(";")[0]);
+  if (uri[1] !== undefined && !user) return undefined;
+  return {
+    ...(user ? { user } : {}),
+    host: uri[2].replace(/^\[(.*)\]$/, "$1"),
+    // A service name instead of a number is left to ssh (a2port() in misc.c).
+    ...(/^\d+$/.test(uri[3] ?? "") ? { port: Number(uri[3]) } : {}),
+  };
+}
+
+/** urldecode() in misc.c, which also reads + as a space; undefined for a malformed escape. */
+function decodeUser(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text.replaceAll("+", " "));
+  } catch (error) {
+    if (error instanceof URIError) return undefined;
+    throw error;
+  }
+}
