@@ -1,0 +1,354 @@
+/**
+ * Talks to a connection master over its control socket (OpenSSH's PROTOCOL.mux): is there one, does
+ * its server still answer, stop listening, end. It opens no sessions: that is ssh's work.
+ *
+ * Everything that waits has a deadline, and nothing that the other side says is trusted.
+ */
+
+import {
+  decode,
+  encode,
+  FrameSplitter,
+  MUX_C_ALIVE_CHECK,
+  MUX_C_CLOSE_FWD,
+  MUX_C_OPEN_FWD,
+  MUX_C_STOP_LISTENING,
+  MUX_C_TERMINATE,
+  MUX_FWD_REMOTE,
+  MUX_MSG_HELLO,
+  MUX_S_ALIVE,
+  MUX_S_FAILURE,
+  MUX_S_OK,
+  MUX_S_PERMISSION_DENIED,
+  MUX_S_REMOTE_PORT,
+  MUX_VERSION,
+  type MuxMessage,
+  MuxProtocolError,
+} from "./mux_protocol.ts";
+
+/**
+ * What stands behind a control socket's path: a master that answers, a socket that nobody listens
+ * on any more, nothing at all, or something that is not ours to use and not ours to remove.
+ */
+export type Probe =
+  | { kind: "alive"; pid: number }
+  | { kind: "stale" }
+  | { kind: "absent" }
+  | { kind: "foreign"; reason: string };
+
+/** Nothing came in time. The connection is still good: the answer may yet come. */
+export class DeadlineExceeded extends Error {
+  override name = "DeadlineExceeded";
+}
+
+/** The connection is over: the master has closed it, or this side has. */
+export class MuxClosed extends Error {
+  override name = "MuxClosed";
+}
+
+/** The master understood and said no. */
+export class MuxRefused extends Error {
+  override name = "MuxRefused";
+}
+
+/**
+ * Finds out what stands behind a control socket. All of it is local: it says nothing of the network,
+ * which is what `MuxConnection.ping` is for.
+ *
+ * @param options.deadline ms for everything together, 1000 unless given; what has not answered by
+ * then is foreign
+ */
+export async function probe(socket: string, options: { deadline?: number } = {}): Promise<Probe> {
+  const until = performance.now() + (options.deadline ?? 1000);
+  try {
+    return await probeOnce(socket, until);
+  } catch (error) {
+    if (!(error instanceof MuxClosed)) throw error;
+  }
+  // It took the connection and hung up: a master that was on its way out. By now it is gone, and the
+  // second look says stale or absent; whoever hangs up twice is no master.
+  try {
+    return await probeOnce(socket, until);
+  } catch (error) {
+    if (error instanceof MuxClosed) return { kind: "foreign", reason: error.message };
+    throw error;
+  }
+}
+
+/** @throws {MuxClosed} when the other side hangs up */
+async function probeOnce(socket: string, until: number): Promise<Probe> {
+  try {
+    // connect(2) refuses a plain file just as it refuses a stale socket, so the entry is looked at
+    // first. Whether somebody listens only connecting can tell.
+    const entry = await Deno.lstat(socket);
+    if (!entry.isSocket) return { kind: "foreign", reason: "Not a socket" };
+    if (entry.uid !== Deno.uid()) {
+      return { kind: "foreign", reason: `Socket belongs to user ${entry.uid}` };
+    }
+    using connection = await MuxConnection.connect(socket, { deadline: until - performance.now() });
+    return { kind: "alive", pid: await connection.alive({ deadline: until - performance.now() }) };
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return { kind: "absent" };
+    if (error instanceof Deno.errors.ConnectionRefused) return { kind: "stale" };
+    if (
+      error instanceof Deno.errors.PermissionDenied || error instanceof DeadlineExceeded ||
+      error instanceof MuxProtocolError || error instanceof MuxRefused
+    ) {
+      return { kind: "foreign", reason: error.message };
+    }
+    throw error;
+  }
+}
+
+/**
+ * A control connection to a master. While it is open, the master's `ControlPersist` does not count
+ * down, at no cost to the server: that alone makes it a holder.
+ *
+ * Requests go out one at a time, in the order of the calls, as the master handles them: it reads
+ * nothing more from a connection whose forwarding is still being asked for (`mux_pause` in mux.c). A
+ * request that had to give up stays in the queue until its answer comes, so the ones behind it on the
+ * same connection give up as well: never ping on the connection that must do something else.
+ *
+ * Every request may throw `DeadlineExceeded` (no answer in time; the connection stays open),
+ * `MuxClosed` (the connection is over), `MuxRefused`, or `MuxProtocolError` (and it is over).
+ */
+export class MuxConnection implements Disposable {
+  /** Resolves once the connection is over, from either side. Never rejects. */
+  readonly closed: Promise<void>;
+  readonly #conn: Deno.UnixConn;
+  #lastId = 0;
+  /** Settles when the last request in the queue has had its answer. Never rejects. */
+  #queue: Promise<unknown> = Promise.resolve();
+  /** Who waits for the next message. */
+  #waiting?: {
+    id: number | undefined;
+    resolve(reply: MuxMessage): void;
+    reject(error: Error): void;
+  };
+  /** Why the connection is over. */
+  #end?: Error;
+
+  private constructor(conn: Deno.UnixConn) {
+    this.#conn = conn;
+    this.closed = this.#readLoop();
+  }
+
+  /**
+   * Connects and exchanges hellos.
+   *
+   * @param options.deadline ms for both together, 1000 unless given
+   * @throws {Deno.errors.NotFound} nothing is there
+   * @throws {Deno.errors.ConnectionRefused} nobody listens
+   * @throws {DeadlineExceeded | MuxClosed | MuxProtocolError} somebody does, but it is no master
+   */
+  static async connect(
+    socket: string,
+    options: { deadline?: number } = {},
+  ): Promise<MuxConnection> {
+    const until = performance.now() + (options.deadline ?? 1000);
+    const connection = new MuxConnection(await connectUnix(socket, until));
+    try {
+      const hello: MuxMessage = { type: MUX_MSG_HELLO, version: MUX_VERSION };
+      await connection.#inTurn(until - performance.now(), () => connection.#exchange(hello));
+      return connection;
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Asks for the master's process id.
+   *
+   * @param options.deadline ms, 1000 unless given
+   */
+  async alive(options: { deadline?: number } = {}): Promise<number> {
+    const reply = await this.#ask(MUX_C_ALIVE_CHECK, options.deadline);
+    if (reply.type !== MUX_S_ALIVE) throw this.#notGranted(reply);
+    // It may be signalled later: 0, 1 or what kill(2) takes for a process group must not get there.
+    if (reply.pid < 2 || reply.pid > 0x7fffffff) {
+      throw this.#over(new MuxProtocolError(`Master claims to be process ${reply.pid}`));
+    }
+    return reply.pid;
+  }
+
+  /**
+   * Makes one round trip to the server and returns how long it took, in ms.
+   *
+   * It asks for a remote forwarding of port 1. The server refuses it to ordinary users; what it grants
+   * to root is given back at once. Each asks for another destination, because the master answers by
+   * itself when one like it is still pending; the destination can never be connected to (`.invalid`,
+   * RFC 6761 section 6.4).
+   *
+   * @param options.deadline ms, 3000 unless given. When it passes, keep the connection if you can: a
+   * forwarding that is granted late is then still given back
+   */
+  async ping(options: { deadline?: number } = {}): Promise<number> {
+    return await this.#inTurn(options.deadline ?? 3000, async () => {
+      const forward = {
+        forwardType: MUX_FWD_REMOTE,
+        listenHost: "localhost",
+        listenPort: 1,
+        connectHost: `${crypto.randomUUID()}.invalid`,
+        connectPort: 1,
+      };
+      const start = performance.now();
+      const reply = await this.#exchange({
+        type: MUX_C_OPEN_FWD,
+        id: this.#nextId(),
+        ...forward,
+      });
+      const elapsed = performance.now() - start;
+      if (reply.type === MUX_S_FAILURE) return elapsed;
+      if (reply.type !== MUX_S_OK && reply.type !== MUX_S_REMOTE_PORT) {
+        throw this.#notGranted(reply);
+      }
+      await this.#exchange({ type: MUX_C_CLOSE_FWD, id: this.#nextId(), ...forward });
+      return elapsed;
+    });
+  }
+
+  /**
+   * Makes the master remove its socket and take no new clients. Sessions live on, and so does this
+   * connection; with `ControlPersist` the master exits some time after the last of them.
+   */
+  async stopListening(): Promise<void> {
+    const reply = await this.#ask(MUX_C_STOP_LISTENING);
+    if (reply.type !== MUX_S_OK) throw this.#notGranted(reply);
+  }
+
+  /** Ends the master and every session on it. It has agreed; `closed` tells when it is gone. */
+  async terminate(): Promise<void> {
+    if (this.#end !== undefined) throw this.#end;
+    try {
+      const reply = await this.#ask(MUX_C_TERMINATE);
+      if (reply.type !== MUX_S_OK) throw this.#notGranted(reply);
+    } catch (error) {
+      // A master that exits before its answer is sent is what mux.c itself calls usual.
+      if (!(error instanceof MuxClosed)) throw error;
+    }
+  }
+
+  /** Closes the connection. Requests that still wait throw `MuxClosed`. May be called twice. */
+  close(): void {
+    this.#over(new MuxClosed("Control connection was closed by this side"));
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** Makes a request that has no fields. Local, so 1000 ms unless given. */
+  #ask(
+    type: typeof MUX_C_ALIVE_CHECK | typeof MUX_C_TERMINATE | typeof MUX_C_STOP_LISTENING,
+    deadline = 1000,
+  ): Promise<MuxMessage> {
+    return this.#inTurn(deadline, () => this.#exchange({ type, id: this.#nextId() }));
+  }
+
+  #nextId(): number {
+    return this.#lastId = (this.#lastId + 1) >>> 0;
+  }
+
+  /** Does `work` when everything queued before it has had its answer. */
+  async #inTurn<T>(deadline: number, work: () => Promise<T>): Promise<T> {
+    const late = Promise.withResolvers<never>();
+    let gaveUp = false;
+    const timer = setTimeout(() => {
+      gaveUp = true;
+      late.reject(new DeadlineExceeded("Master did not answer in time"));
+    }, deadline);
+    const done = this.#queue.then(() => gaveUp ? late.promise : work());
+    this.#queue = done.catch(() => {}); // the caller hears of it, the queue only goes on
+    try {
+      return await Promise.race([done, late.promise]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Sends a message and waits for the next one, which must carry the same request id. */
+  #exchange(request: MuxMessage): Promise<MuxMessage> {
+    if (this.#end !== undefined) return Promise.reject(this.#end);
+    const { promise, resolve, reject } = Promise.withResolvers<MuxMessage>();
+    this.#waiting = { id: idOf(request), resolve, reject };
+    this.#write(encode(request)).catch((error) => this.#over(closedBecause(error)));
+    return promise;
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
+    for (let sent = 0; sent < bytes.length;) sent += await this.#conn.write(bytes.subarray(sent));
+  }
+
+  /** Reads until the end, so that a close is seen at once, whether or not a request waits. */
+  async #readLoop(): Promise<void> {
+    const splitter = new FrameSplitter();
+    const chunk = new Uint8Array(512);
+    try {
+      for (let count; (count = await this.#conn.read(chunk)) !== null;) {
+        for (const body of splitter.push(chunk.subarray(0, count))) this.#dispatch(decode(body));
+      }
+      this.#over(new MuxClosed("Master closed the control connection"));
+    } catch (error) {
+      this.#over(error instanceof MuxProtocolError ? error : closedBecause(error));
+    }
+  }
+
+  #dispatch(message: MuxMessage): void {
+    const waiting = this.#waiting;
+    if (waiting === undefined) throw new MuxProtocolError("Message without a request");
+    const id = idOf(message);
+    if (id !== waiting.id) {
+      throw new MuxProtocolError(
+        `Message ${id ?? "without an id"} where ${waiting.id ?? "a hello"} was due`,
+      );
+    }
+    this.#waiting = undefined;
+    waiting.resolve(message);
+  }
+
+  /** The error for a reply that is not the one hoped for. */
+  #notGranted(reply: MuxMessage): Error {
+    if (reply.type === MUX_S_PERMISSION_DENIED || reply.type === MUX_S_FAILURE) {
+      // Quoted, since the other side chose the words and a terminal may be where they end up.
+      return new MuxRefused(`Master refused: ${JSON.stringify(reply.reason.slice(0, 200))}`);
+    }
+    return this.#over(new MuxProtocolError(`Unexpected reply 0x${reply.type.toString(16)}`));
+  }
+
+  /** Ends the connection; the first reason stays. Returns `error`, to be thrown. */
+  #over(error: Error): Error {
+    if (this.#end !== undefined) return error;
+    this.#end = error;
+    this.#conn.close();
+    this.#waiting?.reject(error);
+    return error;
+  }
+}
+
+/** The request id; only a hello has none. */
+function idOf(message: MuxMessage): number | undefined {
+  return "id" in message ? message.id : undefined;
+}
+
+/** Connects to a unix socket. It never waits, unless the listener's backlog is full. */
+async function connectUnix(socket: string, until: number): Promise<Deno.UnixConn> {
+  while (true) {
+    try {
+      return await Deno.connect({ transport: "unix", path: socket });
+    } catch (error) {
+      // A master queues 64 clients (mux.c) and answers the next with EAGAIN, which a burst of calls
+      // can meet; a master that stands still meets the deadline.
+      if (!(error instanceof Deno.errors.WouldBlock)) throw error;
+      if (performance.now() >= until) {
+        throw new DeadlineExceeded("Master did not take the connection in time");
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** A failed read or write means one thing to callers: there is no connection any more. */
+function closedBecause(cause: unknown): MuxClosed {
+  return new MuxClosed("Control connection broke off", { cause });
+}

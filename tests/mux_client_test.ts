@@ -1,0 +1,296 @@
+import assert from "node:assert/strict";
+import { DeadlineExceeded, MuxClosed, MuxConnection, probe } from "../lib/mux_client.ts";
+import { canMakeAccounts } from "./support/account.ts";
+import { eventually } from "./support/eventually.ts";
+import { isAlive, signal } from "./support/processes.ts";
+import { Sandbox } from "./support/sandbox.ts";
+import { Sshd, type SshdOptions } from "./support/sshd.ts";
+
+Deno.test("probe tells the pid of a master", async () => {
+  await using server = await start();
+  const master = await server.master();
+  assert.deepEqual(await probe(master.socket), { kind: "alive", pid: master.pid });
+});
+
+Deno.test("probe tells a stale socket from one that is not there", async () => {
+  await using server = await start();
+  const { socket, pid } = await server.master();
+  signal([pid], "SIGKILL");
+  await eventually("the master is gone", () => !isAlive(pid));
+  assert.deepEqual(await probe(socket), { kind: "stale" });
+  await Deno.remove(socket);
+  assert.deepEqual(await probe(socket), { kind: "absent" });
+});
+
+Deno.test("probe holds a master that stands still to be foreign, at the deadline", async () => {
+  await using server = await start();
+  const { socket, pid } = await server.master();
+  signal([pid], "SIGSTOP");
+  assert.deepEqual(await timed(300, () => probe(socket, { deadline: 200 })), {
+    kind: "foreign",
+    reason: "Master did not answer in time",
+  });
+  signal([pid], "SIGCONT");
+  assert.deepEqual(await probe(socket), { kind: "alive", pid });
+});
+
+Deno.test("probe waits for a place when the master's backlog is full", async () => {
+  await using server = await start();
+  const { socket, pid } = await server.master();
+  signal([pid], "SIGSTOP");
+  const waiting = Array.from({ length: 100 }, () => probe(socket, { deadline: 5_000 }));
+  const impatient = await Promise.all(
+    Array.from({ length: 10 }, () => probe(socket, { deadline: 100 })),
+  );
+  assert.ok(impatient.every(({ kind }) => kind === "foreign"));
+  signal([pid], "SIGCONT");
+  const alive = { kind: "alive", pid };
+  assert.deepEqual(await Promise.all(waiting), waiting.map(() => alive));
+});
+
+Deno.test("ping makes a round trip for an ordinary user, again and again", async () => {
+  await using server = await start();
+  const { socket, pid } = await server.master();
+  using connection = await MuxConnection.connect(socket);
+  for (let count = 0; count < 20; count++) assert.ok(await connection.ping() > 0);
+  assert.equal(await connection.alive(), pid);
+  assert.equal(server.sshd.sessions(), 0);
+});
+
+Deno.test("ping gets through a server that forwards nothing", async () => {
+  await using server = await start({ config: ["DisableForwarding yes"] });
+  const { socket } = await server.master("-o", "ExitOnForwardFailure=yes");
+  using connection = await MuxConnection.connect(socket);
+  for (let count = 0; count < 3; count++) assert.ok(await connection.ping() > 0);
+});
+
+Deno.test({
+  name: "ping gives back the port that root is granted",
+  ignore: !canMakeAccounts || listensOnPort1(),
+  async fn() {
+    await using server = await start({ asRoot: true });
+    const { socket } = await server.master();
+    using connection = await MuxConnection.connect(socket);
+    for (let count = 0; count < 20; count++) assert.ok(await connection.ping() > 0);
+    // The master asks for it without waiting for the server.
+    await eventually("port 1 is free", () => !listensOnPort1());
+
+    await server.freeze(socket);
+    await assert.rejects(connection.ping({ deadline: 100 }), DeadlineExceeded);
+    server.sshd.thaw();
+    await eventually("a ping is answered", () => answered(connection));
+    await eventually("port 1, granted late, is free", () => !listensOnPort1());
+  },
+});
+
+Deno.test("ping gives up on a frozen server, and is answered when it thaws", async () => {
+  await using server = await start();
+  const { socket, pid } = await server.master();
+  using pinging = await MuxConnection.connect(socket);
+  using other = await MuxConnection.connect(socket);
+  await server.freeze(socket);
+  // Also on a second connection: the master must not take the one for a repetition of the other.
+  for (const connection of [pinging, pinging, other]) {
+    await timed(250, () => assert.rejects(connection.ping({ deadline: 150 }), DeadlineExceeded));
+  }
+  assert.deepEqual(await probe(socket), { kind: "alive", pid });
+  server.sshd.thaw();
+  await eventually("a ping is answered", () => answered(pinging));
+  assert.equal(await pinging.alive(), pid);
+  assert.equal(await server.echo(socket, "thawed"), "thawed\n");
+});
+
+Deno.test("the master survives pings that were abandoned, whoever comes after them", async () => {
+  await using server = await start();
+  const { socket, pid } = await server.master();
+  await server.freeze(socket);
+  for (let count = 0; count < 3; count++) {
+    using connection = await MuxConnection.connect(socket);
+    await assert.rejects(connection.ping({ deadline: 50 }), DeadlineExceeded);
+  }
+  // Were the abandoned channels freed, these would get their numbers, and the late answers with
+  // them, on which the master dies ("mux_pause 0").
+  using connection = await MuxConnection.connect(socket);
+  const sessions = ["one", "two", "three"].map((word) => server.echo(socket, word));
+  assert.equal(await connection.alive(), pid);
+  server.sshd.thaw();
+  assert.deepEqual(await Promise.all(sessions), ["one\n", "two\n", "three\n"]);
+  assert.ok(await connection.ping() > 0);
+  assert.equal(await connection.alive(), pid);
+});
+
+Deno.test("stopListening removes the socket and keeps the sessions", async () => {
+  await using server = await start();
+  const { socket, pid } = await server.master();
+  const session = server.spawnCat(socket);
+  const writer = session.stdin.getWriter();
+  await eventually("the session runs", () => server.sshd.sessions() === 1);
+
+  using connection = await MuxConnection.connect(socket);
+  await connection.stopListening();
+  assert.deepEqual(await probe(socket), { kind: "absent" });
+  assert.equal(await connection.alive(), pid);
+  assert.ok(await connection.ping() > 0);
+  await connection.stopListening();
+
+  await writer.write(new TextEncoder().encode("still here"));
+  await writer.close();
+  const { code, stdout } = await session.output();
+  assert.equal(new TextDecoder().decode(stdout), "still here");
+  assert.equal(code, 0);
+});
+
+Deno.test("terminate ends the master and its sessions", async () => {
+  await using server = await start();
+  const { socket, pid } = await server.master();
+  const session = server.spawnCat(socket);
+  await eventually("the session runs", () => server.sshd.sessions() === 1);
+
+  using connection = await MuxConnection.connect(socket);
+  await connection.terminate();
+  await inTime(connection.closed);
+  await eventually("the master is gone", () => !isAlive(pid));
+  assert.equal((await session.output()).code, 255);
+  await session.stdin.close();
+  assert.deepEqual(await probe(socket), { kind: "absent" });
+  await assert.rejects(connection.terminate(), MuxClosed);
+});
+
+Deno.test("an open connection keeps a master from its ControlPersist", async () => {
+  await using server = await start();
+  const held = await server.master("-o", "ControlPersist=1");
+  using connection = await MuxConnection.connect(held.socket);
+  const idle = await server.master("-o", "ControlPersist=1");
+  // The idle one has started later and is gone sooner.
+  await eventually("the idle master is gone", () => !isAlive(idle.pid));
+  assert.equal(await connection.alive(), held.pid);
+  connection.close();
+  await eventually("the master that was let go is gone", () => !isAlive(held.pid));
+  assert.equal(server.sshd.sessions(), 0);
+});
+
+Deno.test("closed resolves when the master is killed", async () => {
+  await using server = await start();
+  const { socket, pid } = await server.master();
+  using connection = await MuxConnection.connect(socket);
+  await server.freeze(socket);
+  const ping = assert.rejects(connection.ping(), MuxClosed);
+  signal([pid], "SIGKILL");
+  await inTime(connection.closed);
+  await ping;
+  await assert.rejects(connection.alive(), MuxClosed);
+});
+
+Deno.test("close ends what still waits, and may be repeated", async () => {
+  await using server = await start();
+  const { socket } = await server.master();
+  const connection = await MuxConnection.connect(socket);
+  await server.freeze(socket);
+  const requests = [connection.ping(), connection.ping(), connection.alive()];
+  connection.close();
+  connection.close();
+  for (const request of requests) await assert.rejects(request, MuxClosed);
+  await inTime(connection.closed);
+});
+
+Deno.test("requests made at the same moment each get their own answer", async () => {
+  await using server = await start();
+  const { socket, pid } = await server.master();
+  using connection = await MuxConnection.connect(socket);
+  const pings = [connection.ping(), connection.ping()];
+  assert.deepEqual(await Promise.all([connection.alive(), connection.alive()]), [pid, pid]);
+  for (const ping of pings) assert.ok(await ping > 0);
+});
+
+/** A server, and a place for masters that connect to it. */
+class Server implements AsyncDisposable {
+  readonly sshd: Sshd;
+  readonly #sandbox: Sandbox;
+  #masters = 0;
+
+  constructor(sshd: Sshd, sandbox: Sandbox) {
+    this.sshd = sshd;
+    this.#sandbox = sandbox;
+  }
+
+  /** Starts a master in the background; it listens when this resolves. */
+  async master(...options: string[]): Promise<{ socket: string; pid: number }> {
+    const socket = `${this.#sandbox.dir}/${++this.#masters}.sock`;
+    const master = ["-M", "-N", "-f", "-S", socket, ...options, "-o", "ControlPersist=60"];
+    const { code, stderr } = await this.#sandbox.ssh(["-F", this.sshd.config, ...master, "host"]);
+    assert.equal(code, 0, stderr);
+    const found = this.#sandbox.processes().filter(({ args }) => args.join(" ").includes(socket));
+    assert.equal(found.length, 1, Deno.inspect(found.map(({ args }) => args)));
+    return { socket, pid: found[0].pid };
+  }
+
+  /** Stops the server where it is, with the process that serves this master. */
+  async freeze(socket: string): Promise<void> {
+    // sshd forks that process after the login, which is all that `ssh -f` waits for.
+    using connection = await MuxConnection.connect(socket);
+    await connection.ping();
+    this.sshd.freeze();
+  }
+
+  /** What a session over that master prints that is asked to print `word`. */
+  async echo(socket: string, word: string): Promise<string> {
+    const { code, stdout, stderr } = await this.#sandbox.ssh([
+      ...this.#over(socket),
+      `echo ${word}`,
+    ]);
+    assert.deepEqual([code, stderr], [0, ""]);
+    return stdout;
+  }
+
+  /** A session over that master that runs until its stdin ends. */
+  spawnCat(socket: string): Deno.ChildProcess {
+    return this.#sandbox.spawn(["ssh", ...this.#over(socket), "cat"]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#sandbox[Symbol.asyncDispose]();
+    await this.sshd[Symbol.asyncDispose]();
+  }
+
+  #over(socket: string): string[] {
+    // Without the master there is no session: a direct connection has nowhere to go.
+    return ["-F", "none", "-S", socket, "-o", "ProxyCommand=false", "host"];
+  }
+}
+
+async function start(options?: SshdOptions): Promise<Server> {
+  return new Server(await Sshd.start(options), await Sandbox.create());
+}
+
+/** Whether a ping is answered within a moment. */
+async function answered(connection: MuxConnection): Promise<boolean> {
+  try {
+    await connection.ping({ deadline: 100 });
+    return true;
+  } catch (error) {
+    if (error instanceof DeadlineExceeded) return false;
+    throw error;
+  }
+}
+
+function listensOnPort1(): boolean {
+  // proc_net_tcp(5): local address (here 127.0.0.1:1), remote address, state (0A is listening).
+  const tables = Deno.readTextFileSync("/proc/net/tcp") + Deno.readTextFileSync("/proc/net/tcp6");
+  return /^ *\d+: [0-9A-F]+:0001 [0-9A-F:]+ 0A /m.test(tables);
+}
+
+/** What `work` gives, in `atMost` ms and some slack for a busy machine. */
+async function timed<T>(atMost: number, work: () => Promise<T>): Promise<T> {
+  const start = performance.now();
+  const result = await work();
+  const elapsed = performance.now() - start;
+  assert.ok(elapsed < atMost + 1_000, `took ${elapsed} ms`);
+  return result;
+}
+
+/** Waits for a promise that has no deadline of its own. */
+async function inTime(promise: Promise<void>): Promise<void> {
+  let settled = false;
+  promise.then(() => settled = true);
+  await eventually("the promise settles", () => settled);
+}
