@@ -1,0 +1,124 @@
+/** From the words of a call to all that is needed to share it, or to why it goes direct. */
+import {
+  type Call,
+  lingerOf,
+  type Plan,
+  planArgs,
+  planBackground,
+  planConfig,
+  takesPlace,
+  wantsQuiet,
+} from "./plan.ts";
+import { identityOf, identityText, sharesAgentOrDisplay } from "./identity.ts";
+import { leaseName } from "./lease.ts";
+import { readSettingsFile, settingsFor } from "./settings.ts";
+import { openStateDir, StateDirError } from "./state_dir.ts";
+import { parseDestination, parseSshArgs } from "./ssh_args.ts";
+import { connectionOptions, readConfig, type SshConfig } from "./ssh_config.ts";
+import type { System } from "./system.ts";
+import { words } from "./ui.ts";
+
+/** A call that shares. */
+export interface Shared {
+  readonly kind: "share";
+  readonly call: Call;
+  readonly config: SshConfig;
+  readonly ssh: string;
+  readonly stateDir: string;
+  /** The directory of the identity, and its text. */
+  readonly dir: string;
+  readonly identity: string;
+  readonly options: readonly string[];
+  /** As the user wrote it, and as ssh resolved it: `user@host:port`. */
+  readonly destination: string;
+  readonly resolved: string;
+  readonly lease: string;
+  /** Seconds. */
+  readonly linger: number;
+  readonly maxSessions: number;
+  readonly forwards: boolean;
+  readonly batch: boolean;
+  readonly quiet: boolean;
+  /** When ssh's configuration was read, ms since the epoch. */
+  readonly since: number;
+  /** Our own settings file, whether it is there or not. */
+  readonly settingsPath?: string;
+  /** What the user should hear: a settings file that is wrong. */
+  readonly notice?: string;
+}
+
+/** A call that becomes plain ssh; `notice` where that is no choice but trouble. */
+export type Direct = Extract<Plan, { kind: "direct" }> & { readonly notice?: string };
+
+export type DecideSystem = Pick<System, "cwd" | "env" | "now" | "pid" | "run" | "uid">;
+
+/** Decides on the words after `ssh`. Touches no network and starts nothing but `ssh -G`. */
+export async function decide(
+  argv: readonly string[],
+  ssh: string,
+  system: DecideSystem,
+): Promise<Shared | Direct> {
+  if (system.env("SSHS") === "off") return { kind: "direct", reason: "SSHS=off" };
+  const args = planArgs(parseSshArgs(argv));
+  if (args.kind === "direct") return args;
+  const { call } = args;
+  const since = system.now();
+  const [answer, background] = await Promise.all([
+    readConfig(ssh, call, system),
+    askBackground(call, ssh, system),
+  ]);
+  if (background.kind === "direct") return background;
+  if (answer.kind === "failed") return { kind: "direct", reason: answer.reason };
+  const { config } = answer;
+  const file = readSettingsFile(system);
+  const settings = settingsFor(parseDestination(call.destination).host, file, system);
+  const plan = planConfig(call, config, settings);
+  if (plan.kind === "direct") return plan;
+  const quiet = wantsQuiet(call.options) || config.get("batchmode") === "yes" ||
+    /^(quiet|fatal)$/i.test(config.get("loglevel") ?? "");
+  let stateDir: string;
+  try {
+    stateDir = openStateDir(system);
+  } catch (error) {
+    if (!(error instanceof StateDirError)) throw error;
+    const notice = quiet ? undefined : words.notShared(error.message);
+    return { kind: "direct", reason: error.message, notice };
+  }
+  const identity = identityText(config, {
+    ssh,
+    destination: call.destination,
+    cwd: system.cwd(),
+    env: (name) => system.env(name),
+  });
+  const forwards = sharesAgentOrDisplay(config);
+  return {
+    kind: "share",
+    call,
+    config,
+    ssh,
+    stateDir,
+    dir: `${stateDir}/${await identityOf(identity)}`,
+    identity,
+    options: connectionOptions(call),
+    destination: call.destination,
+    resolved: `${config.get("user")}@${config.get("hostname")}:${config.get("port")}`,
+    lease: leaseName(system.pid, takesPlace(call)),
+    linger: lingerOf(config, settings, forwards),
+    maxSessions: settings.maxSessions,
+    forwards,
+    batch: config.get("batchmode") === "yes",
+    quiet,
+    since,
+    settingsPath: file?.path,
+    notice: quiet || !file?.problem ? undefined : words.settings(file.problem),
+  };
+}
+
+async function askBackground(
+  call: Call,
+  ssh: string,
+  system: Pick<System, "run">,
+): Promise<Plan> {
+  if (!call.options.some(({ letter }) => letter === "f")) return { kind: "share", call };
+  return planBackground(call, (await system.run(ssh, ["-V"])).stderr);
+}

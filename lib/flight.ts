@@ -1,0 +1,81 @@
+/**
+ * Single flight: of the calls that find no lane one starts a master, and the rest wait for what comes
+ * of it. A flock, so that a killed holder frees it; every descriptor is close-on-exec, so that an exec
+ * frees it too.
+ */
+
+import { makeDir, statOf } from "./gone.ts";
+
+/** The holder's right to start a master for an identity. */
+export class Flight implements Disposable {
+  readonly #file: Deno.FsFile;
+  readonly #dir: string;
+
+  private constructor(file: Deno.FsFile, dir: string) {
+    this.#file = file;
+    this.#dir = dir;
+  }
+
+  /** Takes the lock of an identity if it is free. Makes the directory where it is gone. */
+  static tryTake(dir: string): Flight | undefined {
+    for (;;) {
+      makeDir(dir);
+      let file: Deno.FsFile;
+      try {
+        file = Deno.openSync(lockOf(dir), { write: true, create: true, mode: 0o600 });
+      } catch (error) {
+        if (error instanceof Deno.errors.NotFound) continue; // The sleeper removed the directory.
+        throw error;
+      }
+      if (!file.tryLockSync(true)) {
+        file.close();
+        return undefined;
+      }
+      if (isSameFile(file, lockOf(dir))) {
+        file.truncateSync();
+        return new Flight(file, dir);
+      }
+      file.close(); // Locked, but removed in between: others will lock its successor.
+    }
+  }
+
+  /** Tells those who wait that a question is open, and that they may have to wait for its answer. */
+  asking(open: boolean): void {
+    this.#file.truncateSync();
+    this.#file.seekSync(0, Deno.SeekMode.Start);
+    if (open) this.#file.writeSync(new TextEncoder().encode("asking\n"));
+  }
+
+  /** Tells those who wait that the attempt has failed: none of them repeats it. */
+  failed(): void {
+    Deno.writeTextFileSync(failureOf(this.#dir), "", { mode: 0o600 });
+  }
+
+  [Symbol.dispose](): void {
+    this.#file.close();
+  }
+}
+
+/** Whether the holder of the lock waits for an answer of its user. */
+export function isAsking(dir: string): boolean {
+  return statOf(lockOf(dir))?.size ? true : false;
+}
+
+/** Whether an attempt for the identity has failed since a time in ms since the epoch. */
+export function hasFailedSince(dir: string, since: number): boolean {
+  const at = statOf(failureOf(dir))?.mtime?.getTime();
+  return at !== undefined && at >= since;
+}
+
+function lockOf(dir: string): string {
+  return `${dir}/lock`;
+}
+
+function failureOf(dir: string): string {
+  return `${dir}/failed`;
+}
+
+function isSameFile(file: Deno.FsFile, path: string): boolean {
+  const [mine, there] = [file.statSync(), statOf(path)];
+  return there !== undefined && there.ino === mine.ino && there.dev === mine.dev;
+}

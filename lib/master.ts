@@ -1,0 +1,136 @@
+/**
+ * Starts a detached connection master. It leads a session of its own from its first instant (setsid
+ * by `detached`, and once more when `ssh -f` forks), and its standard streams are /dev/null and the
+ * lane's log: nothing of the caller is held, by itself or by a ProxyCommand of its, and no Ctrl-C and
+ * no closed terminal reaches it.
+ */
+import { MuxConnection } from "./mux_client.ts";
+import { harmless } from "./ui.ts";
+import { INSIDE } from "./real_ssh.ts";
+import type { Lane } from "./lane.ts";
+import type { System } from "./system.ts";
+
+export interface MasterRequest {
+  /** The real ssh. */
+  readonly ssh: string;
+  readonly lane: Lane;
+  /** The options of the connection, and its destination. */
+  readonly options: readonly string[];
+  readonly destination: string;
+  /** Seconds that the master stays when nobody holds it. */
+  readonly grace: number;
+  /** What its environment needs beside the caller's own. */
+  readonly env: Record<string, string>;
+  /** Takes what the master says until it is up. */
+  readonly stderr: (bytes: Uint8Array) => void;
+  /** Ends the attempt. */
+  readonly signal: AbortSignal;
+}
+
+export type MasterStart =
+  /** Up, with a control connection that holds it: `hold` is closed by an exec or an exit. */
+  | { readonly kind: "up"; readonly pid: number; readonly hold: MuxConnection }
+  /** ssh itself could not connect or log in, and has said why. */
+  | { readonly kind: "refused"; readonly code: number }
+  /** The master came to nothing for a reason of ours. */
+  | { readonly kind: "failed"; readonly reason: string };
+
+/** How often the log is looked at while the master starts, ms. */
+const LOG_TICK = 25;
+
+/**
+ * Starts the master of a lane and waits until it is up or has failed. Leaves no process behind but a
+ * master that is up.
+ */
+export async function startMaster(
+  request: MasterRequest,
+  system: Pick<System, "kill" | "run">,
+): Promise<MasterStart> {
+  const { lane } = request;
+  Deno.writeTextFileSync(lane.log, "", { createNew: true, mode: 0o600 });
+  using log = Deno.openSync(lane.log);
+  // A redirection is all the shell is for: Deno gives a child no file for its stderr. The words stay
+  // separate arguments throughout.
+  const child = new Deno.Command("/bin/sh", {
+    args: ["-c", 'exec "$@" 2>>"$0"', lane.log, request.ssh, ...masterArguments(request)],
+    env: { [INSIDE]: request.ssh, ...request.env },
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+    detached: true,
+  }).spawn();
+  // The whole group: an askpass or a ProxyCommand goes with the attempt.
+  const end = () => system.kill(-child.pid, "SIGTERM");
+  request.signal.addEventListener("abort", end);
+  if (request.signal.aborted) end();
+  let said = "";
+  const copy = () => said = copyRest(log, request.stderr, said);
+  const copying = setInterval(copy, LOG_TICK);
+  const { code } = await child.status;
+  clearInterval(copying);
+  request.signal.removeEventListener("abort", end);
+  copy();
+  if (code === 0) return await verifyMaster(request, system);
+  if (request.signal.aborted) return { kind: "failed", reason: "it was interrupted" };
+  // Its own words name the socket only when the socket was the trouble, which a plain ssh has not.
+  if (said.includes(lane.socket) || code !== 255) {
+    return { kind: "failed", reason: `the connection master ended with ${code}` };
+  }
+  return { kind: "refused", code };
+}
+
+/** What a master must be comes first: ssh_config(5), "the first obtained value". */
+function masterArguments(request: MasterRequest): string[] {
+  return [
+    "-M",
+    "-N",
+    "-f",
+    ...["-S", request.lane.socket],
+    ...["-o", `ControlPersist=${request.grace}`],
+    ...["-o", "ClearAllForwardings=yes"],
+    ...["-o", "PermitLocalCommand=no"],
+    ...["-o", "RemoteCommand=none"],
+    ...["-o", "RequestTTY=no"],
+    ...request.options,
+    "--",
+    request.destination,
+  ];
+}
+
+/** Copies what is new in the log; returns the end of all that was said, `said` so far. */
+function copyRest(log: Deno.FsFile, stderr: (bytes: Uint8Array) => void, said: string): string {
+  const chunk = new Uint8Array(64 * 1024);
+  for (;;) {
+    const count = log.readSync(chunk);
+    if (count === null) return said;
+    stderr(chunk.slice(0, count));
+    said = (said + new TextDecoder().decode(chunk.subarray(0, count))).slice(-64 * 1024);
+  }
+}
+
+/**
+ * The socket's name has never been used, so who answers on it is the master that was started. `ssh -f`
+ * exits 0 without a socket too ("disabling multiplexing"): that ssh would stay for ever.
+ */
+async function verifyMaster(
+  request: MasterRequest,
+  system: Pick<System, "kill" | "run">,
+): Promise<MasterStart> {
+  try {
+    const hold = await MuxConnection.connect(request.lane.socket, { deadline: 3000 });
+    return { kind: "up", pid: await hold.alive(), hold };
+  } catch (error) {
+    await endStrays(request.lane.socket, system);
+    const why = harmless((error as Error).message);
+    return { kind: "failed", reason: `the connection master does not answer (${why})` };
+  }
+}
+
+/** Ends what runs with that control socket in its argv; ps(1) as POSIX has it. */
+async function endStrays(socket: string, system: Pick<System, "kill" | "run">): Promise<void> {
+  const { stdout } = await system.run("ps", ["-A", "-o", "pid=", "-o", "args="]);
+  for (const line of stdout.split("\n")) {
+    const match = /^\s*(\d+)\s+(.*)$/.exec(line);
+    if (match && match[2].includes(`-S ${socket}`)) system.kill(Number(match[1]), "SIGTERM");
+  }
+}

@@ -1,0 +1,33 @@
+/** This program as others start it: the command line that runs it again. */
+
+/** Every permission it needs, and why: the README repeats them, install.sh reads them from here. */
+export const PERMISSIONS = [
+  "--allow-read", // sockets, leases, ssh's config files, wherever they are
+  "--allow-write", // the state directory; a control socket is opened for writing
+  "--allow-env", // PATH, SSH_AUTH_SOCK and the like; the ssh that we become inherits all of it
+  "--allow-run", // ssh -G, the master, the sleeper
+  "--allow-ffi", // execv
+  "--allow-net", // control sockets: Deno counts unix sockets as net
+  "--allow-sys=uid,networkInterfaces", // whose directory it is; which local addresses are left
+] as const;
+
+/** Starts fast, finds all it needs in its one file, and asks nobody anything. */
+const FLAGS = [
+  "--quiet",
+  "--no-config",
+  "--no-lock",
+  "--no-prompt",
+  "--no-check",
+  "--no-remote",
+  "--no-npm",
+  "--cached-only",
+] as const;
+
+/** The version of sshs. A sleeper or a plan of another version is not used. */
+export const VERSION = "0.1.0";
+
+/** The argv that runs this program again with `args`, by absolute paths. */
+export function programCommand(...args: string[]): string[] {
+  const file = decodeURIComponent(new URL(Deno.mainModule).pathname);
+  return [Deno.execPath(), "run", ...FLAGS, ...PERMISSIONS, file, ...args];
+}

@@ -1,0 +1,76 @@
+/** Leaves a plan for the launcher, where the same words would be decided the same way again. */
+import { dependsOnMore, watchedPaths } from "./config_files.ts";
+import type { Shared } from "./decide.ts";
+import { readText } from "./gone.ts";
+import { dependsOnDirectory, environmentNames } from "./identity.ts";
+import { type Lane, readRecord } from "./lane.ts";
+import { writePlan } from "./launcher.ts";
+import { takesPlace } from "./plan.ts";
+import { VERSION } from "./program.ts";
+import { isScript } from "./real_ssh.ts";
+import type { System } from "./system.ts";
+import { sleeperFile } from "./wake.ts";
+
+/** Variables by which the same words may lead elsewhere, whatever the configuration. */
+const ALWAYS = ["PATH", "HOME", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME"];
+
+/** Writes the plan of a call that has found its lane, if it is one that can be kept. */
+export function remember(
+  shared: Shared,
+  argv: readonly string[],
+  lane: Lane,
+  system: Pick<System, "env">,
+): void {
+  const { call, config } = shared;
+  const record = readRecord(lane);
+  // On a lane without linger, and for a wrapper that is a script, each call must look for itself.
+  if (!record || record.linger === 0 || isScript(shared.ssh)) return;
+  if (call.trailingOptions || !takesPlace(call)) return;
+  if (call.options.some(({ letter }) => letter === "f")) return;
+  const files = configFiles(shared, system);
+  if (!files || dependsOnDirectory(config)) return;
+  const names = [...ALWAYS, ...environmentNames(config)];
+  writePlan(shared.stateDir, {
+    leading: argv.slice(0, call.leading),
+    ssh: shared.ssh,
+    socket: lane.socket,
+    verified: lane.verified,
+    leases: lane.leases,
+    sleeper: sleeperFile(shared.stateDir),
+    maxSessions: record.maxSessions,
+    watch: files.watch,
+    pins: files.pins,
+    environment: Object.fromEntries(names.map((name) => [name, system.env(name)])),
+    version: VERSION,
+  }, shared.since);
+}
+
+/**
+ * The files that the decision was read from, and the directories in which one could appear or be
+ * replaced by an older one. `undefined` where they are not all it depends on.
+ */
+function configFiles(shared: Shared, system: Pick<System, "env">) {
+  const home = system.env("HOME");
+  if (!home) return undefined;
+  const watch = new Set<string>();
+  const pins: { link: string; target: string }[] = [];
+  if (!shared.call.options.some(({ letter }) => letter === "F")) {
+    for (const dir of [`${home}/.ssh`, "/etc/ssh"]) watch.add(dir);
+    for (const file of [`${home}/.ssh/config`, "/etc/ssh/ssh_config"]) watch.add(file);
+  }
+  if (shared.settingsPath) watch.add(shared.settingsPath);
+  for (const file of shared.config.files) {
+    const text = file.startsWith("/") ? readText(file) : undefined;
+    if (text === undefined || dependsOnMore(text)) return undefined;
+    const target = Deno.realPathSync(file);
+    if (target !== file) pins.push({ link: file, target });
+    for (const path of [file, dirOf(file), dirOf(target), ...watchedPaths(file, text, home)]) {
+      watch.add(path);
+    }
+  }
+  return { watch: [...watch], pins };
+}
+
+function dirOf(path: string): string {
+  return path.slice(0, path.lastIndexOf("/")) || "/";
+}

@@ -1,0 +1,210 @@
+/**
+ * A place for a call on a lane: one that is open and fit, or else a new one, started by one caller for
+ * all that wait. Whatever goes wrong on our side ends in "plain": the call becomes ssh itself.
+ */
+import { Flight, hasFailedSince, isAsking } from "./flight.ts";
+import { closeLane, isFit } from "./health.ts";
+import type { Interrupt } from "./interrupt.ts";
+import { makeDir, openIfThere, removePath } from "./gone.ts";
+import { type Lane, lanesOf, newLane, openLane, readRecord, removeLane, verify } from "./lane.ts";
+import { dropLease, liveLeases, placesTaken, takeLease } from "./lease.ts";
+import { type MasterStart, startMaster } from "./master.ts";
+import { hasTerminal, PromptRelay } from "./prompt.ts";
+import type { System } from "./system.ts";
+import { say, words } from "./ui.ts";
+
+/** All that is needed to find a call a place. */
+export interface PlaceRequest {
+  readonly ssh: string;
+  /** The directory of the call's identity, and what goes into it: the identity's text. */
+  readonly dir: string;
+  readonly identity: string;
+  /** As the user wrote it, and as ssh resolved it. */
+  readonly destination: string;
+  readonly resolved: string;
+  /** What must be done before a master can be started. */
+  readonly groundwork: () => Promise<Groundwork>;
+  /** The name of the lease. */
+  readonly lease: string;
+  /** Seconds. */
+  readonly linger: number;
+  readonly grace: number;
+  readonly maxSessions: number;
+  readonly forwards: boolean;
+  /** The configuration forbids questions. */
+  readonly batch: boolean;
+  readonly quiet: boolean;
+  /** Takes what a starting master says. */
+  readonly stderr: (bytes: Uint8Array) => void;
+}
+
+/** What a master stands on: its jump host's lane. */
+export type Groundwork =
+  | {
+    readonly kind: "ready";
+    /** The options that the master is started with. */
+    readonly options: readonly string[];
+    /** Told the pid of the master that stands on it, or `undefined` when none came up. */
+    readonly handOver: (master: number | undefined) => void;
+  }
+  | Extract<Place, { kind: "refused" }>;
+
+export type Place =
+  | { readonly kind: "lane"; readonly lane: Lane; readonly started: boolean }
+  /** ssh could not connect or log in, and has said why: exit with its code. */
+  | { readonly kind: "refused"; readonly code: number }
+  /** `expected`: nothing is wrong with us, and nothing need be said. */
+  | { readonly kind: "plain"; readonly reason: string; readonly expected?: boolean };
+
+type PlaceSystem = Pick<System, "env" | "isAlive" | "kill" | "now" | "run">;
+
+/** How long a call waits for another's attempt, ms; and where that one waits for its user's answer. */
+const WAIT = 30_000;
+const WAIT_FOR_ANSWER = 120_000;
+/** A call that waits longer than this says so, on a terminal. */
+const WAIT_IN_SILENCE = 3_000;
+/** How often who waits looks again, ms: short at first, since most logins are. */
+const LOOK_AGAIN = [15, 25, 50, 100];
+
+/** Finds a place, starting a master if need be. The lease is taken when it returns a lane. */
+export async function findPlace(
+  request: PlaceRequest,
+  system: PlaceSystem,
+  interrupt: Interrupt,
+): Promise<Place> {
+  const began = system.now();
+  const start = performance.now();
+  for (let look = 0;; look++) {
+    const lane = await openPlace(request, system);
+    if (lane) return { kind: "lane", lane, started: false };
+    if (hasFailedSince(request.dir, began)) {
+      const reason = "another call's attempt to log in has just failed";
+      return { kind: "plain", reason, expected: true };
+    }
+    using flight = Flight.tryTake(request.dir);
+    // Once more: a lane may have been opened since the look, and its opener have left the lock.
+    if (flight) {
+      const freed = await openPlace(request, system);
+      if (freed) return { kind: "lane", lane: freed, started: false };
+      if (!hasFailedSince(request.dir, began)) {
+        return await startLane(request, flight, system, interrupt);
+      }
+      continue;
+    }
+    const waited = performance.now() - start;
+    if (waited > (isAsking(request.dir) ? WAIT_FOR_ANSWER : WAIT)) {
+      const reason = "another call has been logging in for too long";
+      return { kind: "plain", reason, expected: true };
+    }
+    if (look > 0 && waited > WAIT_IN_SILENCE && !request.quiet && Deno.stderr.isTerminal()) {
+      say(words.waiting(request.destination));
+      request = { ...request, quiet: true };
+    }
+    await pause(LOOK_AGAIN[Math.min(look, LOOK_AGAIN.length - 1)]);
+    await interrupt.dieIfInterrupted();
+  }
+}
+
+/** Takes a lease on an open lane that has a free place and is fit; closes those that are not fit. */
+async function openPlace(request: PlaceRequest, system: PlaceSystem): Promise<Lane | undefined> {
+  for (const lane of lanesOf(request.dir)) {
+    if (!takePlace(lane, request, system)) continue;
+    if (await isFit(lane, system)) return lane;
+    dropLease(lane, request.lease);
+    await closeLane(lane, system);
+  }
+}
+
+/**
+ * Takes a lease where there is a place for it. Who comes at the same moment takes turns: else each of
+ * 30 would see the leases of the 29 others, and none would find a place.
+ */
+function takePlace(lane: Lane, request: PlaceRequest, system: Pick<System, "isAlive">): boolean {
+  const record = readRecord(lane);
+  using turn = record && openIfThere(lane.log);
+  if (!record || !turn) return false;
+  turn.lockSync(true);
+  if (!takeLease(lane, request.lease)) return false;
+  const leases = liveLeases(lane, system);
+  const fits = placesTaken(leases) <= record.maxSessions;
+  // With no linger a lane is used only while somebody else is on it.
+  if (fits && (record.linger !== 0 || leases.length > 1)) return true;
+  dropLease(lane, request.lease);
+  return false;
+}
+
+async function startLane(
+  request: PlaceRequest,
+  flight: Flight,
+  system: PlaceSystem,
+  interrupt: Interrupt,
+): Promise<Place> {
+  const problem = prepare(request);
+  if (problem) return { kind: "plain", reason: problem };
+  const ground = await request.groundwork();
+  if (ground.kind === "refused") {
+    flight.failed();
+    return ground;
+  }
+  const lane = newLane(request.dir);
+  const begun = performance.now();
+  const start = await askingStart(request, lane, ground.options, flight, system, interrupt);
+  ground.handOver(start.kind === "up" ? start.pid : undefined);
+  if (start.kind !== "up") {
+    flight.failed();
+    removeLane(lane);
+    await interrupt.dieIfInterrupted();
+    return start.kind === "refused" ? start : { kind: "plain", reason: start.reason };
+  }
+  // A login takes some ten round trips, so this is no less than one.
+  verify(lane, (performance.now() - begun) / 10, system.now());
+  openLane(lane, {
+    pid: start.pid,
+    destination: request.destination,
+    resolved: request.resolved,
+    started: system.now(),
+    linger: request.linger === Infinity ? null : request.linger,
+    maxSessions: request.maxSessions,
+    forwards: request.forwards,
+  }, request.lease);
+  await interrupt.dieIfInterrupted();
+  return { kind: "lane", lane, started: true };
+}
+
+/** Starts the master with the prompt relay where there is somebody to ask. */
+async function askingStart(
+  request: PlaceRequest,
+  lane: Lane,
+  options: readonly string[],
+  flight: Flight,
+  system: PlaceSystem,
+  interrupt: Interrupt,
+): Promise<MasterStart> {
+  const start = (env: Record<string, string>) =>
+    startMaster({ ...request, options, lane, env, signal: interrupt.signal }, system);
+  // Without a terminal, or when the user wants it, their own SSH_ASKPASS stays in force.
+  const ownAskpass = ["force", "prefer"].includes(system.env("SSH_ASKPASS_REQUIRE") ?? "");
+  if (request.batch || ownAskpass || !await hasTerminal(system)) return await start({});
+  using relay = PromptRelay.listen(lane, (open) => flight.asking(open));
+  return await start(relay.env);
+}
+
+/** Makes the identity's directory fit for a socket; returns what is wrong with it. */
+function prepare(request: PlaceRequest): string | undefined {
+  makeDir(request.dir);
+  const identity = `${request.dir}/identity`;
+  Deno.writeTextFileSync(identity, request.identity, { mode: 0o600 });
+  // ssh links its socket into place (mux.c, muxserver_listen); without hard links it would stay
+  // behind as a detached ssh that nobody can reach.
+  const probe = `${request.dir}/link.${Deno.pid}`;
+  try {
+    Deno.linkSync(identity, probe);
+    removePath(probe);
+  } catch (error) {
+    return `no control socket can be made in ${request.dir} (${(error as Error).message})`;
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms * (0.75 + Math.random() / 2)));
+}

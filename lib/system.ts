@@ -1,0 +1,106 @@
+/**
+ * The operating system as an interface: helpers take `Pick<System, ...>`, so a signature says what a
+ * function touches and a test needs no process of its own. What differs between Linux, macOS and BSD
+ * is here, in exec.ts (libc's names) and nowhere else.
+ */
+
+/** What a finished process left. */
+export interface Output {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface System {
+  readonly pid: number;
+  uid(): number | null;
+  cwd(): string;
+  env(name: string): string | undefined;
+  /** Milliseconds of the wall clock. */
+  now(): number;
+  /** Whether a process of that pid exists. One that we may not signal exists too. */
+  isAlive(pid: number): boolean;
+  /** Sends a signal; a process that is gone is no error. A negative pid means its process group. */
+  kill(pid: number, signal: Deno.Signal): void;
+  /** Runs a program to its end with no standard input. `signal` ends it. */
+  run(path: string, args: readonly string[], options?: RunOptions): Promise<Output>;
+}
+
+export interface RunOptions {
+  /** Variables put on top of the inherited ones. */
+  readonly env?: Record<string, string>;
+  readonly signal?: AbortSignal;
+}
+
+/** The system that this process runs on. */
+export const realSystem: System = {
+  pid: Deno.pid,
+  uid: () => Deno.uid(),
+  cwd: () => Deno.cwd(),
+  env: (name) => Deno.env.get(name) || undefined,
+  now: () => Date.now(),
+  isAlive(pid) {
+    try {
+      Deno.kill(pid, 0);
+      return true;
+    } catch (error) {
+      if (error instanceof Deno.errors.PermissionDenied) return true;
+      if (error instanceof Deno.errors.NotFound) return false;
+      throw error;
+    }
+  },
+  kill(pid, signal) {
+    try {
+      Deno.kill(pid, signal);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  },
+  async run(path, args, options = {}) {
+    const { code, stdout, stderr } = await new Deno.Command(path, {
+      args: [...args],
+      env: options.env,
+      signal: options.signal,
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).output();
+    const text = new TextDecoder();
+    return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
+  },
+};
+
+/**
+ * When each of the processes was born, as an opaque word: the same pid with another word is another
+ * process. Those that are gone are left out. One child process for all of them; Deno opens /proc to
+ * no one without `--allow-all`, and `ps -o lstart` is unknown to busybox, so Linux asks cat(1).
+ */
+export async function births(
+  pids: readonly number[],
+  system: Pick<System, "run">,
+): Promise<Map<number, string>> {
+  const found = new Map<number, string>();
+  if (pids.length === 0) return found;
+  if (Deno.build.os === "linux") {
+    const { stdout } = await system.run("cat", pids.map((pid) => `/proc/${pid}/stat`));
+    for (const line of stdout.split("\n")) {
+      const birth = birthFromStat(line);
+      if (birth) found.set(parseInt(line), birth);
+    }
+    return found;
+  }
+  const { stdout } = await system.run("ps", ["-o", "pid=,lstart=", "-p", pids.join(",")], {
+    env: { LC_ALL: "C" },
+  });
+  for (const line of stdout.split("\n")) {
+    const match = /^\s*(\d+)\s+(.+?)\s*$/.exec(line);
+    if (match) found.set(Number(match[1]), match[2]);
+  }
+  return found;
+}
+
+/** The start time in a line of `/proc/PID/stat`: field 22; proc(5). The name in field 2 may hold anything. */
+export function birthFromStat(line: string): string | undefined {
+  const end = line.lastIndexOf(")");
+  return end < 0 ? undefined : line.slice(end + 2).split(" ")[19];
+}
