@@ -10,6 +10,9 @@ import {
   wantsQuiet,
 } from "./plan.ts";
 import { identityOf, identityText, sharesAgentOrDisplay } from "./identity.ts";
+import { dependsOnSession } from "./config_files.ts";
+import { LOST } from "./exec.ts";
+import { readText, statOf } from "./gone.ts";
 import { leaseName } from "./lease.ts";
 import { readSettingsFile, settingsFor } from "./settings.ts";
 import { openStateDir, StateDirError } from "./state_dir.ts";
@@ -17,6 +20,11 @@ import { parseDestination, parseSshArgs } from "./ssh_args.ts";
 import { connectionOptions, readConfig, type SshConfig } from "./ssh_config.ts";
 import type { System } from "./system.ts";
 import { words } from "./ui.ts";
+
+interface ConfigText {
+  readonly path: string;
+  readonly text: string;
+}
 
 /** A call that shares. */
 export interface Shared {
@@ -41,6 +49,8 @@ export interface Shared {
   readonly quiet: boolean;
   /** When ssh's configuration was read, ms since the epoch. */
   readonly since: number;
+  /** The configuration files that ssh read. */
+  readonly texts: readonly ConfigText[];
   /** Our own settings file, whether it is there or not. */
   readonly settingsPath?: string;
   /** What the user should hear: a settings file that is wrong. */
@@ -62,6 +72,17 @@ export async function decide(
   const args = planArgs(parseSshArgs(argv));
   if (args.kind === "direct") return args;
   const { call } = args;
+  // ssh -G could not be asked the same.
+  if (
+    [call.destination, ...call.options.map(({ value }) => value)].some((v) => v?.includes(LOST))
+  ) {
+    return { kind: "direct", reason: "an option or the destination is not UTF-8" };
+  }
+  // ssh -G would read a pipe empty before ssh comes to it.
+  const chosen = call.options.findLast(({ letter }) => letter === "F")?.value;
+  if (chosen !== undefined && chosen !== "none" && !statOf(chosen)?.isFile) {
+    return { kind: "direct", reason: `-F ${chosen} is no regular file` };
+  }
   const since = system.now();
   const [answer, background] = await Promise.all([
     readConfig(ssh, call, system),
@@ -70,6 +91,8 @@ export async function decide(
   if (background.kind === "direct") return background;
   if (answer.kind === "failed") return { kind: "direct", reason: answer.reason };
   const { config } = answer;
+  const texts = readTexts(config.files);
+  if (typeof texts === "string") return { kind: "direct", reason: texts };
   const file = readSettingsFile(system);
   const settings = settingsFor(parseDestination(call.destination).host, file, system);
   const plan = planConfig(call, config, settings);
@@ -109,6 +132,7 @@ export async function decide(
     batch: config.get("batchmode") === "yes",
     quiet,
     since,
+    texts,
     settingsPath: file?.path,
     notice: quiet || !file?.problem ? undefined : words.settings(file.problem),
   };
@@ -121,4 +145,19 @@ async function askBackground(
 ): Promise<Plan> {
   if (!call.options.some(({ letter }) => letter === "f")) return { kind: "share", call };
   return planBackground(call, (await system.run(ssh, ["-V"])).stderr);
+}
+
+/** The texts of the configuration files, or why their answer would not be a master's too. */
+function readTexts(files: readonly string[]): ConfigText[] | string {
+  const texts: ConfigText[] = [];
+  for (const path of files) {
+    // A pipe or a terminal (`-F <(...)`) has been read by ssh -G, and will not say it again.
+    const text = statOf(path)?.isFile ? readText(path) : undefined;
+    if (text === undefined) return `the configuration file ${path} cannot be read again`;
+    if (dependsOnSession(text)) {
+      return `${path} asks what the session does (Match command or sessiontype)`;
+    }
+    texts.push({ path, text });
+  }
+  return texts;
 }

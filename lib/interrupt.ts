@@ -3,7 +3,9 @@
  * once but sets an abort signal, so that what was started is ended first; then the process dies by
  * the very signal, as the shell that waits for it must see.
  */
-const SIGNALS: readonly Deno.Signal[] = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"];
+import { isIgnored } from "./libc.ts";
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"] as const;
 
 export class Interrupt implements Disposable {
   readonly #abort = new AbortController();
@@ -12,6 +14,8 @@ export class Interrupt implements Disposable {
 
   constructor() {
     for (const name of SIGNALS) {
+      // Under nohup, or in the background of a script: it stays ignored, over the exec too.
+      if (isIgnored(name)) continue;
       const listener = () => {
         this.#received ??= name;
         this.#abort.abort();

@@ -12,10 +12,10 @@
  * whoever removes the directory has closed it, and no moment lies between the two.
  */
 import { exists, namesIn, readText, removePath, statOf } from "./gone.ts";
-import { dropDeadLeases } from "./lease.ts";
+import { dropDeadLeases, type LeaseDirs } from "./lease.ts";
 import type { System } from "./system.ts";
 
-export interface Lane {
+export interface Lane extends LeaseDirs {
   /** The directory of the lane's identity. */
   readonly dir: string;
   readonly name: string;
@@ -23,8 +23,6 @@ export interface Lane {
   readonly log: string;
   readonly record: string;
   readonly verified: string;
-  readonly leases: string;
-  readonly retired: string;
 }
 
 /** What is known of a lane; JSON in `<lane>.lane`. */

@@ -3,8 +3,13 @@
  * exec keeps the pid). Dead pids do not count; a pid that has another process now is told by its birth.
  */
 import { exists, namesIn, readText, removePath } from "./gone.ts";
-import type { Lane } from "./lane.ts";
 import { birthFromStat, births, type System } from "./system.ts";
+
+/** Where a lane's leases are: open, or retired. */
+export interface LeaseDirs {
+  readonly leases: string;
+  readonly retired: string;
+}
 
 /**
  * The name of a process's lease. A channel that is no session (`-W`, a jump host's) takes no place of
@@ -15,7 +20,7 @@ export function leaseName(pid: number, takesPlace: boolean): string {
 }
 
 /** Takes a lease; false where the lane is closed. */
-export function takeLease(lane: Lane, lease: string): boolean {
+export function takeLease(lane: LeaseDirs, lease: string): boolean {
   try {
     Deno.writeTextFileSync(`${lane.leases}/${lease}`, "", { mode: 0o600 });
     return true;
@@ -25,12 +30,12 @@ export function takeLease(lane: Lane, lease: string): boolean {
   }
 }
 
-export function dropLease(lane: Lane, lease: string): void {
+export function dropLease(lane: LeaseDirs, lease: string): void {
   removePath(`${lane.leases}/${lease}`);
 }
 
 /** The leases on a lane, open or retired, whose processes live. */
-export function liveLeases(lane: Lane, system: Pick<System, "isAlive">): string[] {
+export function liveLeases(lane: LeaseDirs, system: Pick<System, "isAlive">): string[] {
   return leasesIn(leaseDir(lane)).filter((name) => system.isAlive(parseInt(name)));
 }
 
@@ -40,7 +45,7 @@ export function placesTaken(leases: readonly string[]): number {
 }
 
 /** Removes the leases of dead processes. */
-export function dropDeadLeases(lane: Lane, system: Pick<System, "isAlive">): void {
+export function dropDeadLeases(lane: LeaseDirs, system: Pick<System, "isAlive">): void {
   const dir = leaseDir(lane);
   for (const name of namesIn(dir)) {
     if (!system.isAlive(parseInt(name))) removePath(`${dir}/${name}`);
@@ -52,7 +57,7 @@ export function dropDeadLeases(lane: Lane, system: Pick<System, "isAlive">): voi
  * rest. One without a birth is given its own: the launcher may have had no way to read it.
  */
 export async function sweepLeases(
-  lane: Lane,
+  lane: LeaseDirs,
   system: Pick<System, "isAlive" | "run">,
 ): Promise<string[]> {
   dropDeadLeases(lane, system);
@@ -73,7 +78,7 @@ export async function sweepLeases(
   });
 }
 
-function leaseDir(lane: Lane): string {
+function leaseDir(lane: LeaseDirs): string {
   return exists(lane.leases) ? lane.leases : lane.retired;
 }
 

@@ -18,7 +18,6 @@ const FLAGS = [
   "--no-lock",
   "--no-prompt",
   "--no-check",
-  "--no-remote",
   "--no-npm",
   "--cached-only",
 ] as const;
@@ -28,6 +27,9 @@ export const VERSION = "0.1.0";
 
 /** The argv that runs this program again with `args`, by absolute paths. */
 export function programCommand(...args: string[]): string[] {
-  const file = decodeURIComponent(new URL(Deno.mainModule).pathname);
-  return [Deno.execPath(), "run", ...FLAGS, ...PERMISSIONS, file, ...args];
+  const main = new URL(Deno.mainModule);
+  const words = main.protocol === "file:"
+    ? [...FLAGS, "--no-remote", ...PERMISSIONS, decodeURIComponent(main.pathname)]
+    : [...FLAGS, ...PERMISSIONS, main.href];
+  return [Deno.execPath(), "run", ...words, ...args];
 }

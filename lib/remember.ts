@@ -1,7 +1,6 @@
 /** Leaves a plan for the launcher, where the same words would be decided the same way again. */
 import { dependsOnMore, watchedPaths } from "./config_files.ts";
 import type { Shared } from "./decide.ts";
-import { readText } from "./gone.ts";
 import { dependsOnDirectory, environmentNames } from "./identity.ts";
 import { type Lane, readRecord } from "./lane.ts";
 import { writePlan } from "./launcher.ts";
@@ -26,7 +25,9 @@ export function remember(
   // On a lane without linger, and for a wrapper that is a script, each call must look for itself.
   if (!record || record.linger === 0 || isScript(shared.ssh)) return;
   if (call.trailingOptions || !takesPlace(call)) return;
-  if (call.options.some(({ letter }) => letter === "f")) return;
+  if (call.options.some(({ letter, value }) => letter === "f" || dependsOnMore(value ?? ""))) {
+    return;
+  }
   const files = configFiles(shared, system);
   if (!files || dependsOnDirectory(config)) return;
   const names = [...ALWAYS, ...environmentNames(config)];
@@ -59,9 +60,8 @@ function configFiles(shared: Shared, system: Pick<System, "env">) {
     for (const file of [`${home}/.ssh/config`, "/etc/ssh/ssh_config"]) watch.add(file);
   }
   if (shared.settingsPath) watch.add(shared.settingsPath);
-  for (const file of shared.config.files) {
-    const text = file.startsWith("/") ? readText(file) : undefined;
-    if (text === undefined || dependsOnMore(text)) return undefined;
+  for (const { path: file, text } of shared.texts) {
+    if (!file.startsWith("/") || dependsOnMore(text)) return undefined;
     const target = Deno.realPathSync(file);
     if (target !== file) pins.push({ link: file, target });
     for (const path of [file, dirOf(file), dirOf(target), ...watchedPaths(file, text, home)]) {

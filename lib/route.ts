@@ -1,7 +1,5 @@
 /** The way of a shared call: a place on its own lane, and on that of its jump host before. */
 import { decide, type DecideSystem, type Shared } from "./decide.ts";
-import type { Interrupt } from "./interrupt.ts";
-import type { Call } from "./plan.ts";
 import { connectionOptions } from "./ssh_config.ts";
 import { jumpCall, jumpCommand } from "./jump.ts";
 import { dropLease, leaseName, takeLease } from "./lease.ts";
@@ -13,7 +11,7 @@ import { writeStderr } from "./ui.ts";
 export type RouteSystem = DecideSystem & Pick<System, "isAlive" | "kill">;
 
 /** Finds the call a place; its jump host shares too. */
-export function route(shared: Shared, system: RouteSystem, interrupt: Interrupt): Promise<Place> {
+export function route(shared: Shared, system: RouteSystem): Promise<Place> {
   const look = lookSeconds(system);
   return findPlace(
     {
@@ -21,11 +19,10 @@ export function route(shared: Shared, system: RouteSystem, interrupt: Interrupt)
       // A master that must not linger goes as soon as its session has; the others wait for a sleeper
       // that died to be replaced.
       grace: shared.linger === 0 ? 2 : Math.max(2, Math.ceil(3 * look)),
-      groundwork: () => groundwork(shared, system, interrupt),
+      groundwork: () => groundwork(shared, system),
       stderr: stderrOf(shared),
     },
     system,
-    interrupt,
   );
 }
 
@@ -39,7 +36,6 @@ const SERVER_ALIVE = ["-o", "ServerAliveInterval=60", "-o", "ServerAliveCountMax
 async function groundwork(
   shared: Shared,
   system: RouteSystem,
-  interrupt: Interrupt,
 ): Promise<Groundwork> {
   const alive = shared.config.get("serveraliveinterval") === "0" ? SERVER_ALIVE : [];
   const native: Groundwork = {
@@ -54,26 +50,20 @@ async function groundwork(
   const place = await route(
     { ...jump, batch: shared.batch, quiet: shared.quiet },
     system,
-    interrupt,
   );
   if (place.kind === "refused") return place;
   const command = place.kind === "lane" && jumpCommand(shared.ssh, place.lane.socket, argv);
   if (place.kind === "plain" || !command) return native;
   return {
     kind: "ready",
-    options: [...alive, "-o", `ProxyCommand=${command}`, ...withoutJump(shared.call)],
+    // ssh refuses -J beside a ProxyCommand.
+    options: [...alive, "-o", `ProxyCommand=${command}`, ...connectionOptions(shared.call, "J")],
     // What holds the jump host's lane from now on is the master behind it.
     handOver(pid) {
       if (pid !== undefined) takeLease(place.lane, leaseName(pid, false));
       dropLease(place.lane, jump.lease);
     },
   };
-}
-
-/** ssh refuses -J beside a ProxyCommand. */
-function withoutJump(call: Call): string[] {
-  const options = call.options.filter(({ letter }) => letter !== "J");
-  return connectionOptions({ ...call, options });
 }
 
 /** With `-E` ssh's words go to a file of the user's. */

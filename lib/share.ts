@@ -4,7 +4,7 @@
  */
 import { Flight, hasFailedSince, isAsking } from "./flight.ts";
 import { closeLane, isFit } from "./health.ts";
-import type { Interrupt } from "./interrupt.ts";
+import { Interrupt } from "./interrupt.ts";
 import { makeDir, openIfThere, removePath } from "./gone.ts";
 import { type Lane, lanesOf, newLane, openLane, readRecord, removeLane, verify } from "./lane.ts";
 import { dropLease, liveLeases, placesTaken, takeLease } from "./lease.ts";
@@ -70,7 +70,6 @@ const LOOK_AGAIN = [15, 25, 50, 100];
 export async function findPlace(
   request: PlaceRequest,
   system: PlaceSystem,
-  interrupt: Interrupt,
 ): Promise<Place> {
   const began = system.now();
   const start = performance.now();
@@ -87,7 +86,7 @@ export async function findPlace(
       const freed = await openPlace(request, system);
       if (freed) return { kind: "lane", lane: freed, started: false };
       if (!hasFailedSince(request.dir, began)) {
-        return await startLane(request, flight, system, interrupt);
+        return await startLane(request, flight, system);
       }
       continue;
     }
@@ -101,7 +100,6 @@ export async function findPlace(
       request = { ...request, quiet: true };
     }
     await pause(LOOK_AGAIN[Math.min(look, LOOK_AGAIN.length - 1)]);
-    await interrupt.dieIfInterrupted();
   }
 }
 
@@ -137,7 +135,6 @@ async function startLane(
   request: PlaceRequest,
   flight: Flight,
   system: PlaceSystem,
-  interrupt: Interrupt,
 ): Promise<Place> {
   const problem = prepare(request);
   if (problem) return { kind: "plain", reason: problem };
@@ -146,6 +143,7 @@ async function startLane(
     flight.failed();
     return ground;
   }
+  using interrupt = new Interrupt();
   const lane = newLane(request.dir);
   const begun = performance.now();
   const start = await askingStart(request, lane, ground.options, flight, system, interrupt);

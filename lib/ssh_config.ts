@@ -52,8 +52,8 @@ function unvis(text: string): string {
   return new TextDecoder().decode(new Uint8Array(bytes));
 }
 
-// What a session asks for, and what -v would lose its word to: -q and -v set the same log level, -y
-// and -E send the log elsewhere. The values are those of the mux client, which is given them anyway.
+// What a session asks for, which says nothing of a connection, and what -v would lose its word to: -q
+// sets the same log level, -y and -E send the log elsewhere.
 const SESSION_LETTERS = "tTnfNsWeEyqv";
 
 /**
@@ -82,11 +82,12 @@ const KEYS_NOT_FOR_MASTER = new Set([
  * The options that a master for a call must be started with: the caller's, less what is the
  * session's, and `SendEnv=*`. A master hands on only those variables of a session that its own SendEnv
  * names (env_permitted() in mux.c, tried on 9.2), whether the session has them from its SendEnv or
- * its SetEnv; it sends nothing of its own environment.
+ * its SetEnv; it sends nothing of its own environment. `without` is letters to leave out as well.
  */
-export function connectionOptions(call: SshCall): string[] {
+export function connectionOptions(call: SshCall, without = ""): string[] {
   const options = effectiveOptions(call).filter((option) =>
-    !NOT_FOR_MASTER.includes(option.letter) && !KEYS_NOT_FOR_MASTER.has(optionKey(option) ?? "")
+    !`${NOT_FOR_MASTER}${without}`.includes(option.letter) &&
+    !KEYS_NOT_FOR_MASTER.has(optionKey(option) ?? "")
   );
   return ["-o", "SendEnv=*", ...options.flatMap(words)];
 }

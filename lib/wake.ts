@@ -1,4 +1,5 @@
 /** Sees to it that a sleeper is awake. The sleeper itself is in sleeper.ts. */
+import { keepDescriptors } from "./libc.ts";
 import { programCommand, VERSION } from "./program.ts";
 import { INSIDE } from "./real_ssh.ts";
 import type { System } from "./system.ts";
@@ -43,6 +44,7 @@ export async function wakeSleeper(
   system: Pick<System, "isAlive">,
 ): Promise<void> {
   if (sleeperPid(stateDir, system) !== undefined) return;
+  keepDescriptors();
   const { stdout } = await new Deno.Command("/bin/sh", {
     args: [
       "-c",

@@ -1,0 +1,61 @@
+/** A call of ssh: the one thing that most runs of this program are. */
+import { decide, type Shared } from "./decide.ts";
+import { become } from "./exec.ts";
+import type { Lane } from "./lane.ts";
+import { findRealSsh, INSIDE } from "./real_ssh.ts";
+import { remember } from "./remember.ts";
+import { route } from "./route.ts";
+import { realSystem } from "./system.ts";
+import { say, words } from "./ui.ts";
+import { wakeSleeper } from "./wake.ts";
+
+/** Runs ssh with the user's words, and ends as it does, shared or not. */
+export async function callSsh(argv: readonly string[]): Promise<never> {
+  const ssh = findRealSsh(realSystem);
+  if (ssh === undefined) {
+    say(words.noSsh());
+    Deno.exit(127);
+  }
+  if (realSystem.env(INSIDE)) return await becomeSsh(ssh, argv);
+  try {
+    const decision = await decide(argv, ssh, realSystem);
+    if (decision.notice) say(decision.notice);
+    if (decision.kind === "share") await share(decision, argv);
+  } catch (error) {
+    say(words.notShared(`${(error as Error).name}: ${(error as Error).message}`));
+  }
+  return await becomeSsh(ssh, argv);
+}
+
+/** Runs a call over a lane. Comes back only where there is none to be had. */
+async function share(shared: Shared, argv: readonly string[]): Promise<void> {
+  const place = await route(shared, realSystem);
+  switch (place.kind) {
+    case "lane":
+      await wakeSleeper(shared.stateDir, realSystem);
+      remember(shared, argv, place.lane, realSystem);
+      return await becomeSsh(shared.ssh, argv, over(place.lane));
+    case "refused":
+      return Deno.exit(place.code);
+    case "plain":
+      if (!shared.quiet && !place.expected) say(words.notShared(place.reason));
+      return;
+    default:
+      return place satisfies never;
+  }
+}
+
+/** What is put before the user's own words to run them over a lane. */
+export function over(lane: Lane): string[] {
+  return ["-S", lane.socket, "-o", "ControlMaster=no"];
+}
+
+async function becomeSsh(
+  ssh: string,
+  argv: readonly string[],
+  before: readonly string[] = [],
+): Promise<never> {
+  Deno.env.set(INSIDE, ssh);
+  // Its absolute path as argv[0] keeps us out of what ssh runs again by it: a ProxyJump.
+  return await become(ssh, before, argv);
+}

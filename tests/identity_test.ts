@@ -1,0 +1,235 @@
+import assert from "node:assert/strict";
+import {
+  dependsOnDirectory,
+  environmentNames,
+  type IdentityContext,
+  identityOf,
+  identityText,
+  sharesAgentOrDisplay,
+} from "../lib/identity.ts";
+import { parseSshArgs } from "../lib/ssh_args.ts";
+import { readConfig, type SshConfig } from "../lib/ssh_config.ts";
+import { realSystem } from "../lib/system.ts";
+import { needProgram } from "./support/programs.ts";
+
+/** Where the calls below are made from, unless they say otherwise. */
+interface Where extends Partial<Omit<IdentityContext, "env">> {
+  env?: Record<string, string>;
+}
+
+/** A configuration to make calls with; -F keeps the tester's own out. */
+class Caller implements AsyncDisposable {
+  private constructor(readonly dir: string) {}
+
+  static async create(text: string): Promise<Caller> {
+    const caller = new Caller(await Deno.makeTempDir());
+    await Deno.writeTextFile(`${caller.dir}/config`, text);
+    return caller;
+  }
+
+  async config(...argv: string[]): Promise<SshConfig> {
+    const args = parseSshArgs(["-F", `${this.dir}/config`, ...argv]);
+    assert.ok(args.kind === "call", argv.join(" "));
+    const answer = await readConfig(needProgram("ssh"), args, realSystem);
+    assert.ok(answer.kind === "config", JSON.stringify(answer));
+    return answer.config;
+  }
+
+  async identity(argv: string[], where: Where = {}): Promise<string> {
+    const args = parseSshArgs(argv);
+    assert.ok(args.kind === "call", argv.join(" "));
+    return identityText(await this.config(...argv), {
+      ssh: "/usr/bin/ssh",
+      destination: args.destination,
+      cwd: "/home/ann",
+      ...where,
+      env: (name) => (where.env ?? { SSH_AUTH_SOCK: "/agent" })[name],
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Deno.remove(this.dir, { recursive: true });
+  }
+}
+
+const HOSTS = `
+Host one two
+  HostName h.example
+  User ann
+`;
+
+Deno.test("identityText joins what ssh connects for alike", async () => {
+  await using caller = await Caller.create(HOSTS);
+  const expected = await caller.identity(["one"]);
+  const rows: [argv: string[], where?: Where][] = [
+    [["two"]],
+    [["ann@h.example"]],
+    [["ann@H.EXAMPLE"]],
+    [["ssh://ann@h.example:22"]],
+    [["-p22", "-lann", "h.example", "ls"]],
+    [["-vvv", "one"]],
+    [["-qtt", "one", "-n"]],
+    [["-T", "-e", "none", "one", "--", "ls"]],
+    [["-s", "one", "sftp"]],
+    [["-W", "a:22", "one"]],
+    [["-a", "-x", "one"]],
+    [["-oRequestTTY=force", "-oLogLevel=DEBUG3", "-oEscapeChar=none", "one"]],
+    [["-oSendEnv=GIT_PROTOCOL", "one"]],
+    [["-oBatchMode=yes", "one"]],
+    [["-oConnectTimeout=5", "-oConnectionAttempts=3", "-oNumberOfPasswordPrompts=1", "one"]],
+    [["-oControlMaster=no", "-oControlPersist=9", "-oVisualHostKey=yes", "one"]],
+    [["-oRemoteCommand=x", "-oPermitLocalCommand=yes", "-oClearAllForwardings=yes", "one"]],
+    // Neither X11 nor Kerberos nor a relative path comes into it.
+    [["one"], {
+      cwd: "/",
+      env: { SSH_AUTH_SOCK: "/agent", DISPLAY: ":1", KRB5CCNAME: "c", XAUTHORITY: "x" },
+    }],
+  ];
+  for (const [argv, where] of rows) {
+    assert.equal(await caller.identity(argv, where), expected, argv.join(" "));
+  }
+});
+
+Deno.test("identityText parts what ssh connects for differently", async () => {
+  await using caller = await Caller.create(HOSTS);
+  const rows: [argv: string[], where?: Where][] = [
+    [["one"]],
+    [["h.example"]],
+    [["bob@one"]],
+    [["-p", "2200", "one"]],
+    [["-i", "/dev/null", "one"]],
+    [["-A", "one"]],
+    // -Y is -X where ForwardX11Trusted is on by default, as on Debian.
+    [["-X", "-oForwardX11Trusted=no", "one"]],
+    [["-X", "-oForwardX11Trusted=yes", "one"]],
+    [["-C", "one"]],
+    [["-4", "one"]],
+    [["-b", "127.0.0.1", "one"]],
+    [["-J", "jump", "one"]],
+    [["-J", "ann@jump", "one"]],
+    [["-oProxyCommand=nc %h %p", "one"]],
+    [["-oUserKnownHostsFile=/dev/null", "one"]],
+    [["-oStrictHostKeyChecking=no", "one"]],
+    [["-oHostKeyAlias=other", "one"]],
+    [["-oIdentityAgent=/other", "one"]],
+    [["-oIdentityAgent=none", "one"]],
+    [["-oServerAliveInterval=5", "one"]],
+    [["-oIPQoS=none", "one"]],
+    // A master sends its own SetEnv with every session.
+    [["-oSetEnv=A=b", "one"]],
+    [["one"], { env: { SSH_AUTH_SOCK: "/other" } }],
+    [["one"], { env: {} }],
+    [["one"], { ssh: "/opt/ssh" }],
+  ];
+  const seen = new Map<string, string>();
+  for (const [argv, where] of rows) {
+    const text = await caller.identity(argv, where);
+    const name = `${argv.join(" ")} ${JSON.stringify(where) ?? ""}`;
+    assert.equal(seen.get(text), undefined, name);
+    seen.set(text, name);
+  }
+});
+
+Deno.test("identityText looks at a variable where ssh would", async () => {
+  const rows: [options: string[], names: string[]][] = [
+    [[], ["SSH_AUTH_SOCK"]],
+    [["-A"], ["SSH_AUTH_SOCK"]],
+    [["-oIdentityAgent=SSH_AUTH_SOCK"], ["SSH_AUTH_SOCK"]],
+    [["-oIdentityAgent=none"], []],
+    [["-oIdentityAgent=/x"], []],
+    [["-oIdentityAgent=$AGENT"], ["AGENT"]],
+    [["-oIdentityAgent=/x", "-Jjump"], ["SSH_AUTH_SOCK"]],
+    [["-oIdentityAgent=/x", "-oProxyCommand=nc -x ${PROXY} $X"], ["PROXY", "SSH_AUTH_SOCK", "X"]],
+    [["-X"], ["DISPLAY", "SSH_AUTH_SOCK", "XAUTHORITY"]],
+    [["-K"], ["KRB5CCNAME", "SSH_AUTH_SOCK"]],
+    [["-oIdentityFile=${KEYS}/id"], ["KEYS", "SSH_AUTH_SOCK"]],
+    [["-oLocalCommand=echo $HOME", "-oRemoteCommand=echo $HOME"], ["SSH_AUTH_SOCK"]],
+  ];
+  await using caller = await Caller.create("GSSAPIAuthentication no\n");
+  for (const [options, names] of rows) {
+    const config = await caller.config(...options, "host");
+    // An ssh without GSSAPI knows no -K and says so; then there is nothing to look at.
+    if (options[0] === "-K" && config.get("gssapiauthentication") !== "yes") continue;
+    assert.deepEqual(environmentNames(config), names, options.join(" "));
+    const before = await caller.identity([...options, "host"], { env: {} });
+    for (const name of names) {
+      const after = await caller.identity([...options, "host"], { env: { [name]: "a\nb" } });
+      assert.notEqual(after, before, `${name} with ${options.join(" ")}`);
+    }
+  }
+});
+
+Deno.test("identityText keeps the destination as written only where a value asks for it", async () => {
+  const rows: [options: string[], alike: boolean][] = [
+    [["-oProxyCommand=nc %h %p"], true],
+    [["-oProxyCommand=nc %n %p"], false],
+    [["-oProxyCommand=nc %%n %p"], true],
+    [["-oIdentityFile=~/.ssh/%n"], false],
+    [["-oIdentityFile=~/.ssh/%k"], false],
+    [["-oIdentityFile=~/.ssh/%k", "-oHostKeyAlias=h"], true],
+    [["-oUserKnownHostsFile=/known/%n"], false],
+    [["-oLocalCommand=echo %n"], true],
+  ];
+  await using caller = await Caller.create(HOSTS);
+  for (const [options, alike] of rows) {
+    const [one, two] = [
+      await caller.identity([...options, "one"]),
+      await caller.identity([...options, "two"]),
+    ];
+    assert.equal(one === two, alike, options.join(" "));
+  }
+});
+
+Deno.test("identityText keeps the directory only where a path is relative to it", async () => {
+  const rows: [options: string[], depends: boolean][] = [
+    [[], false],
+    [["-oIdentityFile=id"], true],
+    [["-oIdentityFile=%h"], true],
+    [["-oIdentityFile=%d/id"], false],
+    [["-oIdentityFile=~/id", "-oCertificateFile=/id"], false],
+    [["-oCertificateFile=id"], true],
+    [["-oUserKnownHostsFile=~/a b"], true],
+    [["-oUserKnownHostsFile=none", "-oIdentityAgent=none", "-oForwardAgent=yes"], false],
+    [["-oProxyCommand=nc -x proxy:1080 %h %p"], false],
+    [["-oProxyCommand=./proxy %h"], true],
+    [["-oProxyCommand=exec bin/proxy %h"], true],
+    [["-oProxyCommand=proxy --config=conf/x"], true],
+    [["-oProxyCommand='/usr/bin/x' -oA=/dev/null http://p/q 2>/dev/null"], false],
+    [["-oPKCS11Provider=lib.so"], false],
+    [["-oPKCS11Provider=lib/x.so"], true],
+    [["-oControlPath=sock"], false],
+  ];
+  await using caller = await Caller.create(HOSTS);
+  for (const [options, depends] of rows) {
+    const argv = [...options, "one"];
+    assert.equal(dependsOnDirectory(await caller.config(...argv)), depends, options.join(" "));
+    const here = await caller.identity(argv, { cwd: "/a" });
+    assert.equal(here !== await caller.identity(argv, { cwd: "/b" }), depends, options.join(" "));
+  }
+});
+
+Deno.test("identityText parts jump hosts that are looked up in other files", async () => {
+  await using work = await Caller.create("Host jump\n Port 1\n");
+  await using home = await Caller.create("Host jump\n Port 2\n");
+  assert.equal(await work.identity(["host"]), await home.identity(["host"]));
+  assert.notEqual(await work.identity(["-Jjump", "host"]), await home.identity(["-Jjump", "host"]));
+});
+
+Deno.test("identityOf makes 16 hex digits of a text", async () => {
+  assert.equal(await identityOf("abc"), "ba7816bf8f01cfea");
+});
+
+Deno.test("sharesAgentOrDisplay tells what a master could open to the far side", async () => {
+  await using caller = await Caller.create("");
+  const rows: [options: string[], expected: boolean][] = [
+    [["-a", "-x"], false],
+    [["-A"], true],
+    [["-oForwardAgent=$AGENT"], true],
+    [["-X"], true],
+    [["-Y"], true],
+  ];
+  for (const [options, expected] of rows) {
+    const config = await caller.config(...options, "host");
+    assert.equal(sharesAgentOrDisplay(config), expected, options.join(" "));
+  }
+});

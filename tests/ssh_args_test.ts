@@ -1,0 +1,273 @@
+import assert from "node:assert/strict";
+import {
+  parseConfigOption,
+  parseDestination,
+  parseSshArgs,
+  type SshOption,
+} from "../lib/ssh_args.ts";
+
+/** A command line as shown below: options, the destination in <>, options after it, `:` command. */
+function show(argv: readonly string[]): string {
+  const args = parseSshArgs(argv);
+  if (args.kind === "invalid") return args.reason;
+  if (args.kind === "no-destination") return [...args.options.map(showOption), "nowhere"].join(" ");
+  const { options, ahead, destination, command } = args;
+  return [
+    ...options.slice(0, ahead).map(showOption),
+    `<${destination}>`,
+    ...options.slice(ahead).map(showOption),
+    ...(command.length > 0 ? [":", ...command.map((word) => word || '""')] : []),
+  ].join(" ");
+}
+
+function showOption({ letter, value }: SshOption): string {
+  return value === undefined ? letter : `${letter}=${value}`;
+}
+
+type Row = [words: string | string[], expected: string];
+
+/** Words that hold no blank are written as one string. */
+function argvOf(words: string | string[]): string[] {
+  return typeof words === "string" ? words.split(" ").filter((word) => word !== "") : words;
+}
+
+const TABLE: Record<string, Row[]> = {
+  "a destination and a command": [
+    ["host", "<host>"],
+    ["user@host", "<user@host>"],
+    ["ssh://user@host:22", "<ssh://user@host:22>"],
+    ["host ls", "<host> : ls"],
+    ["host ls -la /tmp", "<host> : ls -la /tmp"],
+    [["host", "ls -la"], "<host> : ls -la"],
+    [["host", "echo", ""], '<host> : echo ""'],
+    [["host", ""], '<host> : ""'],
+    ["host cmd host2", "<host> : cmd host2"],
+    ["host cmd -- -x", "<host> : cmd -- -x"],
+    ["host 22", "<host> : 22"],
+    ["host =", "<host> : ="],
+    [["host", "-x y"], 'Cannot parse option "- "'],
+    [["ho st"], "<ho st>"],
+    [[""], "<>"],
+    [["", "cmd"], "<> : cmd"],
+    ["-", "<->"],
+    ["- ls", "<-> : ls"],
+    ["host - -l", "<host> : - -l"],
+    ["-4 - -p 22", "4 <-> p=22"],
+  ],
+  "flags, grouped and not": [
+    ["-4 host", "4 <host>"],
+    ["-4 -t host", "4 t <host>"],
+    ["-4t host", "4 t <host>"],
+    ["-tt host", "t t <host>"],
+    ["-t -t host top", "t t <host> : top"],
+    ["-vvv host", "v v v <host>"],
+    ["-1246AC host", "1 2 4 6 A C <host>"],
+    ["-GKMNTVXYZ host", "G K M N T V X Y Z <host>"],
+    ["-afgknqstvxy host", "a f g k n q s t v x y <host>"],
+    ["-46 -aA host", "4 6 a A <host>"],
+    ["-Tn host true", "T n <host> : true"],
+  ],
+  "values, attached and apart": [
+    ["-p 22 host", "p=22 <host>"],
+    ["-p22 host", "p=22 <host>"],
+    ["-p 022 host", "p=022 <host>"],
+    ["-p 1e3 host", "p=1e3 <host>"],
+    ["-p=22 host", "p==22 <host>"],
+    ["-p ssh host", "p=ssh <host>"],
+    [["-p", "", "host"], "p= <host>"],
+    [["-p", " 22 ", "host"], "p= 22  <host>"],
+    ["-l root host", "l=root <host>"],
+    ["-lroot host", "l=root <host>"],
+    ["-l -x host", "l=-x <host>"],
+    ["-l-x host", "l=-x <host>"],
+    ["-lpx host", "l=px <host>"],
+    ["-i ~/.ssh/id -F none host", "i=~/.ssh/id F=none <host>"],
+    ["-i - host", "i=- <host>"],
+    ["-e ^] -e none host", "e=^] e=none <host>"],
+    ["-J a,b@c:22 host", "J=a,b@c:22 <host>"],
+    ["-B eth0 -b 10.0.0.1 host", "B=eth0 b=10.0.0.1 <host>"],
+    ["-c aes128-ctr -m hmac-sha2-256 host", "c=aes128-ctr m=hmac-sha2-256 <host>"],
+    ["-D 1080 -L 1:a:2 -R2:b:3 host", "D=1080 L=1:a:2 R=2:b:3 <host>"],
+    ["-E log -I lib.so host", "E=log I=lib.so <host>"],
+    ["-S none -O check host", "S=none O=check <host>"],
+    ["-W a:22 host", "W=a:22 <host>"],
+    ["-W[::1]:22 host", "W=[::1]:22 <host>"],
+    ["-w 0:1 host", "w=0:1 <host>"],
+    ["-Q cipher", "Q=cipher nowhere"],
+    ["-P tag host", "P=tag <host>"],
+  ],
+  "groups that end in a value": [
+    ["-4tp 22 host", "4 t p=22 <host>"],
+    ["-4tp22 host", "4 t p=22 <host>"],
+    ["-tl root host", "t l=root <host>"],
+    ["-vlroot host", "v l=root <host>"],
+    ["-NL 1:a:2 host", "N L=1:a:2 <host>"],
+    ["-fNTMS sock host", "f N T M S=sock <host>"],
+    ["-qoBatchMode=yes host", "q o=BatchMode=yes <host>"],
+    ["-pv host", "p=v <host>"],
+    ["-oo host", "o=o <host>"],
+    ["-tp -4 host", "t p=-4 <host>"],
+  ],
+  "-o in its spellings": [
+    ["-o Port=22 host", "o=Port=22 <host>"],
+    ["-oPort=22 host", "o=Port=22 <host>"],
+    [["-o", "Port 22", "host"], "o=Port 22 <host>"],
+    [["-oPort 22", "host"], "o=Port 22 <host>"],
+    [["-o", "Port = 22", "host"], "o=Port = 22 <host>"],
+    ["-o Port 22 host", "o=Port <22> : host"],
+    ["-oA=b -oC=d host", "o=A=b o=C=d <host>"],
+    ["-o -oX=y host", "o=-oX=y <host>"],
+  ],
+  "options after the destination": [
+    ["host -p 22", "<host> p=22"],
+    ["host -p22 ls", "<host> p=22 : ls"],
+    ["host -t top -d 1", "<host> t : top -d 1"],
+    ["-p 22 host -t cmd -l x", "p=22 <host> t : cmd -l x"],
+    ["host -4 -6 -l a ls -l b", "<host> 4 6 l=a : ls -l b"],
+    ["host -l a user@other -l b", "<host> l=a : user@other -l b"],
+    ["host -oA=b -- ls", "<host> o=A=b : ls"],
+    ["host -v", "<host> v"],
+    ["-A u@h -A", "A <u@h> A"],
+  ],
+  "-- before and after the destination": [
+    ["-- host", "<host>"],
+    ["-- host -x", "<host> : -x"],
+    ["-- host -- x", "<host> : -- x"],
+    ["-4 -- host -p 22", "4 <host> : -p 22"],
+    ["-- -host", "<-host>"],
+    ["-- -- x", "<--> : x"],
+    ["host --", "<host>"],
+    ["host -- -x", "<host> : -x"],
+    ["host -- -- -x", "<host> : -- -x"],
+    ["host -t -- -x", "<host> t : -x"],
+    ["host cmd -- x", "<host> : cmd -- x"],
+    // ssh.c looks at the word before the destination, whatever it was for.
+    ["-l -- host -p 22", "l=-- <host> : -p 22"],
+    ["-l -- -4 host -p 22", "l=-- 4 <host> p=22"],
+    ["-l-- host -p 22", "l=-- <host> p=22"],
+  ],
+  "what others call ssh with": [
+    [
+      "-x -oPermitLocalCommand=no -oClearAllForwardings=yes -oRemoteCommand=none -oRequestTTY=no " +
+      "-l u -s -- host sftp",
+      "x o=PermitLocalCommand=no o=ClearAllForwardings=yes o=RemoteCommand=none o=RequestTTY=no " +
+      "l=u s <host> : sftp",
+    ],
+    [["-oForwardX11 no", "-s", "host", "sftp"], "o=ForwardX11 no s <host> : sftp"],
+    [
+      ["-o", "SendEnv=GIT_PROTOCOL", "git@host", "git-upload-pack 'a/b'"],
+      "o=SendEnv=GIT_PROTOCOL <git@host> : git-upload-pack 'a/b'",
+    ],
+    ["-l u host rsync --server -e.LsfxCIvu . /x", "l=u <host> : rsync --server -e.LsfxCIvu . /x"],
+    ["-G git@host", "G <git@host>"],
+    ["-o ControlPersist", "o=ControlPersist nowhere"],
+    ["-n -S none -tt h -- mosh-server new", "n S=none t t <h> : mosh-server new"],
+    ["-W [h]:22 jump", "W=[h]:22 <jump>"],
+  ],
+  "no destination": [
+    ["", "nowhere"],
+    ["-V", "V nowhere"],
+    ["-v -4", "v 4 nowhere"],
+    ["-p 22", "p=22 nowhere"],
+    ["--", "nowhere"],
+    ["-4 --", "4 nowhere"],
+  ],
+  "what ssh refuses": [
+    ["-z host", 'Cannot parse option "-z"'],
+    ["-4z host", 'Cannot parse option "-z"'],
+    ["-9 host", 'Cannot parse option "-9"'],
+    ["-: host", 'Cannot parse option "-:"'],
+    ["-é host", 'Cannot parse option "-é"'],
+    ["--help", 'Cannot parse option "--"'],
+    ["host --help", 'Cannot parse option "--"'],
+    ["-4- host", 'Cannot parse option "--"'],
+    ["host -z", 'Cannot parse option "-z"'],
+    ["-p", 'Cannot parse option "-p" without a value'],
+    ["-4p", 'Cannot parse option "-p" without a value'],
+    ["host -l", 'Cannot parse option "-l" without a value'],
+    // A flag and more flags until 9.3, a value since 9.4.
+    ["-Ptag host", 'Cannot parse option "-Ptag"'],
+    ["-4Pt host", 'Cannot parse option "-Pt"'],
+  ],
+};
+
+for (const [name, rows] of Object.entries(TABLE)) {
+  Deno.test(`parseSshArgs reads ${name}`, () => {
+    for (const [words, expected] of rows) {
+      assert.equal(show(argvOf(words)), expected, `ssh ${words}`);
+    }
+  });
+}
+
+Deno.test("parseSshArgs counts the words up to the destination and leaves argv alone", () => {
+  for (const [words] of Object.values(TABLE).flat()) {
+    const argv = Object.freeze(argvOf(words));
+    const args = parseSshArgs(argv);
+    if (args.kind !== "call") continue;
+    assert.equal(argv[args.leading - 1], args.destination, `ssh ${words}`);
+    assert.equal(args.trailingOptions, args.options.length > args.ahead, `ssh ${words}`);
+    assert.deepEqual(args.command, argv.slice(argv.length - args.command.length), `ssh ${words}`);
+  }
+});
+
+Deno.test("parseConfigOption reads every spelling that readconf.c does", () => {
+  const rows: [text: string, key: string, value: string][] = [
+    ["Port=22", "port", "22"],
+    ["port 22", "port", "22"],
+    ["PORT\t22", "port", "22"],
+    ["Port = 22", "port", "22"],
+    ["Port =22", "port", "22"],
+    ["Port= 22 ", "port", "22"],
+    ["  Port=22", "port", "22"],
+    ["=Port 22", "port", "22"],
+    ['Port "22"', "port", "22"],
+    ['Port = "22"', "port", "22"],
+    ["Port='22'", "port", "22"],
+    ['"Port" 22', "port", "22"],
+    ["Port==22", "port", "=22"],
+    ["Port", "port", ""],
+    ["", "", ""],
+    ["# Port 22", "", ""],
+    ["Port 22 # the usual", "port", "22"],
+    ["Port 22#1", "port", "22#1"],
+    ["SendEnv LANG  LC_*", "sendenv", "LANG LC_*"],
+    ['IdentityFile "a b"', "identityfile", "a b"],
+    ["IdentityFile a\\ b", "identityfile", "a b"],
+    ['IdentityFile "a\\"b"', "identityfile", 'a"b'],
+    ["IdentityFile a\\b", "identityfile", "a\\b"],
+    ['ProxyCommand=nc "%h"  %p # x', "proxycommand", 'nc "%h"  %p # x'],
+    ["RemoteCommand == a  b", "remotecommand", "a  b"],
+    ["ControlMaster=no", "controlmaster", "no"],
+  ];
+  for (const [text, key, value] of rows) {
+    assert.deepEqual(parseConfigOption(text), { key, value }, `-o ${text}`);
+  }
+});
+
+Deno.test("parseDestination reads user@host and ssh:// and hands back whole what ssh refuses", () => {
+  const rows: [text: string, expected: { user?: string; host: string; port?: number }][] = [
+    ["host", { host: "host" }],
+    ["user@host", { user: "user", host: "host" }],
+    ["a@b@host", { user: "a@b", host: "host" }],
+    ["user@", { user: "user", host: "" }],
+    ["@host", { host: "@host" }],
+    ["host:22", { host: "host:22" }],
+    ["::1", { host: "::1" }],
+    ["u@fe80::1%eth0", { user: "u", host: "fe80::1%eth0" }],
+    ["-", { host: "-" }],
+    ["ssh://host", { host: "host" }],
+    ["ssh://host/", { host: "host" }],
+    ["ssh://host:2200", { host: "host", port: 2200 }],
+    ["ssh://host:", { host: "host" }],
+    ["ssh://host:/path", { host: "ssh://host:/path" }],
+    ["ssh://u@host:2200/path", { user: "u", host: "host", port: 2200 }],
+    ["ssh://a%40b+c@host", { user: "a@b c", host: "host" }],
+    ["ssh://u;fingerprint=x@host", { user: "u", host: "host" }],
+    ["ssh://u@[::1]:22", { user: "u", host: "::1", port: 22 }],
+    ["ssh://@host", { host: "ssh://@host" }],
+    ["ssh://a%4@host", { host: "ssh://a%4@host" }],
+    ["ssh://", { host: "ssh://" }],
+    ["SSH://host", { host: "SSH://host" }],
+  ];
+  for (const [text, expected] of rows) assert.deepEqual(parseDestination(text), expected, text);
+});

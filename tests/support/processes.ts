@@ -1,0 +1,105 @@
+import { eventually } from "./eventually.ts";
+
+/** A living process, as /proc tells it. */
+export interface Process {
+  pid: number;
+  ppid: number;
+  pgid: number;
+  sid: number;
+  args: string[];
+  /** NUL-separated; empty where we may not read it. */
+  environ: string;
+}
+
+/** All living processes (no zombies). */
+export function processes(): Process[] {
+  return pids().flatMap((pid) => readProcess(pid) ?? []);
+}
+
+/** The children of `pid`, their children and so on. */
+export function descendants(pid: number): number[] {
+  const all = pids().flatMap((pid) => readStat(pid) ?? []);
+  const found = [pid];
+  for (const parent of found) {
+    found.push(...all.filter(({ ppid }) => ppid === parent).map(({ pid }) => pid));
+  }
+  return found.slice(1);
+}
+
+/** The processes of the user `uid`. */
+export function processesOf(uid: number): number[] {
+  return pids().filter((pid) => {
+    try {
+      return Deno.statSync(`/proc/${pid}`).uid === uid;
+    } catch (error) {
+      if (isGone(error)) return false;
+      throw error;
+    }
+  });
+}
+
+/** Whether `pid` is a living process; a zombie is not. */
+export function isAlive(pid: number): boolean {
+  return readStat(pid) !== undefined;
+}
+
+/** Sends a signal to each; one that is gone already does not count. */
+export function signal(pids: Iterable<number>, name: Deno.Signal): void {
+  for (const pid of pids) {
+    try {
+      Deno.kill(pid, name);
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    }
+  }
+}
+
+/** Ends these processes, by force those that have not gone after 2 s; resolves when all are. */
+export async function endAll(pids: readonly number[]): Promise<void> {
+  signal(pids, "SIGTERM");
+  // A stopped process takes no signal but SIGKILL until it goes on.
+  signal(pids, "SIGCONT");
+  const end = performance.now() + 2_000;
+  await eventually(`the end of the processes ${pids}`, () => {
+    const left = pids.filter(isAlive);
+    if (performance.now() > end) signal(left, "SIGKILL");
+    return left.length === 0;
+  });
+}
+
+function pids(): number[] {
+  return [...Deno.readDirSync("/proc")].map(({ name }) => Number(name)).filter((pid) => pid > 0);
+}
+
+type Stat = Pick<Process, "pid" | "ppid" | "pgid" | "sid">;
+
+function readStat(pid: number): Stat | undefined {
+  // proc(5): pid (comm) state ppid pgrp session ...; comm may itself hold blanks and brackets.
+  const text = readProc(pid, "stat");
+  const [state, ...ids] = text.slice(text.lastIndexOf(")") + 2).split(" ", 4);
+  if (!state || state === "Z" || state === "X") return undefined;
+  const [ppid, pgid, sid] = ids.map(Number);
+  return { pid, ppid, pgid, sid };
+}
+
+function readProcess(pid: number): Process | undefined {
+  const stat = readStat(pid);
+  if (stat === undefined) return undefined;
+  const args = readProc(pid, "cmdline").replace(/\0+$/, "").split("\0");
+  return { ...stat, args, environ: readProc(pid, "environ") };
+}
+
+function readProc(pid: number, name: string): string {
+  try {
+    return Deno.readTextFileSync(`/proc/${pid}/${name}`);
+  } catch (error) {
+    if (isGone(error) || error instanceof Deno.errors.PermissionDenied) return "";
+    throw error;
+  }
+}
+
+function isGone(error: unknown): boolean {
+  // ESRCH, which Deno gives as a plain Error for a read and as NotFound for a kill.
+  return error instanceof Deno.errors.NotFound ||
+    (error instanceof Error && /os error 3\)/.test(error.message));
+}

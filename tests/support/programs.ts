@@ -1,0 +1,74 @@
+/** Where the programs are that the tests run: the bundle of sshs and those of the system. */
+
+/** The bundle that `deno task bundle` writes. */
+export const BUNDLE: string = new URL("../../dist/sshs.js", import.meta.url).pathname;
+
+/** What stands before sshs' own arguments: Deno with the permissions of the installed program. */
+export const SSHS: readonly string[] = [
+  Deno.execPath(),
+  "run",
+  "--quiet",
+  "--no-config",
+  "--cached-only",
+  "--no-check",
+  "--no-prompt",
+  "--no-lock",
+  "--no-remote",
+  "--no-npm",
+  "--allow-read",
+  "--allow-write",
+  "--allow-env",
+  "--allow-run",
+  "--allow-ffi",
+  "--allow-net",
+  "--allow-sys=uid,networkInterfaces",
+  BUNDLE,
+];
+
+// An ordinary user's PATH has no sbin, where sshd is.
+const PATH = `${Deno.env.get("PATH") ?? ""}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin`;
+
+/** The absolute path of a program in `path` (PATH and the system's own), if it is installed. */
+export function findProgram(name: string, path: string = PATH): string | undefined {
+  for (const dir of path.split(":").filter((dir) => dir.startsWith("/"))) {
+    try {
+      const { isFile, mode } = Deno.statSync(`${dir}/${name}`);
+      if (isFile && (mode! & 0o111) !== 0) return `${dir}/${name}`;
+    } catch (error) {
+      if (!isMissing(error)) throw error;
+    }
+  }
+}
+
+/**
+ * The absolute path of a program that a test cannot do without.
+ *
+ * @throws {Error} when it is not installed
+ */
+export function needProgram(name: string): string {
+  const file = findProgram(name);
+  if (file === undefined) throw new Error(`Cannot find ${name}: tests/run.sh installs it`);
+  return file;
+}
+
+/** Runs a program of the system to its end; resolves to its stdout. */
+export async function run(name: string, args: string[], input = ""): Promise<string> {
+  const child = new Deno.Command(needProgram(name), {
+    args,
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(input));
+  await writer.close();
+  const { success, code, stdout, stderr } = await child.output();
+  const text = new TextDecoder();
+  if (!success) throw new Error(`${name} ${args.join(" ")}: ${code}: ${text.decode(stderr)}`);
+  return text.decode(stdout);
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory ||
+    error instanceof Deno.errors.PermissionDenied;
+}

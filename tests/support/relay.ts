@@ -1,0 +1,175 @@
+/** How a relay treats what passes. */
+export interface RelayOptions {
+  /** How long each way takes, in ms: the round trip is twice that. 0 unless told. */
+  delayMs?: number;
+}
+
+/** Bytes that one direction may hold back; then it stops reading, as a full pipe does. */
+const WINDOW = 32 << 20;
+
+/**
+ * A TCP relay on a free port of the loopback interface that can be slow, or dead without saying so.
+ *
+ *     await using relay = Relay.start(sshd.port, { delayMs: 25 });
+ *     const config = await sshd.writeConfig({ port: relay.port });
+ *     relay.cut();
+ *
+ * Also a program, `deno run --allow-net tests/support/relay.ts TARGET-PORT DELAY-MS`: it prints its
+ * port and runs until it is ended.
+ */
+export class Relay implements AsyncDisposable {
+  readonly port: number;
+  /** How many connections were ever accepted. */
+  connections = 0;
+  #delay: number;
+  #listener: Deno.TcpListener;
+  #target: number;
+  /** The sides of each open connection; the far one comes later. */
+  #open: Set<Deno.TcpConn[]> = new Set();
+  #gate: PromiseWithResolvers<void> | undefined;
+  #closed = false;
+  #work: Promise<void>;
+
+  private constructor(target: number, { delayMs = 0 }: RelayOptions) {
+    this.#target = target;
+    this.#delay = delayMs;
+    this.#listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    this.port = this.#listener.addr.port;
+    this.#work = this.#accept();
+  }
+
+  /** Listens, for connections to `target` on the loopback interface. */
+  static start(target: number, options: RelayOptions = {}): Relay {
+    return new Relay(target, options);
+  }
+
+  /** How many connections are open now. */
+  get openConnections(): number {
+    return this.#open.size;
+  }
+
+  /** Changes the delay, one way in ms, for what comes from now on. */
+  setDelay(delayMs: number): void {
+    this.#delay = delayMs;
+  }
+
+  /**
+   * A black hole, as a sleeping laptop or a lost VPN is: everything stays connected and nothing
+   * passes. New connections are accepted, since the kernel does that, but never answered.
+   */
+  cut(): void {
+    this.#gate ??= Promise.withResolvers();
+  }
+
+  /** Goes on after {@linkcode cut}: what was held back arrives late, and in order. */
+  restore(): void {
+    this.#gate?.resolve();
+    this.#gate = undefined;
+  }
+
+  /** Closes all; resolves when nothing is open. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#listener.close();
+    for (const sides of this.#open) closeAll(sides);
+    this.restore();
+    await this.#work;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+  async #accept(): Promise<void> {
+    const relayed: Promise<void>[] = [];
+    for await (const near of this.#listener) {
+      this.connections++;
+      relayed.push(this.#relay([near]));
+    }
+    await Promise.all(relayed);
+  }
+
+  async #relay(sides: Deno.TcpConn[]): Promise<void> {
+    this.#open.add(sides);
+    try {
+      await this.#passable();
+      if (this.#closed) return;
+      sides.push(await Deno.connect({ hostname: "127.0.0.1", port: this.#target }));
+      for (const side of sides) side.setNoDelay();
+      const [near, far] = sides;
+      await Promise.all([this.#pass(near, far), this.#pass(far, near)]);
+    } catch (error) {
+      if (!isDisconnect(error)) throw error;
+    } finally {
+      closeAll(sides);
+      this.#open.delete(sides);
+    }
+  }
+
+  /** One direction: reading goes on while earlier parts are under way, which keep their order. */
+  async #pass(from: Deno.TcpConn, to: Deno.TcpConn): Promise<void> {
+    const buffer = new Uint8Array(64 << 10);
+    let held = 0;
+    let last = Promise.resolve();
+    const send = (act: () => Promise<void>) => {
+      const due = performance.now() + this.#delay;
+      last = last.then(() => this.#passable(due)).then(act);
+      // Thrown where `last` is awaited.
+      last.catch(() => closeAll([from]));
+    };
+    for (let size = await read(from, buffer); size > 0; size = await read(from, buffer)) {
+      const bytes = buffer.slice(0, size);
+      held += size;
+      send(async () => {
+        await writeAll(to, bytes);
+        held -= bytes.length;
+      });
+      if (held > WINDOW) await last;
+    }
+    send(() => to.closeWrite());
+    await last;
+  }
+
+  /** Resolves at the time `due`, and when the relay is not cut. */
+  async #passable(due = 0): Promise<void> {
+    const wait = due - performance.now();
+    if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+    while (this.#gate !== undefined) await this.#gate.promise;
+  }
+}
+
+/** Resolves to 0 at the end, whichever way the connection ended. */
+async function read(from: Deno.TcpConn, buffer: Uint8Array<ArrayBuffer>): Promise<number> {
+  try {
+    return await from.read(buffer) ?? 0;
+  } catch (error) {
+    if (isDisconnect(error)) return 0;
+    throw error;
+  }
+}
+
+async function writeAll(to: Deno.TcpConn, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  for (let sent = 0; sent < bytes.length;) sent += await to.write(bytes.subarray(sent));
+}
+
+function closeAll(sides: readonly Deno.TcpConn[]): void {
+  for (const side of sides) {
+    try {
+      side.close();
+    } catch (error) {
+      if (!isDisconnect(error)) throw error;
+    }
+  }
+}
+
+function isDisconnect(error: unknown): boolean {
+  const { BadResource, BrokenPipe, ConnectionRefused, ConnectionReset, Interrupted, NotConnected } =
+    Deno.errors;
+  return [BadResource, BrokenPipe, ConnectionRefused, ConnectionReset, Interrupted, NotConnected]
+    .some((expected) => error instanceof expected);
+}
+
+if (import.meta.main) {
+  const [target, delayMs] = Deno.args.map(Number);
+  console.log(Relay.start(target, { delayMs }).port);
+}
