@@ -2,7 +2,7 @@
 import { decide, type Shared } from "./decide.ts";
 import { become } from "./exec.ts";
 import type { Lane } from "./lane.ts";
-import { findRealSsh, INSIDE } from "./real_ssh.ts";
+import { findRealSsh, INSIDE, insideMark } from "./real_ssh.ts";
 import { remember } from "./remember.ts";
 import { route } from "./route.ts";
 import { realSystem } from "./system.ts";
@@ -55,7 +55,7 @@ async function becomeSsh(
   argv: readonly string[],
   before: readonly string[] = [],
 ): Promise<never> {
-  Deno.env.set(INSIDE, ssh);
+  Deno.env.set(INSIDE, insideMark(ssh, realSystem));
   // Its absolute path as argv[0] keeps us out of what ssh runs again by it: a ProxyJump.
   return await become(ssh, before, argv);
 }

@@ -13,6 +13,8 @@ import { identityOf, identityText, sharesAgentOrDisplay } from "./identity.ts";
 import { dependsOnSession } from "./config_files.ts";
 import { LOST } from "./exec.ts";
 import { readText, statOf } from "./gone.ts";
+import { jumpCall } from "./jump.ts";
+import { networkNamespace } from "./libc.ts";
 import { leaseName } from "./lease.ts";
 import { readSettingsFile, settingsFor } from "./settings.ts";
 import { openStateDir, StateDirError } from "./state_dir.ts";
@@ -51,10 +53,18 @@ export interface Shared {
   readonly since: number;
   /** The configuration files that ssh read. */
   readonly texts: readonly ConfigText[];
+  /** The call of the jump host, where it shares too. */
+  readonly jump?: Jump;
   /** Our own settings file, whether it is there or not. */
   readonly settingsPath?: string;
   /** What the user should hear: a settings file that is wrong. */
   readonly notice?: string;
+}
+
+/** The call of a jump host: its words, and what was decided on them. */
+export interface Jump {
+  readonly argv: readonly string[];
+  readonly shared: Shared;
 }
 
 /** A call that becomes plain ssh; `notice` where that is no choice but trouble. */
@@ -62,11 +72,17 @@ export type Direct = Extract<Plan, { kind: "direct" }> & { readonly notice?: str
 
 export type DecideSystem = Pick<System, "cwd" | "env" | "now" | "pid" | "run" | "uid">;
 
-/** Decides on the words after `ssh`. Touches no network and starts nothing but `ssh -G`. */
+const CIRCLE = "the jump hosts lead in a circle";
+
+/**
+ * Decides on the words after `ssh`, and on those for its jump host. Touches no network and starts
+ * nothing but `ssh -G`. `outer` are the calls that this one is the jump host of.
+ */
 export async function decide(
   argv: readonly string[],
   ssh: string,
   system: DecideSystem,
+  outer: readonly string[] = [],
 ): Promise<Shared | Direct> {
   if (system.env("SSHS") === "off") return { kind: "direct", reason: "SSHS=off" };
   const args = planArgs(parseSshArgs(argv));
@@ -107,10 +123,14 @@ export async function decide(
     const notice = quiet ? undefined : words.notShared(error.message);
     return { kind: "direct", reason: error.message, notice };
   }
+  const jump = await decideJump(argv, call, config, ssh, system, outer);
+  if (jump === CIRCLE) return { kind: "direct", reason: CIRCLE };
   const identity = identityText(config, {
     ssh,
+    jump: jump?.shared.identity,
     destination: call.destination,
     cwd: system.cwd(),
+    network: networkNamespace(),
     env: (name) => system.env(name),
   });
   const forwards = sharesAgentOrDisplay(config);
@@ -133,9 +153,29 @@ export async function decide(
     quiet,
     since,
     texts,
+    jump,
     settingsPath: file?.path,
     notice: quiet || !file?.problem ? undefined : words.settings(file.problem),
   };
+}
+
+/** Decides on the jump host's call; `undefined` where there is none, or where ssh jumps by itself. */
+async function decideJump(
+  argv: readonly string[],
+  call: Call,
+  config: SshConfig,
+  ssh: string,
+  system: DecideSystem,
+  outer: readonly string[],
+): Promise<Jump | typeof CIRCLE | undefined> {
+  const words = jumpCall(call, config);
+  if (!words) return undefined;
+  const inner = [...outer, argv.join("\0")];
+  // ssh would run itself for ever, and each of our calls would wait for the one around it.
+  if (inner.includes(words.join("\0"))) return CIRCLE;
+  const shared = await decide(words, ssh, system, inner);
+  if (shared.kind === "share") return { argv: words, shared };
+  return shared.reason === CIRCLE ? CIRCLE : undefined;
 }
 
 async function askBackground(

@@ -1,13 +1,14 @@
-/** Files that another process may remove at any moment: that they are gone is an answer, not an error. */
+/**
+ * Files that another process may remove at any moment: that they are gone is an answer, not an error.
+ * So is that something else stands at their path: it is not read, and it makes way for what is written.
+ */
 
 /** The names in a directory. */
 export function namesIn(dir: string): string[] {
   try {
     return Array.from(Deno.readDirSync(dir), (entry) => entry.name);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
-      return [];
-    }
+    if (isAbsence(error)) return [];
     throw error;
   }
 }
@@ -20,12 +21,14 @@ export function statOf(path: string): Deno.FileInfo | undefined {
   try {
     return Deno.statSync(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
+    if (isAbsence(error)) return undefined;
     throw error;
   }
 }
 
+/** The text of a file. A fifo counts as gone, as whoever reads one waits for its writer. */
 export function readText(path: string): string | undefined {
+  if (!statOf(path)?.isFile) return undefined;
   try {
     return Deno.readTextFileSync(path);
   } catch (error) {
@@ -36,6 +39,7 @@ export function readText(path: string): string | undefined {
 
 /** Opens a file for its lock. */
 export function openIfThere(path: string): Deno.FsFile | undefined {
+  if (!statOf(path)?.isFile) return undefined;
   try {
     return Deno.openSync(path);
   } catch (error) {
@@ -59,5 +63,29 @@ export function makeDir(path: string): void {
     Deno.mkdirSync(path, { mode: 0o700 });
   } catch (error) {
     if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    if (makeWay(path, "isDirectory")) makeDir(path);
   }
+}
+
+/**
+ * Removes what stands at a path of ours without being what we put there, and says whether it did: it
+ * would be in the way of each call from now on, and a fifo would hold the one that opens it.
+ */
+export function makeWay(path: string, wanted: "isFile" | "isDirectory" = "isFile"): boolean {
+  let info: Deno.FileInfo;
+  try {
+    info = Deno.lstatSync(path);
+  } catch (error) {
+    if (isAbsence(error)) return false;
+    throw error;
+  }
+  if (info[wanted]) return false;
+  removePath(path);
+  return true;
+}
+
+/** Whether an error says that there is no such file, or cannot be one. */
+function isAbsence(error: unknown): boolean {
+  return error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory ||
+    error instanceof Deno.errors.FilesystemLoop;
 }

@@ -1,6 +1,6 @@
 /** A lane in the sleeper's hands: held, asked after, and let go when its time is over. */
 import { isMuxTrouble, pingDeadline } from "./health.ts";
-import { statOf } from "./gone.ts";
+import { namesIn, statOf } from "./gone.ts";
 import {
   isOpen,
   type Lane,
@@ -60,7 +60,9 @@ export class HeldLane {
       return "here";
     }
     if (!this.#hold && !await this.#take(record, system)) return "here";
-    if ((await sweepLeases(this.lane, system)).length > 0) this.#idleSince = performance.now();
+    // The leases of sessions that came and went since the last look count too.
+    if (namesIn(this.lane.leases).length > 0) this.#idleSince = performance.now();
+    await sweepLeases(this.lane, system);
     if (this.#isOver(record, system) && withdraw(this.lane, system)) {
       this.#log(`${record.destination}: let go of master ${record.pid}`);
       this.letGo();
@@ -98,7 +100,8 @@ export class HeldLane {
     this.#log(`${record.destination}: holding master ${record.pid}`);
     if (!record.birth) {
       const birth = (await births([record.pid], system)).get(record.pid);
-      if (birth) writeRecord(this.lane, { ...record, birth });
+      // As it is now: `--hold` may have written to it meanwhile.
+      if (birth) writeRecord(this.lane, { ...readRecord(this.lane) ?? record, birth });
     }
     return true;
   }

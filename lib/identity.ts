@@ -53,6 +53,10 @@ export interface IdentityContext {
   readonly destination: string;
   /** The directory that the call is made in. */
   readonly cwd: string;
+  /** The network namespace, where there are such: a container may share our files and not our network. */
+  readonly network?: string;
+  /** The identity of the jump host's connection, where it is known. */
+  readonly jump?: string;
   env(name: string): string | undefined;
 }
 
@@ -62,10 +66,15 @@ export function identityText(config: SshConfig, context: IdentityContext): strin
   for (const name of environmentNames(config)) {
     lines.push(`environment ${name} ${JSON.stringify(context.env(name) ?? null)}`);
   }
+  if (context.network) lines.push(`network ${context.network}`);
   if (dependsOnName(config)) lines.push(`destination ${context.destination}`);
   if (dependsOnDirectory(config)) lines.push(`directory ${context.cwd}`);
-  // The jump host's own settings are read by another ssh, from these (with -F handed on to it).
-  if (config.get("proxyjump")) lines.push(...config.files.map((file) => `file ${file}`));
+  if (context.jump) {
+    lines.push(...context.jump.trimEnd().split("\n").map((line) => `jump ${line}`));
+  } else if (config.get("proxyjump")) {
+    // The jump host's own settings are read by another ssh, from these (with -F handed on to it).
+    lines.push(...config.files.map((file) => `file ${file}`));
+  }
   return lines.join("\n") + "\n";
 }
 
@@ -73,6 +82,11 @@ export function identityText(config: SshConfig, context: IdentityContext): strin
 export async function identityOf(text: string): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
   return new Uint8Array(digest).toHex().slice(0, 16);
+}
+
+/** The text as it may lie in a file: without the values of variables, which may be secrets. */
+export function withoutValues(text: string): string {
+  return text.replace(/^((?:jump )*(?:environment \S+|setenv [^\s=]+))[ =].*$/gm, "$1");
 }
 
 /** Whether a master for this may open the caller's agent or display to the far side. */

@@ -12,7 +12,7 @@
  * whoever removes the directory has closed it, and no moment lies between the two.
  */
 import { exists, namesIn, readText, removePath, statOf } from "./gone.ts";
-import { dropDeadLeases, type LeaseDirs } from "./lease.ts";
+import { dropDeadLeases, type LeaseDirs, placesTaken } from "./lease.ts";
 import type { System } from "./system.ts";
 
 export interface Lane extends LeaseDirs {
@@ -109,6 +109,13 @@ export function openLane(lane: Lane, record: LaneRecord, lease: string): void {
 /** Whether the lane takes sessions. */
 export function isOpen(lane: Lane): boolean {
   return exists(lane.leases);
+}
+
+/** Whether a lane has room for these leases, that of the call which asks among them. */
+export function hasRoom(record: LaneRecord, leases: readonly string[], now: number): boolean {
+  if (placesTaken(leases) > record.maxSessions) return false;
+  // With no linger a lane is used only while somebody else is on it, or while it is held.
+  return record.linger !== 0 || leases.length > 1 || (record.holdUntil ?? 0) > now;
 }
 
 /** Closes an idle lane to new sessions. False: it is not idle, and stays open. */

@@ -5,7 +5,8 @@
 
 const NAMES: Partial<Record<typeof Deno.build.os, readonly string[]>> = {
   linux: ["libc.so.6", `libc.musl-${Deno.build.arch}.so.1`],
-  darwin: ["libSystem.B.dylib"],
+  // By its path: macOS looks for a bare name in the current directory too (dlopen(3)).
+  darwin: ["/usr/lib/libSystem.B.dylib"],
   freebsd: ["libc.so.7"],
 };
 
@@ -16,6 +17,7 @@ const SYMBOLS = {
   open: { parameters: ["buffer", "i32"], result: "i32" },
   read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   close: { parameters: ["i32"], result: "i32" },
+  readlink: { parameters: ["buffer", "buffer", "usize"], result: "isize" },
   ioctl: { parameters: ["i32", "u64"], result: "i32" },
 } as const;
 
@@ -40,6 +42,11 @@ function load() {
       // No libc of that name: dlopen's errors carry no type.
     }
   }
+}
+
+/** Whether there is a libc to call. */
+export function hasLibc(): boolean {
+  return libc() !== undefined;
 }
 
 /** Becomes the program at `path`. Comes back only where that cannot be done. */
@@ -93,6 +100,20 @@ export function processArgv(): Uint8Array[] | undefined {
   }
   calls.close(file);
   return splitAtNul(new Uint8Array(bytes));
+}
+
+/** Linux' file for the network that a process is in. */
+export function networkFile(pid: number | "self"): string {
+  return `/proc/${pid}/ns/net`;
+}
+
+/** The network namespace that this process is in ("net:[4026531833]"), where the system has them. */
+export function networkNamespace(): string | undefined {
+  if (Deno.build.os !== "linux") return undefined;
+  const target = new Uint8Array(64);
+  const path = terminated(new TextEncoder().encode(networkFile("self")));
+  const length = Number(libc()?.readlink(path, target, BigInt(target.length)) ?? -1);
+  return length < 0 ? undefined : new TextDecoder().decode(target.subarray(0, length));
 }
 
 function splitAtNul(bytes: Uint8Array): Uint8Array[] {

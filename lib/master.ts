@@ -8,6 +8,8 @@ import { MuxConnection } from "./mux_client.ts";
 import { harmless } from "./ui.ts";
 import { INSIDE } from "./real_ssh.ts";
 import type { Lane } from "./lane.ts";
+import type { PromptRelay } from "./prompt.ts";
+import { ProxyShell } from "./proxy_shell.ts";
 import type { System } from "./system.ts";
 
 export interface MasterRequest {
@@ -19,8 +21,10 @@ export interface MasterRequest {
   readonly destination: string;
   /** Seconds that the master stays when nobody holds it. */
   readonly grace: number;
-  /** What its environment needs beside the caller's own. */
-  readonly env: Record<string, string>;
+  /** Takes its questions, where there is somebody to ask. */
+  readonly relay?: PromptRelay;
+  /** It connects through a ProxyCommand or a jump host, whose words are the user's to see. */
+  readonly proxied: boolean;
   /** Takes what the master says until it is up. */
   readonly stderr: (bytes: Uint8Array) => void;
   /** Ends the attempt. */
@@ -44,16 +48,17 @@ const LOG_TICK = 25;
  */
 export async function startMaster(
   request: MasterRequest,
-  system: Pick<System, "kill" | "run">,
+  system: Pick<System, "env" | "kill" | "run">,
 ): Promise<MasterStart> {
   const { lane } = request;
   Deno.writeTextFileSync(lane.log, "", { createNew: true, mode: 0o600 });
   using log = Deno.openSync(lane.log);
+  using shell = request.proxied ? await ProxyShell.make(lane, system) : undefined;
   // A redirection is all the shell is for: Deno gives a child no file for its stderr. The words stay
   // separate arguments throughout.
   const child = new Deno.Command("/bin/sh", {
     args: ["-c", 'exec "$@" 2>>"$0"', lane.log, request.ssh, ...masterArguments(request)],
-    env: { [INSIDE]: request.ssh, ...request.env },
+    env: { [INSIDE]: request.ssh, ...request.relay?.env, ...shell?.env },
     stdin: "null",
     stdout: "null",
     stderr: "null",
@@ -66,17 +71,22 @@ export async function startMaster(
   let said = "";
   const copy = () => said = copyRest(log, request.stderr, said);
   const copying = setInterval(copy, LOG_TICK);
+  if (request.relay) request.relay.beforeQuestion = copy;
   const { code } = await child.status;
   clearInterval(copying);
   request.signal.removeEventListener("abort", end);
   copy();
   if (code === 0) return await verifyMaster(request, system);
   if (request.signal.aborted) return { kind: "failed", reason: "it was interrupted" };
-  // Its own words name the socket only when the socket was the trouble, which a plain ssh has not.
-  if (said.includes(lane.socket) || code !== 255) {
+  if (blamesSocket(said, lane) || code !== 255) {
     return { kind: "failed", reason: `the connection master ended with ${code}` };
   }
   return { kind: "refused", code };
+}
+
+/** Whether the socket was the trouble, which a plain ssh has not. Under -v ssh names it in any case. */
+function blamesSocket(said: string, lane: Lane): boolean {
+  return said.split("\n").some((line) => !/^debug\d: /.test(line) && line.includes(lane.socket));
 }
 
 /** What a master must be comes first: ssh_config(5), "the first obtained value". */
@@ -86,6 +96,9 @@ function masterArguments(request: MasterRequest): string[] {
     "-N",
     "-f",
     ...["-S", request.lane.socket],
+    // Its stderr ends with the login, by -f; what it says later, of a channel that the server refused
+    // or of a connection that broke, goes to the log still.
+    ...["-E", request.lane.log],
     ...["-o", `ControlPersist=${request.grace}`],
     ...["-o", "ClearAllForwardings=yes"],
     ...["-o", "PermitLocalCommand=no"],

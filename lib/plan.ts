@@ -76,6 +76,12 @@ export function planConfig(call: Call, config: SshConfig, settings: Settings): P
       "pass -o PermitLocalCommand=no",
     );
   }
+  if (config.get("forkafterauthentication") === "yes") {
+    return direct(
+      "the configuration sends ssh to the background",
+      "pass -o ForkAfterAuthentication=no",
+    );
+  }
   const master = config.get("controlmaster") ?? "no";
   if (master === "ask" || master === "autoask") {
     return direct(`ControlMaster ${master} wants to be asked for each session`);

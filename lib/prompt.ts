@@ -4,11 +4,15 @@
  *
  *     ssh -M (no terminal) -> askpass -> <lane>.ask -> the caller -> /dev/tty
  *
- * One question a connection, each side one line of JSON: `{ prompt, kind }`, then `{ answer }` or
- * `{}` for none. No answer is ever logged, kept, or put in an argument or the environment.
+ * One question a connection, each side one line of JSON: `{ prompt, kind }`, then `{ answer }` (its
+ * bytes in hex, for a terminal need not speak UTF-8) or `{}` for none. No answer is ever logged, kept,
+ * or put in an argument or the environment.
  */
-import { programCommand } from "./program.ts";
+import { askTerminal } from "./ask.ts";
+import { removePath } from "./gone.ts";
 import type { Lane } from "./lane.ts";
+import { LaneScript } from "./lane_script.ts";
+import { programCommand } from "./program.ts";
 import type { System } from "./system.ts";
 import { harmless, writeStderr } from "./ui.ts";
 
@@ -24,132 +28,101 @@ interface Question {
 /** More than any prompt of ssh; a longer line is not from our askpass. */
 const MAX_LINE = 64 * 1024;
 
-/**
- * Asks on the terminal and prints the answer. The kernel edits the line, and its modes are put back
- * however it ends. $1 is "hidden" for an answer that must not be seen, $2 the question.
- */
-const ASK = `
-exec 3<>/dev/tty || exit 1
-modes=$(stty -g <&3) || exit 1
-hide() { [ "$1" = shown ] || stty -echo <&3; }
-trap 'stty "$modes" <&3; exit 1' HUP INT QUIT TERM
-trap 'stty "$modes" <&3; kill -s STOP $$; hide "$1"; printf %s "$2" >&3' TSTP
-hide "$1"
-printf %s "$2" >&3
-IFS= read -r answer <&3
-status=$?
-stty "$modes" <&3
-[ "$1" = shown ] || echo >&3
-[ "$status" = 0 ] && printf %s "$answer"
-`;
-
-/** Whether this process has a terminal to ask on: an open descriptor tells at once, else sh looks. */
-export async function hasTerminal(system: Pick<System, "run">): Promise<boolean> {
-  if ([Deno.stderr, Deno.stdin, Deno.stdout].some((stream) => stream.isTerminal())) return true;
-  return (await system.run("/bin/sh", ["-c", "exec </dev/tty"])).code === 0;
-}
-
 /** Answers the questions of one master while it starts. */
-export class PromptRelay implements Disposable {
+export class PromptRelay implements AsyncDisposable {
+  /** Called before each question: what the master has said until then comes first. */
+  beforeQuestion: () => void = () => {};
   readonly #listener: Deno.Listener;
-  readonly #askpass: string;
+  readonly #askpass: LaneScript;
   readonly #socket: string;
-  #asked = 0;
+  readonly #waiting: (open: boolean) => void;
+  readonly #closing = new AbortController();
+  #serving: Promise<void>;
 
-  private constructor(listener: Deno.Listener, socket: string, askpass: string) {
-    this.#listener = listener;
-    this.#socket = socket;
+  private constructor(lane: Lane, askpass: LaneScript, waiting: (open: boolean) => void) {
     this.#askpass = askpass;
+    this.#socket = `${lane.dir}/${lane.name}.ask`;
+    this.#waiting = waiting;
+    this.#listener = Deno.listen({ transport: "unix", path: this.#socket });
+    this.#serving = this.#serve();
   }
 
-  /** Listens for a lane's questions. `waiting` is told when a question is open and when it is done. */
-  static listen(lane: Lane, waiting: (open: boolean) => void = () => {}): PromptRelay {
-    const base = `${lane.dir}/${lane.name}`;
-    const askpass = `${base}.askpass`;
-    // ssh runs SSH_ASKPASS with one argument, the prompt, so the rest stands in a file. What it needs
-    // comes from the environment: nothing of it is ever read by the shell as code.
-    Deno.writeTextFileSync(askpass, askpassScript(), { mode: 0o700 });
-    const socket = `${base}.ask`;
-    const relay = new PromptRelay(
-      Deno.listen({ transport: "unix", path: socket }),
-      socket,
-      askpass,
-    );
-    relay.#serve(waiting);
-    return relay;
-  }
-
-  /** How many questions came through. */
-  get asked(): number {
-    return this.#asked;
+  /**
+   * Listens for a lane's questions. `waiting` is told when a question is open and when it is done.
+   * `undefined` where no askpass can be run.
+   */
+  static async listen(
+    lane: Lane,
+    waiting: (open: boolean) => void,
+    system: Pick<System, "run">,
+  ): Promise<PromptRelay | undefined> {
+    const askpass = await LaneScript.make(lane, "askpass", askpassScript(), system);
+    return askpass && new PromptRelay(lane, askpass, waiting);
   }
 
   /** What the master's environment needs. */
   get env(): Record<string, string> {
     return {
-      SSH_ASKPASS: this.#askpass,
+      SSH_ASKPASS: this.#askpass.path,
       SSH_ASKPASS_REQUIRE: "force",
       [ASKPASS_SOCKET]: this.#socket,
     };
   }
 
-  [Symbol.dispose](): void {
+  /** Withdraws an open question; resolves once the terminal is as it was before. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
     this.#listener.close();
-    for (const path of [this.#socket, this.#askpass]) {
-      try {
-        Deno.removeSync(path);
-      } catch (error) {
-        if (!(error instanceof Deno.errors.NotFound)) throw error;
-      }
-    }
+    await this.#serving;
+    removePath(this.#socket);
+    this.#askpass[Symbol.dispose]();
   }
 
-  async #serve(waiting: (open: boolean) => void): Promise<void> {
+  async #serve(): Promise<void> {
     try {
       for await (const connection of this.#listener) {
-        this.#asked++;
-        waiting(true);
-        await answer(connection).catch(() => {}); // The askpass was ended: so is its question.
-        waiting(false);
+        this.#waiting(true);
+        await this.#answer(connection);
+        this.#waiting(false);
       }
     } catch (error) {
       if (!(error instanceof Deno.errors.BadResource)) throw error; // Closed by dispose.
     }
   }
-}
 
-async function answer(connection: Deno.Conn): Promise<void> {
-  using _ = connection;
-  const question: Question = JSON.parse(await readLine(connection));
-  if (question.kind === "none") {
-    // "Touch your key": nothing to answer, and ssh ends the askpass when it is done.
-    writeStderr(new TextEncoder().encode(`${harmless(question.prompt)}\n`));
-    await readLine(connection);
-    return;
+  async #answer(connection: Deno.Conn): Promise<void> {
+    using _ = connection;
+    const line = await readLine(connection);
+    if (line === "") return; // The askpass was ended before it could ask.
+    const question: Question = JSON.parse(line);
+    this.beforeQuestion();
+    // An askpass that goes takes its question with it: ssh was ended, or a key was touched.
+    const gone = readLine(connection).catch(() => {});
+    if (question.kind === "none") {
+      writeStderr(new TextEncoder().encode(`${harmless(question.prompt)}\n`));
+      return void await Promise.race([gone, aborted(this.#closing.signal)]);
+    }
+    const withdrawn = new AbortController();
+    gone.then(() => withdrawn.abort());
+    const answer = await askTerminal(
+      { prompt: question.prompt, shown: isShown(question) },
+      AbortSignal.any([withdrawn.signal, this.#closing.signal]),
+    );
+    if (withdrawn.signal.aborted) return;
+    await write(connection, JSON.stringify({ answer: answer?.toHex() }));
   }
-  const text = await askTerminal(question);
-  await write(connection, JSON.stringify(text === undefined ? {} : { answer: text }));
 }
 
 /** ssh gives no hint for questions with echo but `confirm`; the host key's is known by its words (sshconnect.c). */
-function isShown(question: Question): boolean {
-  return question.kind === "confirm" ||
-    /\(yes\/no(\/\[fingerprint\])?\)\?|type 'yes'|'no' or the fingerprint/.test(question.prompt);
+function isShown({ kind, prompt }: Question): boolean {
+  return kind === "confirm" ||
+    /\(yes\/no(\/\[fingerprint\])?\)\? $|^Please type 'yes'(,| or) 'no'/.test(prompt);
 }
 
-async function askTerminal(question: Question): Promise<string | undefined> {
-  const { code, stdout } = await new Deno.Command("/bin/sh", {
-    args: ["-c", ASK, "sh", isShown(question) ? "shown" : "hidden", harmless(question.prompt)],
-    stdin: "null",
-    stdout: "piped",
-    stderr: "null",
-  }).output();
-  return code === 0 ? new TextDecoder().decode(stdout) : undefined;
-}
-
+/** The prompt is its one argument; the rest that it needs is in the environment, never in the script. */
 function askpassScript(): string {
   const words = programCommand("--askpass").map((word) => `'${word.replaceAll("'", `'\\''`)}'`);
-  return `#!/bin/sh\nexec ${words.join(" ")} "$@"\n`;
+  return `exec ${words.join(" ")} "$@"\n`;
 }
 
 /**
@@ -164,8 +137,16 @@ export async function askpass(prompt: string, system: Pick<System, "env">): Prom
   await write(connection, JSON.stringify(question));
   const { answer } = JSON.parse(await readLine(connection) || "{}");
   if (typeof answer !== "string") return 1;
-  await Deno.stdout.write(new TextEncoder().encode(`${answer}\n`));
+  const line = new Uint8Array([...Uint8Array.fromHex(answer), 0x0a]);
+  for (let done = 0; done < line.length;) done += Deno.stdout.writeSync(line.subarray(done));
   return 0;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
 }
 
 async function write(connection: Deno.Conn, line: string): Promise<void> {

@@ -4,9 +4,11 @@ import type { Shared } from "./decide.ts";
 import { dependsOnDirectory, environmentNames } from "./identity.ts";
 import { type Lane, readRecord } from "./lane.ts";
 import { writePlan } from "./launcher.ts";
+import { networkFile, networkNamespace } from "./libc.ts";
 import { takesPlace } from "./plan.ts";
 import { VERSION } from "./program.ts";
 import { isScript } from "./real_ssh.ts";
+import type { SshConfig } from "./ssh_config.ts";
 import type { System } from "./system.ts";
 import { sleeperFile } from "./wake.ts";
 
@@ -20,7 +22,7 @@ export function remember(
   lane: Lane,
   system: Pick<System, "env">,
 ): void {
-  const { call, config } = shared;
+  const { call } = shared;
   const record = readRecord(lane);
   // On a lane without linger, and for a wrapper that is a script, each call must look for itself.
   if (!record || record.linger === 0 || isScript(shared.ssh)) return;
@@ -29,8 +31,9 @@ export function remember(
     return;
   }
   const files = configFiles(shared, system);
-  if (!files || dependsOnDirectory(config)) return;
-  const names = [...ALWAYS, ...environmentNames(config)];
+  const configs = configsOf(shared);
+  if (!files || configs.some(dependsOnDirectory)) return;
+  const names = [...ALWAYS, ...configs.flatMap(environmentNames)];
   writePlan(shared.stateDir, {
     leading: argv.slice(0, call.leading),
     ssh: shared.ssh,
@@ -40,10 +43,15 @@ export function remember(
     sleeper: sleeperFile(shared.stateDir),
     maxSessions: record.maxSessions,
     watch: files.watch,
-    pins: files.pins,
+    pins: [...files.pins, ...networkPins(record.pid)],
     environment: Object.fromEntries(names.map((name) => [name, system.env(name)])),
     version: VERSION,
   }, shared.since);
+}
+
+/** The configuration of the call, and of each jump host. */
+function configsOf(shared: Shared): SshConfig[] {
+  return [shared.config, ...(shared.jump ? configsOf(shared.jump.shared) : [])];
 }
 
 /**
@@ -69,6 +77,12 @@ function configFiles(shared: Shared, system: Pick<System, "env">) {
     }
   }
   return { watch: [...watch], pins };
+}
+
+/** The launcher must be in the network that the master is in. */
+function networkPins(master: number): { link: string; target: string }[] {
+  if (networkNamespace() === undefined) return [];
+  return [{ link: networkFile("self"), target: networkFile(master) }];
 }
 
 function dirOf(path: string): string {

@@ -1,17 +1,31 @@
 /** The way of a shared call: a place on its own lane, and on that of its jump host before. */
-import { decide, type DecideSystem, type Shared } from "./decide.ts";
-import { connectionOptions } from "./ssh_config.ts";
-import { jumpCall, jumpCommand } from "./jump.ts";
+import type { DecideSystem, Shared } from "./decide.ts";
+import { openIfThere, statOf } from "./gone.ts";
+import { jumpCommand } from "./jump.ts";
+import { newLane } from "./lane.ts";
 import { dropLease, leaseName, takeLease } from "./lease.ts";
 import { findPlace, type Groundwork, type Place } from "./share.ts";
+import { connectionOptions, type SshConfig } from "./ssh_config.ts";
 import type { System } from "./system.ts";
-import { lookSeconds } from "./wake.ts";
 import { writeStderr } from "./ui.ts";
+import { lookSeconds, wakeSleeper } from "./wake.ts";
 
 export type RouteSystem = DecideSystem & Pick<System, "isAlive" | "kill">;
 
+/** What else a route is told to do. */
+export interface RouteOptions {
+  /** Takes what starting masters say, in place of the caller's own stderr. */
+  readonly stderr?: (bytes: Uint8Array) => void;
+  /** Told when a question to the user is open, and when it is done. */
+  readonly asking?: (open: boolean) => void;
+}
+
 /** Finds the call a place; its jump host shares too. */
-export function route(shared: Shared, system: RouteSystem): Promise<Place> {
+export function route(
+  shared: Shared,
+  system: RouteSystem,
+  options: RouteOptions = {},
+): Promise<Place> {
   const look = lookSeconds(system);
   return findPlace(
     {
@@ -19,8 +33,10 @@ export function route(shared: Shared, system: RouteSystem): Promise<Place> {
       // A master that must not linger goes as soon as its session has; the others wait for a sleeper
       // that died to be replaced.
       grace: shared.linger === 0 ? 2 : Math.max(2, Math.ceil(3 * look)),
-      groundwork: () => groundwork(shared, system),
-      stderr: stderrOf(shared),
+      groundwork: (asking) => groundwork(shared, system, { ...options, asking }),
+      proxied: isProxied(shared.config),
+      stderr: options.stderr ?? stderrOf(shared),
+      asking: options.asking ?? (() => {}),
     },
     system,
   );
@@ -36,6 +52,7 @@ const SERVER_ALIVE = ["-o", "ServerAliveInterval=60", "-o", "ServerAliveCountMax
 async function groundwork(
   shared: Shared,
   system: RouteSystem,
+  options: RouteOptions,
 ): Promise<Groundwork> {
   const alive = shared.config.get("serveraliveinterval") === "0" ? SERVER_ALIVE : [];
   const native: Groundwork = {
@@ -43,27 +60,47 @@ async function groundwork(
     options: [...alive, ...shared.options],
     handOver: () => {},
   };
-  const argv = jumpCall(shared.call, shared.config);
-  if (!argv) return native;
-  const jump = await decide(argv, shared.ssh, system);
-  if (jump.kind === "direct") return native;
-  const place = await route(
-    { ...jump, batch: shared.batch, quiet: shared.quiet },
-    system,
-  );
+  const { jump } = shared;
+  if (!jump || !jumpCommand(shared.ssh, newLane(jump.shared.dir).socket, jump.argv)) return native;
+  const place = await route({ ...jump.shared, quiet: shared.quiet }, system, options);
   if (place.kind === "refused") return place;
-  const command = place.kind === "lane" && jumpCommand(shared.ssh, place.lane.socket, argv);
-  if (place.kind === "plain" || !command) return native;
+  if (place.kind === "plain") return native;
+  // Now, since the lane stays even if nothing comes of the master behind it.
+  await wakeSleeper(shared.stateDir, system);
+  const { lane } = place;
+  const logged = statOf(lane.log)?.size ?? 0;
   return {
     kind: "ready",
-    // ssh refuses -J beside a ProxyCommand.
-    options: [...alive, "-o", `ProxyCommand=${command}`, ...connectionOptions(shared.call, "J")],
-    // What holds the jump host's lane from now on is the master behind it.
-    handOver(pid) {
-      if (pid !== undefined) takeLease(place.lane, leaseName(pid, false));
-      dropLease(place.lane, jump.lease);
+    options: [
+      // As in ssh.c: "Never use FD passing for ProxyJump". And ssh refuses -J beside a ProxyCommand.
+      ...["-o", `ProxyCommand=${jumpCommand(shared.ssh, lane.socket, jump.argv)}`],
+      ...["-o", "ProxyUseFdpass=no", ...alive, ...connectionOptions(shared.call, "J")],
+    ],
+    handOver(master) {
+      // What holds the jump host's lane from now on is the master behind it.
+      if (master !== undefined) takeLease(lane, leaseName(master, false));
+      else copyFrom(lane.log, logged, options.stderr ?? writeStderr);
+      dropLease(lane, jump.shared.lease);
     },
   };
+}
+
+/**
+ * Copies what a jump host's master has said meanwhile: why it could not open the way ("administratively
+ * prohibited", "Connection refused") is told to it, and its client learns only that it was refused.
+ */
+function copyFrom(log: string, start: number, stderr: (bytes: Uint8Array) => void): void {
+  using file = openIfThere(log);
+  if (!file) return;
+  // The sleeper empties a log that has grown too large.
+  file.seekSync(file.statSync().size < start ? 0 : start, Deno.SeekMode.Start);
+  const bytes = new Uint8Array(16 * 1024);
+  const count = file.readSync(bytes);
+  if (count) stderr(bytes.subarray(0, count));
+}
+
+function isProxied(config: SshConfig): boolean {
+  return config.get("proxyjump") !== undefined || (config.get("proxycommand") ?? "none") !== "none";
 }
 
 /** With `-E` ssh's words go to a file of the user's. */

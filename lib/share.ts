@@ -2,14 +2,25 @@
  * A place for a call on a lane: one that is open and fit, or else a new one, started by one caller for
  * all that wait. Whatever goes wrong on our side ends in "plain": the call becomes ssh itself.
  */
+import { hasTerminal } from "./ask.ts";
 import { Flight, hasFailedSince, isAsking } from "./flight.ts";
 import { closeLane, isFit } from "./health.ts";
+import { withoutValues } from "./identity.ts";
 import { Interrupt } from "./interrupt.ts";
 import { makeDir, openIfThere, removePath } from "./gone.ts";
-import { type Lane, lanesOf, newLane, openLane, readRecord, removeLane, verify } from "./lane.ts";
-import { dropLease, liveLeases, placesTaken, takeLease } from "./lease.ts";
+import {
+  hasRoom,
+  type Lane,
+  lanesOf,
+  newLane,
+  openLane,
+  readRecord,
+  removeLane,
+  verify,
+} from "./lane.ts";
+import { dropLease, liveLeases, takeLease } from "./lease.ts";
 import { type MasterStart, startMaster } from "./master.ts";
-import { hasTerminal, PromptRelay } from "./prompt.ts";
+import { PromptRelay } from "./prompt.ts";
 import type { System } from "./system.ts";
 import { say, words } from "./ui.ts";
 
@@ -22,8 +33,10 @@ export interface PlaceRequest {
   /** As the user wrote it, and as ssh resolved it. */
   readonly destination: string;
   readonly resolved: string;
-  /** What must be done before a master can be started. */
-  readonly groundwork: () => Promise<Groundwork>;
+  /** What must be done before a master can be started; `asking` as below. */
+  readonly groundwork: (asking: (open: boolean) => void) => Promise<Groundwork>;
+  /** Told when a question to the user is open, and when it is done. */
+  readonly asking: (open: boolean) => void;
   /** The name of the lease. */
   readonly lease: string;
   /** Seconds. */
@@ -31,6 +44,8 @@ export interface PlaceRequest {
   readonly grace: number;
   readonly maxSessions: number;
   readonly forwards: boolean;
+  /** It connects through a ProxyCommand or a jump host. */
+  readonly proxied: boolean;
   /** The configuration forbids questions. */
   readonly batch: boolean;
   readonly quiet: boolean;
@@ -117,16 +132,17 @@ async function openPlace(request: PlaceRequest, system: PlaceSystem): Promise<La
  * Takes a lease where there is a place for it. Who comes at the same moment takes turns: else each of
  * 30 would see the leases of the 29 others, and none would find a place.
  */
-function takePlace(lane: Lane, request: PlaceRequest, system: Pick<System, "isAlive">): boolean {
+function takePlace(
+  lane: Lane,
+  request: PlaceRequest,
+  system: Pick<System, "isAlive" | "now">,
+): boolean {
   const record = readRecord(lane);
   using turn = record && openIfThere(lane.log);
   if (!record || !turn) return false;
   turn.lockSync(true);
   if (!takeLease(lane, request.lease)) return false;
-  const leases = liveLeases(lane, system);
-  const fits = placesTaken(leases) <= record.maxSessions;
-  // With no linger a lane is used only while somebody else is on it.
-  if (fits && (record.linger !== 0 || leases.length > 1)) return true;
+  if (hasRoom(record, liveLeases(lane, system), system.now())) return true;
   dropLease(lane, request.lease);
   return false;
 }
@@ -138,7 +154,11 @@ async function startLane(
 ): Promise<Place> {
   const problem = prepare(request);
   if (problem) return { kind: "plain", reason: problem };
-  const ground = await request.groundwork();
+  const asking = (open: boolean) => {
+    flight.asking(open);
+    request.asking(open);
+  };
+  const ground = await request.groundwork(asking);
   if (ground.kind === "refused") {
     flight.failed();
     return ground;
@@ -146,7 +166,7 @@ async function startLane(
   using interrupt = new Interrupt();
   const lane = newLane(request.dir);
   const begun = performance.now();
-  const start = await askingStart(request, lane, ground.options, flight, system, interrupt);
+  const start = await askingStart(request, lane, ground.options, asking, system, interrupt);
   ground.handOver(start.kind === "up" ? start.pid : undefined);
   if (start.kind !== "up") {
     flight.failed();
@@ -174,24 +194,31 @@ async function askingStart(
   request: PlaceRequest,
   lane: Lane,
   options: readonly string[],
-  flight: Flight,
+  asking: (open: boolean) => void,
   system: PlaceSystem,
   interrupt: Interrupt,
 ): Promise<MasterStart> {
-  const start = (env: Record<string, string>) =>
-    startMaster({ ...request, options, lane, env, signal: interrupt.signal }, system);
+  const start = (relay?: PromptRelay) =>
+    startMaster({ ...request, options, lane, relay, signal: interrupt.signal }, system);
   // Without a terminal, or when the user wants it, their own SSH_ASKPASS stays in force.
-  const ownAskpass = ["force", "prefer"].includes(system.env("SSH_ASKPASS_REQUIRE") ?? "");
-  if (request.batch || ownAskpass || !await hasTerminal(system)) return await start({});
-  using relay = PromptRelay.listen(lane, (open) => flight.asking(open));
-  return await start(relay.env);
+  if (request.batch || wantsAskpass(system) || !await hasTerminal(system)) return await start();
+  await using relay = await PromptRelay.listen(lane, asking, system);
+  if (!relay) return { kind: "failed", reason: `no program can be run from ${lane.dir}` };
+  return await start(relay);
+}
+
+/** Whether ssh would ask by SSH_ASKPASS though there is a terminal (read_passphrase() in readpass.c). */
+function wantsAskpass(system: Pick<System, "env">): boolean {
+  const wish = system.env("SSH_ASKPASS_REQUIRE")?.toLowerCase();
+  const display = system.env("DISPLAY") ?? system.env("WAYLAND_DISPLAY");
+  return wish === "force" || (wish === "prefer" && display !== undefined);
 }
 
 /** Makes the identity's directory fit for a socket; returns what is wrong with it. */
 function prepare(request: PlaceRequest): string | undefined {
   makeDir(request.dir);
   const identity = `${request.dir}/identity`;
-  Deno.writeTextFileSync(identity, request.identity, { mode: 0o600 });
+  Deno.writeTextFileSync(identity, withoutValues(request.identity), { mode: 0o600 });
   // ssh links its socket into place (mux.c, muxserver_listen); without hard links it would stay
   // behind as a detached ssh that nobody can reach.
   const probe = `${request.dir}/link.${Deno.pid}`;

@@ -17,10 +17,16 @@ export class StateDirError extends Error {
  */
 const MAX_BYTES = 104 - 17 - 27;
 
+const STICKY = 0o1000;
+const ROOT = 0;
+/** In a user namespace: whoever has no number there, root among them (user_namespaces(7)). */
+const UNMAPPED = 65534;
+
 /** Where the state is kept: `SSHS_DIR`, else the user's runtime directory, else the temporary one. */
 export function stateDirPath(system: Pick<System, "env" | "uid">): string {
   const chosen = system.env("SSHS_DIR");
-  if (chosen) return chosen;
+  // A slash at the end would make lstat(2) follow a link.
+  if (chosen) return chosen.replace(/(?<=.)\/+$/, "");
   const runtime = system.env("XDG_RUNTIME_DIR");
   // Under `sudo -E` it is somebody else's, and then none of ours.
   if (runtime && ownerOf(runtime) === system.uid()) return `${runtime}/sshs`;
@@ -38,6 +44,8 @@ export function openStateDir(system: Pick<System, "env" | "uid">): string {
   if (new TextEncoder().encode(path).length > MAX_BYTES) {
     throw refuse(path, `is longer than the ${MAX_BYTES} bytes that leave room for a socket`);
   }
+  // First, so that nothing of root's is left in a place that another user owns.
+  verifyAbove(path, system.uid());
   makeDir(path);
   verify(path, system.uid());
   return path;
@@ -53,19 +61,47 @@ function makeDir(path: string): void {
 }
 
 function verify(path: string, uid: number | null): void {
-  let info: Deno.FileInfo;
-  try {
-    info = Deno.lstatSync(path);
-  } catch (error) {
-    throw refuse(path, `cannot be read (${(error as Error).message})`);
-  }
+  const info = look(path, () => Deno.lstatSync(path));
   if (info.isSymlink) throw refuse(path, "is a symbolic link");
   if (!info.isDirectory) throw refuse(path, "is not a directory");
   if (info.uid !== uid) throw refuse(path, `belongs to user ${info.uid}`);
   if ((info.mode ?? 0) & 0o077) throw refuse(path, "can be used by others (chmod 700 it)");
-  const parent = Deno.statSync(path.slice(0, path.lastIndexOf("/")) || "/").mode ?? 0;
-  if ((parent & 0o002) && !(parent & 0o1000)) {
-    throw refuse(path, "stands in a directory that everybody can write");
+}
+
+/**
+ * Who owns a directory above, or may write to it, could put another in our place: under `sudo -E` that
+ * is the user whose TMPDIR root still has. As sshd's StrictModes (safe_path() in misc.c), but sticky
+ * directories will do.
+ */
+function verifyAbove(path: string, uid: number | null): void {
+  const parent = parentOf(path);
+  const real = look(path, () => Deno.realPathSync(parent));
+  for (const above of new Set([...upwards(parent), ...upwards(real)])) {
+    const { mode, uid: owner } = look(path, () => Deno.statSync(above));
+    if (owner !== uid && owner !== ROOT && owner !== UNMAPPED) {
+      throw refuse(path, `stands in ${above}, which belongs to user ${owner}`);
+    }
+    if (((mode ?? 0) & 0o022) && !((mode ?? 0) & STICKY)) {
+      throw refuse(path, `stands in ${above}, which others can write`);
+    }
+  }
+}
+
+function* upwards(path: string): Generator<string> {
+  yield path;
+  if (path !== "/") yield* upwards(parentOf(path));
+}
+
+function parentOf(path: string): string {
+  return path.slice(0, path.lastIndexOf("/")) || "/";
+}
+
+function look<T>(path: string, at: () => T): T {
+  try {
+    return at();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    throw refuse(path, `cannot be read (${(error as Error).message})`);
   }
 }
 

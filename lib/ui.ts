@@ -26,9 +26,9 @@ export function writeStderr(bytes: Uint8Array): void {
   }
 }
 
-/** One line of ours on stderr. */
+/** One line of ours on stderr, whatever is in it. */
 export function say(line: string): void {
-  writeStderr(encoder.encode(`sshs: ${harmless(line)}\n`));
+  writeStderr(encoder.encode(`sshs: ${harmless(line).replaceAll("\n", "^J")}\n`));
 }
 
 export const words = {

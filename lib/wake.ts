@@ -58,7 +58,7 @@ export async function wakeSleeper(
     stdout: "piped",
     stderr: "null",
     detached: true,
-  }).output();
+  }).spawn().output(); // Without spawn() it would not be detached: output() passes over it (Deno 2.9).
   const pid = parseInt(new TextDecoder().decode(stdout));
   if (!(pid > 1)) return;
   const draft = `${sleeperFile(stateDir)}.${Deno.pid}`;
