@@ -1,0 +1,254 @@
+import assert from "node:assert/strict";
+import {
+  lingerOf,
+  type Plan,
+  planArgs,
+  planBackground,
+  planConfig,
+  takesPlace,
+  versionOf,
+  wantsQuiet,
+} from "../lib/plan.ts";
+import { parseSettings, settingsFor } from "../lib/settings.ts";
+import { parseSshArgs } from "../lib/ssh_args.ts";
+import { parseConfigDump } from "../lib/ssh_config.ts";
+
+/** The words after `ssh`, apart by blanks. */
+function argsOf(text: string) {
+  return parseSshArgs(text.split(" ").filter(Boolean));
+}
+
+function callOf(text: string) {
+  const args = argsOf(text);
+  assert.equal(args.kind, "call", text);
+  return args as Extract<typeof args, { kind: "call" }>;
+}
+
+/** "share", or why not. */
+function outcome(plan: Plan): string {
+  return plan.kind === "share" ? "share" : plan.reason;
+}
+
+const ARGS: readonly (readonly [args: string, outcome: string | RegExp])[] = [
+  ["host", "share"],
+  ["host ls -L", "share"],
+  ["user@host", "share"],
+  ["ssh://user@host:22", "share"],
+  ["-t host", "share"],
+  ["-tt host top", "share"],
+  ["-T host", "share"],
+  ["-n host true", "share"],
+  ["-f host sleep 5", "share"],
+  ["-s host sftp", "share"],
+  ["-W target:22 host", "share"],
+  ["-X host", "share"],
+  ["-Y host", "share"],
+  ["-A host", "share"],
+  ["-a host", "share"],
+  ["-v host", "share"],
+  ["-vvv host", "share"],
+  ["-q host", "share"],
+  ["-C host", "share"],
+  ["-4 host", "share"],
+  ["-J jump host", "share"],
+  ["-i key host", "share"],
+  ["-l user -p 22 host", "share"],
+  ["-E log host", "share"],
+  ["-e none host", "share"],
+  ["-g host", "share"],
+  ["-x -oPermitLocalCommand=no -oClearAllForwardings=yes -s -- host sftp", "share"],
+  ["-o BatchMode=yes host", "share"],
+  ["-o ControlMaster=no host", "share"],
+  ["-oControlMaster=no host", "share"],
+  ["-o", /argument|-o/],
+  ["-o ControlPersist=60 host", "share"],
+  ["-M host", /^-M /],
+  ["-S none host", /^-S /],
+  ["-S /path host", /^-S /],
+  ["-O check host", /^-O /],
+  ["-G host", /^-G /],
+  ["-N host", /^-N /],
+  ["-fN host", /^-N /],
+  ["-vN host", /^-N /],
+  ["host -N", /^-N /],
+  ["-D 1080 host", /^-D /],
+  ["-L 8080:localhost:80 host", /^-L /],
+  ["-R 0 host", /^-R /],
+  ["-w 0:0 host", /^-w /],
+  ["-Q cipher", "there is no destination"],
+  ["-V", "there is no destination"],
+  ["", "there is no destination"],
+  ["-o ControlPersist", "there is no destination"],
+  ["-o ControlPath=none host", /^ControlPath /],
+  ["-oControlPath=/path host", /^ControlPath /],
+  ["-o controlpath=/path host", /^ControlPath /],
+  ["-o ControlMaster=auto host", /^ControlMaster /],
+  ["-o ControlMaster=yes host", /^ControlMaster /],
+  ["-z host", /-z/],
+  ["-p", /-p/],
+  ["--bogus host", /-/],
+];
+
+Deno.test("planArgs shares what a master can serve and sends the rest direct", () => {
+  for (const [text, expected] of ARGS) {
+    const found = outcome(planArgs(argsOf(text)));
+    if (typeof expected === "string") assert.equal(found, expected, text);
+    else assert.match(found, expected, text);
+  }
+});
+
+Deno.test('planArgs hears -o in its spelling with a blank: "ControlPath none"', () => {
+  for (const option of ["ControlPath none", "controlmaster auto", " ControlPath = x"]) {
+    assert.equal(planArgs(parseSshArgs(["-o", option, "host"])).kind, "direct", option);
+  }
+});
+
+Deno.test("planArgs tells how a call could be shared", () => {
+  const plan = planArgs(argsOf("-L 8080:localhost:80 host"));
+  assert.equal(plan.kind === "direct" && plan.remedy, "leave out -L");
+});
+
+const CONFIG: readonly (readonly [lines: string, outcome: string | RegExp])[] = [
+  ["", "share"],
+  ["tunnel false", "share"],
+  ["tunnel no", "share"],
+  ["tunnel point-to-point", /tunnel/],
+  ["localforward 8080 [localhost]:80", /localforward/],
+  ["remoteforward 8080 [localhost]:80", /remoteforward/],
+  ["dynamicforward 1080", /dynamicforward/],
+  ["localforward 8080 [localhost]:80\nclearallforwardings yes", "share"],
+  ["sessiontype none", /SessionType none/],
+  ["sessiontype subsystem", "share"],
+  ["sessiontype default", "share"],
+  ["permitlocalcommand yes", "share"],
+  ["permitlocalcommand yes\nlocalcommand none", "share"],
+  ["permitlocalcommand no\nlocalcommand date", "share"],
+  ["permitlocalcommand yes\nlocalcommand date", /LocalCommand/],
+  ["controlmaster ask", /ControlMaster ask/],
+  ["controlmaster autoask", /ControlMaster autoask/],
+  ["controlmaster auto\ncontrolpath /tmp/x\ncontrolpersist 60", "share"],
+  ["controlmaster yes", "share"],
+  ["controlmaster false", "share"],
+  ["forkafterauthentication yes", /background/],
+  ["forkafterauthentication no", "share"],
+  ["proxyjump jump", "share"],
+  ["forwardagent yes\nforwardx11 yes", "share"],
+  ["unheardof yes", "share"],
+];
+
+const NO_SETTINGS = settingsFor("host", undefined, { env: () => undefined });
+
+Deno.test("planConfig sends a call direct for what ends with its own process", () => {
+  for (const [lines, expected] of CONFIG) {
+    const config = parseConfigDump(lines, "");
+    const found = outcome(planConfig(callOf("host"), config, NO_SETTINGS));
+    if (typeof expected === "string") assert.equal(found, expected, lines);
+    else assert.match(found, expected, lines);
+  }
+});
+
+Deno.test("planConfig heeds the switch in our own settings", () => {
+  const plan = planConfig(callOf("host"), parseConfigDump("", ""), {
+    ...NO_SETTINGS,
+    share: false,
+  });
+  assert.match(outcome(plan), /switched off/);
+});
+
+Deno.test("planBackground shares -f from OpenSSH 9.4 on", () => {
+  for (
+    const [version, kind] of [
+      ["OpenSSH_8.9p1 Ubuntu-3ubuntu0.6, OpenSSL 3.0.2", "direct"],
+      ["OpenSSH_9.2p1 Debian-2+deb12u3, OpenSSL 3.0.14", "direct"],
+      ["OpenSSH_9.3p2", "direct"],
+      ["OpenSSH_9.4p1", "share"],
+      ["OpenSSH_9.10p1", "share"],
+      ["OpenSSH_10.0p2", "share"],
+      ["Sun_SSH_1.5", "direct"],
+      ["", "direct"],
+    ]
+  ) {
+    assert.equal(planBackground(callOf("-f host true"), version).kind, kind, version);
+    assert.equal(planBackground(callOf("host true"), version).kind, "share", version);
+  }
+});
+
+Deno.test("versionOf reads major and minor", () => {
+  assert.deepEqual(versionOf("OpenSSH_9.2p1 Debian-2+deb12u3, OpenSSL 3.0.14"), [9, 2]);
+  assert.deepEqual(versionOf("OpenSSH_10.5p1"), [10, 5]);
+  assert.deepEqual(versionOf("OpenSSH_for_Windows_8.1p1"), [0, 0]);
+  assert.deepEqual(versionOf("dropbear"), [0, 0]);
+});
+
+Deno.test("takesPlace tells a session from a mere channel", () => {
+  assert.equal(takesPlace(callOf("host")), true);
+  assert.equal(takesPlace(callOf("-s host sftp")), true);
+  assert.equal(takesPlace(callOf("-W target:22 host")), false);
+});
+
+Deno.test("wantsQuiet hears -q, BatchMode and LogLevel", () => {
+  for (
+    const [words, quiet] of [
+      [["host"], false],
+      [["-v", "host"], false],
+      [["-q", "host"], true],
+      [["-tq", "host"], true],
+      [["host", "echo", "-q"], false],
+      [["-o", "BatchMode=yes", "host"], true],
+      [["-oBatchMode=YES", "host"], true],
+      [["-o", "batchmode true", "host"], true],
+      [["-o", "BatchMode=no", "host"], false],
+      [["-o", "LogLevel=QUIET", "host"], true],
+      [["-o", "LogLevel=fatal", "host"], true],
+      [["-o", "LogLevel=ERROR", "host"], false],
+    ] as const
+  ) {
+    const args = parseSshArgs(words);
+    assert.equal(args.kind === "call" && wantsQuiet(args.options), quiet, words.join(" "));
+  }
+});
+
+/** The linger by settings (JSON), SSHS_LINGER and the ControlPersist of `ssh -G`. */
+const LINGER: readonly (readonly [
+  settings: string,
+  environment: string | undefined,
+  persist: string | undefined,
+  forwards: boolean,
+  seconds: number,
+])[] = [
+  ["{}", undefined, undefined, false, 600],
+  ["{}", undefined, "no", false, 600],
+  ["{}", undefined, "yes", false, Infinity],
+  ["{}", undefined, "90", false, 90],
+  ["{}", "5", undefined, false, 5],
+  ["{}", "5", "no", false, 5],
+  ["{}", "5", "90", false, 90],
+  ["{}", "1h", undefined, false, 3600],
+  ["{}", "nonsense", undefined, false, 600],
+  ['{ "linger": "2m" }', undefined, undefined, false, 120],
+  ['{ "linger": "2m" }', "5", undefined, false, 5],
+  ['{ "linger": "2m" }', undefined, "90", false, 90],
+  ['{ "hosts": [{ "host": "host", "linger": 7 }] }', "5", "90", false, 7],
+  ['{ "hosts": [{ "host": "other", "linger": 7 }] }', "5", undefined, false, 5],
+  ['{ "hosts": [{ "host": "host", "linger": "forever" }] }', undefined, "90", false, Infinity],
+  // Who could open the agent to the far side stays only when the user says so.
+  ["{}", undefined, undefined, true, 0],
+  ["{}", undefined, "no", true, 0],
+  ["{}", undefined, "90", true, 90],
+  ["{}", undefined, "yes", true, Infinity],
+  ["{}", "5", undefined, true, 5],
+  ['{ "linger": "2m" }', undefined, undefined, true, 120],
+  ['{ "hosts": [{ "host": "host", "linger": 7 }] }', undefined, undefined, true, 7],
+];
+
+Deno.test("lingerOf asks the host's own settings, then ssh_config, then the rest", () => {
+  for (const [text, environment, persist, forwards, seconds] of LINGER) {
+    const file = { path: "config.json", rules: parseSettings(text) };
+    const settings = settingsFor("host", file, {
+      env: (name) => name === "SSHS_LINGER" ? environment : undefined,
+    });
+    const config = parseConfigDump(persist === undefined ? "" : `controlpersist ${persist}`, "");
+    const row = JSON.stringify([text, environment, persist, forwards]);
+    assert.equal(lingerOf(config, settings, forwards), seconds, row);
+  }
+});
