@@ -2,9 +2,11 @@
 import { decide, type Shared } from "./decide.ts";
 import { become } from "./exec.ts";
 import type { Lane } from "./lane.ts";
+import { wantsQuiet } from "./plan.ts";
 import { findRealSsh, INSIDE, insideMark } from "./real_ssh.ts";
 import { remember } from "./remember.ts";
 import { route } from "./route.ts";
+import { parseSshArgs } from "./ssh_args.ts";
 import { realSystem } from "./system.ts";
 import { say, words } from "./ui.ts";
 import { wakeSleeper } from "./wake.ts";
@@ -22,7 +24,9 @@ export async function callSsh(argv: readonly string[]): Promise<never> {
     if (decision.notice) say(decision.notice);
     if (decision.kind === "share") await share(decision, argv);
   } catch (error) {
-    say(words.notShared(`${(error as Error).name}: ${(error as Error).message}`));
+    const args = parseSshArgs(argv);
+    const quiet = args.kind === "call" && wantsQuiet(args.options);
+    if (!quiet) say(words.notShared(`${(error as Error).name}: ${(error as Error).message}`));
   }
   return await becomeSsh(ssh, argv);
 }

@@ -13,7 +13,8 @@ import { identityOf, identityText, sharesAgentOrDisplay } from "./identity.ts";
 import { dependsOnSession } from "./config_files.ts";
 import { LOST } from "./exec.ts";
 import { readText, statOf } from "./gone.ts";
-import { jumpCall } from "./jump.ts";
+import { jumpCall, jumpCommand } from "./jump.ts";
+import { newLane } from "./lane.ts";
 import { networkNamespace } from "./libc.ts";
 import { leaseName } from "./lease.ts";
 import { readSettingsFile, settingsFor } from "./settings.ts";
@@ -153,7 +154,7 @@ export async function decide(
     quiet,
     since,
     texts,
-    jump,
+    jump: jump && isReachable(jump) ? jump : undefined,
     settingsPath: file?.path,
     notice: quiet || !file?.problem ? undefined : words.settings(file.problem),
   };
@@ -176,6 +177,11 @@ async function decideJump(
   const shared = await decide(words, ssh, system, inner);
   if (shared.kind === "share") return { argv: words, shared };
   return shared.reason === CIRCLE ? CIRCLE : undefined;
+}
+
+/** Whether a lane of the jump host's can be named in a ProxyCommand; all are named alike. */
+function isReachable({ argv, shared }: Jump): boolean {
+  return jumpCommand(shared.ssh, newLane(shared.dir).socket, argv) !== undefined;
 }
 
 async function askBackground(

@@ -4,7 +4,15 @@
  * frees it too.
  */
 
-import { makeDir, statOf } from "./gone.ts";
+import {
+  isSystemError,
+  makeDir,
+  makeWay,
+  namesIn,
+  removeIfEmpty,
+  removePath,
+  statOf,
+} from "./gone.ts";
 
 /** The holder's right to start a master for an identity. */
 export class Flight implements Disposable {
@@ -20,6 +28,7 @@ export class Flight implements Disposable {
   static tryTake(dir: string): Flight | undefined {
     for (;;) {
       makeDir(dir);
+      makeWay(lockOf(dir));
       let file: Deno.FsFile;
       try {
         file = Deno.openSync(lockOf(dir), { write: true, create: true, mode: 0o600 });
@@ -41,14 +50,32 @@ export class Flight implements Disposable {
 
   /** Tells those who wait that a question is open, and that they may have to wait for its answer. */
   asking(open: boolean): void {
-    this.#file.truncateSync();
-    this.#file.seekSync(0, Deno.SeekMode.Start);
-    if (open) this.#file.writeSync(new TextEncoder().encode("asking\n"));
+    tell(() => {
+      this.#file.truncateSync();
+      this.#file.seekSync(0, Deno.SeekMode.Start);
+      if (open) this.#file.writeSync(new TextEncoder().encode("asking\n"));
+    });
   }
 
   /** Tells those who wait that the attempt has failed: none of them repeats it. */
   failed(): void {
-    Deno.writeTextFileSync(failureOf(this.#dir), "", { mode: 0o600 });
+    tell(() => {
+      makeWay(failureOf(this.#dir));
+      Deno.writeTextFileSync(failureOf(this.#dir), "", { mode: 0o600 });
+    });
+  }
+
+  /**
+   * Removes the identity's directory, and the lock last: until then nobody else is at work in it. It
+   * stays where another call has made a new lock by then.
+   */
+  removeDirectory(): void {
+    const lock = lockOf(this.#dir);
+    for (const name of namesIn(this.#dir)) {
+      if (`${this.#dir}/${name}` !== lock) removePath(`${this.#dir}/${name}`);
+    }
+    removePath(lock);
+    removeIfEmpty(this.#dir);
   }
 
   [Symbol.dispose](): void {
@@ -61,10 +88,22 @@ export function isAsking(dir: string): boolean {
   return statOf(lockOf(dir))?.size ? true : false;
 }
 
-/** Whether an attempt for the identity has failed since a time in ms since the epoch. */
-export function hasFailedSince(dir: string, since: number): boolean {
+/**
+ * Whether an attempt for the identity has failed since a time in ms since the epoch. A failure that is
+ * still to come was noted before the clock was set back.
+ */
+export function hasFailedSince(dir: string, since: number, now: number): boolean {
   const at = statOf(failureOf(dir))?.mtime?.getTime();
-  return at !== undefined && at >= since;
+  return at !== undefined && at >= since && at <= now;
+}
+
+/** A word to those who wait. On a full disk it goes unheard: they wait less, or try for themselves. */
+function tell(write: () => void): void {
+  try {
+    write();
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+  }
 }
 
 function lockOf(dir: string): string {

@@ -37,6 +37,16 @@ export function readText(path: string): string | undefined {
   }
 }
 
+/** The path of what a path leads to. */
+export function realPathOf(path: string): string | undefined {
+  try {
+    return Deno.realPathSync(path);
+  } catch (error) {
+    if (isAbsence(error)) return undefined;
+    throw error;
+  }
+}
+
 /** Opens a file for its lock. */
 export function openIfThere(path: string): Deno.FsFile | undefined {
   if (!statOf(path)?.isFile) return undefined;
@@ -53,8 +63,19 @@ export function removePath(path: string): void {
   try {
     Deno.removeSync(path, { recursive: true });
   } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    if (!isAbsence(error)) throw error;
   }
+}
+
+/** Removes a directory that is empty, or gone. False: something is in it. */
+export function removeIfEmpty(dir: string): boolean {
+  try {
+    Deno.removeSync(dir);
+  } catch (error) {
+    if ((error as { code?: unknown }).code === "ENOTEMPTY") return false;
+    if (!isAbsence(error)) throw error;
+  }
+  return true;
 }
 
 /** Makes a directory for this user alone where there is none. */
@@ -84,8 +105,13 @@ export function makeWay(path: string, wanted: "isFile" | "isDirectory" = "isFile
   return true;
 }
 
+/** An errno from the system (`code` is its name), as opposed to a permission that Deno was not given. */
+export function isSystemError(error: unknown): boolean {
+  return error instanceof Error && typeof (error as { code?: unknown }).code === "string";
+}
+
 /** Whether an error says that there is no such file, or cannot be one. */
-function isAbsence(error: unknown): boolean {
+export function isAbsence(error: unknown): boolean {
   return error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory ||
     error instanceof Deno.errors.FilesystemLoop;
 }

@@ -2,6 +2,7 @@
  * Is a lane fit for a session, and how one that is not comes to its end. The alive check of a master
  * is local; only the ping tells of the far end.
  */
+import { isAbsence } from "./gone.ts";
 import { DeadlineExceeded, MuxClosed, MuxConnection, MuxRefused } from "./mux_client.ts";
 import { MuxProtocolError } from "./mux_protocol.ts";
 import {
@@ -79,5 +80,5 @@ async function killMaster(lane: Lane, system: Pick<System, "kill" | "run">): Pro
 export function isMuxTrouble(error: unknown): boolean {
   return error instanceof DeadlineExceeded || error instanceof MuxClosed ||
     error instanceof MuxRefused || error instanceof MuxProtocolError ||
-    error instanceof Deno.errors.NotFound || error instanceof Deno.errors.ConnectionRefused;
+    error instanceof Deno.errors.ConnectionRefused || isAbsence(error);
 }

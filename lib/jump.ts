@@ -28,9 +28,11 @@ export function jumpCall(call: SshCall, config: SshConfig): string[] | undefined
     ...(hops.length > 1 ? ["-J", hops.slice(0, -1).join(",")] : []),
     ...(file === undefined ? [] : ["-F", file]),
     ...(verbosity === 0 ? [] : [`-${"v".repeat(Math.min(verbosity, 3))}`]),
-    // What -W implies, for those who look at the options only: forwards that the jump host's own
-    // configuration asks for do not come into it.
+    // Implied by -W, for those who look at the options only.
     ...["-o", "ClearAllForwardings=yes"],
+    // No session runs on the jump host, and its master stays as long as those behind it: it must not
+    // be able to open the agent or the display (ssh leaves them open to it for the time of the jump).
+    ...["-a", "-x"],
     ...["-W", TARGET],
     "--",
     last.host,

@@ -11,7 +11,7 @@
  * The gate is rmdir(2), which fails while a lease is in it: whoever creates a lease has the lane, and
  * whoever removes the directory has closed it, and no moment lies between the two.
  */
-import { exists, namesIn, readText, removePath, statOf } from "./gone.ts";
+import { exists, makeWay, namesIn, readText, removeIfEmpty, removePath, statOf } from "./gone.ts";
 import { dropDeadLeases, type LeaseDirs, placesTaken } from "./lease.ts";
 import type { System } from "./system.ts";
 
@@ -74,7 +74,12 @@ export function newLane(dir: string): Lane {
 
 /** The lanes of an identity that have a record, open or retired. */
 export function lanesOf(dir: string): Lane[] {
-  return namesIn(dir).filter((name) => name.endsWith(".lane"))
+  return lanesAmong(dir, namesIn(dir));
+}
+
+/** Likewise, from the names in its directory. */
+export function lanesAmong(dir: string, names: readonly string[]): Lane[] {
+  return names.filter((name) => name.endsWith(".lane"))
     .map((name) => laneAt(dir, name.slice(0, -".lane".length)));
 }
 
@@ -84,10 +89,24 @@ export function identityDirs(stateDir: string): string[] {
     .map((name) => `${stateDir}/${name}`);
 }
 
-/** The record of a lane; `undefined` where it is gone. */
+/** The record of a lane; `undefined` where it is gone, or is none: no call uses such a lane, and the sleeper removes it. */
 export function readRecord(lane: Lane): LaneRecord | undefined {
   const text = readText(lane.record);
-  return text === undefined ? undefined : JSON.parse(text);
+  return text === undefined ? undefined : parseRecord(text);
+}
+
+/** Records are written whole, but a machine that loses its power may leave one empty or torn. */
+function parseRecord(text: string): LaneRecord | undefined {
+  let record: LaneRecord | null;
+  try {
+    record = JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+  // The pid is one that may be signalled.
+  const whole = Number.isSafeInteger(record?.pid) && record!.pid > 1 && record!.maxSessions > 0;
+  return whole ? record! : undefined;
 }
 
 /** Writes the record whole or not at all. */
@@ -121,11 +140,7 @@ export function hasRoom(record: LaneRecord, leases: readonly string[], now: numb
 /** Closes an idle lane to new sessions. False: it is not idle, and stays open. */
 export function withdraw(lane: Lane, system: Pick<System, "isAlive">): boolean {
   dropDeadLeases(lane, system);
-  try {
-    Deno.removeSync(lane.leases);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) return false; // Not empty: a lease has the lane.
-  }
+  if (!removeIfEmpty(lane.leases)) return false; // A lease has the lane.
   unverify(lane);
   return true;
 }
@@ -142,6 +157,10 @@ export function retire(lane: Lane): void {
 
 /** Removes all files of a lane whose master is gone. */
 export function removeLane(lane: Lane): void {
+  // Closed first, so that no lease is made meanwhile; and an ssh on its way finds no socket rather
+  // than a dead one, of which it would complain.
+  retire(lane);
+  removeSocket(lane);
   for (const name of namesIn(lane.dir)) {
     if (name.startsWith(`${lane.name}.`)) removePath(`${lane.dir}/${name}`);
   }
@@ -154,8 +173,11 @@ export function removeSocket(lane: Lane): void {
 
 /** Notes that the far end has answered just now, and how long it took (ms). */
 export function verify(lane: Lane, roundTrip: number, now: number): void {
-  Deno.writeTextFileSync(lane.verified, roundTrip.toFixed(1), { mode: 0o600 });
-  Deno.utimeSync(lane.verified, new Date(now), new Date(now + VERIFIED_FOR));
+  makeWay(lane.verified);
+  using mark = Deno.openSync(lane.verified, { write: true, create: true, mode: 0o600 });
+  // As long as the last one, so that nothing is cut off: ext4 flushes a file that was (4 ms).
+  mark.writeSync(new TextEncoder().encode(`${roundTrip.toFixed(1).padStart(10)}\n`));
+  mark.utimeSync(new Date(now), new Date(now + VERIFIED_FOR));
 }
 
 export function unverify(lane: Lane): void {

@@ -10,6 +10,7 @@ set +e +f +u +C # an exported SHELLOPTS turns these on in bash
 
 # Do these arguments have a plan, and does all of it hold now? Sets sshs_ssh and sshs_socket.
 sshs_planned() {
+  [ -z "${SSHS_INSIDE:-}" ] || return
   sshs_dir=${TMPDIR:-/tmp}/sshs-${UID:-$sshs_uid} # dash has no UID, and asking takes a fork
   [ -d "${XDG_RUNTIME_DIR:-}" ] && [ -O "$XDG_RUNTIME_DIR" ] && sshs_dir=$XDG_RUNTIME_DIR/sshs
   sshs_dir=${SSHS_DIR:-$sshs_dir}
@@ -51,34 +52,36 @@ sshs_planned() {
   [ "$sshs_free" -ge 0 ]
 } 2>/dev/null
 
-# The real $1, in sshs_found: $SSHS_SSH for ssh, else the first in PATH, but never a launcher of
-# ours. Those are told by their second line, whatever link or copy leads to them.
+# The real $1, in sshs_found: $SSHS_SSH for ssh, else the first in PATH. As findRealSsh() in
+# real_ssh.ts it passes over launchers of ours, told by their second line whatever link or copy leads
+# to them, and scripts that have called us back.
 sshs_find() {
   sshs_found='' sshs_rest=${PATH-}:
   [ "$1" = ssh ] && sshs_found=${SSHS_SSH:-}
-  while :; do
-    sshs_line=''
-    [ -f "$sshs_found" ] && { read -r sshs_line; read -r sshs_line; } <"$sshs_found"
-    case $sshs_line in '# sshs launcher'*) sshs_found='' ;; esac
-    [ -f "$sshs_found" ] && [ -x "$sshs_found" ] && return
+  while sshs_head='' sshs_line=''; do
+    [ -f "$sshs_found" ] && { read -r sshs_head; read -r sshs_line; } <"$sshs_found"
+    case $sshs_found,:${SSHS_INSIDE:-}:$sshs_head:$sshs_line in
+    [!/]* | *:"$sshs_found":*'#!'* | *':# sshs launcher'*) ;;
+    *) [ -f "$sshs_found" ] && [ -x "$sshs_found" ] && return ;;
+    esac
     [ -n "$sshs_rest" ] || return
-    sshs_found=${sshs_rest%%:*}
-    sshs_found=${sshs_found:-.}/$1
+    sshs_found=${sshs_rest%%:*}/$1
     sshs_rest=${sshs_rest#*:}
   done
 } 2>/dev/null
 
 case ${0##*/} in scp | sftp) sshs_name=${0##*/} ;; *) sshs_name=ssh ;; esac
-case ${SSHS_INSIDE:+off,}${SSHS:-},$sshs_name in
+case ${SSHS:-},$sshs_name in
 off,*) ;;
 *,ssh)
-  sshs_planned "$@" && exec "$sshs_ssh" -S "$sshs_socket" -o ControlMaster=no "$@"
+  sshs_planned "$@" && export SSHS_INSIDE="$sshs_ssh" &&
+    exec "$sshs_ssh" -S "$sshs_socket" -o ControlMaster=no "$@"
   [ -x "$sshs_deno" ] || { sshs_find deno && sshs_deno=$sshs_found; }
+  # Deno does not start in a directory that was removed, and ssh does.
   # shellcheck disable=SC2086 # several words
-  [ -x "$sshs_deno" ] && [ -r "$sshs_program" ] &&
+  [ . -ef "$PWD" ] && [ -x "$sshs_deno" ] && [ -r "$sshs_program" ] &&
     exec "$sshs_deno" run $sshs_flags "$sshs_program" --as=ssh "$@" ;;
 *) [ -x "$sshs_bin/ssh" ] && sshs_find "$sshs_name" && exec "$sshs_found" -S "$sshs_bin/ssh" "$@" ;;
 esac
-sshs_find "$sshs_name" && exec "$sshs_found" "$@"
-echo "sshs: there is no $sshs_name in PATH besides this launcher" >&2
-exit 127
+sshs_find "$sshs_name" || { echo "sshs: there is no $sshs_name in PATH but sshs's own" >&2; exit 127; }
+export SSHS_INSIDE="${SSHS_INSIDE:+$SSHS_INSIDE:}$sshs_found" && exec "$sshs_found" "$@"

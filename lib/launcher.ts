@@ -2,6 +2,7 @@
  * The plan cache: what main.ts leaves behind for `launcher.sh`, so that the same leading arguments
  * need no Deno next time.
  */
+import { isSystemError } from "./gone.ts";
 
 /** A call that was decided once, and everything that the decision rests on. Paths are absolute. */
 export interface CachedPlan {
@@ -33,9 +34,6 @@ export interface CachedPlan {
   /** The version of sshs; another version's plans do not hold. */
   version: string;
 }
-
-/** What the second line of every installed launcher begins with; `launcher.sh` looks for it too. */
-export const LAUNCHER_MARK = "# sshs launcher";
 
 /** Longest key in bytes: a file's name has 255, and writePlan's temporary one is longer. */
 const MAX_KEY = 200;
@@ -175,9 +173,4 @@ function remove(path: string): void {
   } catch (error) {
     if (!isSystemError(error)) throw error;
   }
-}
-
-/** An errno from the system (`code` is its name), as opposed to Deno's own NotCapable. */
-function isSystemError(error: unknown): boolean {
-  return error instanceof Error && typeof (error as { code?: unknown }).code === "string";
 }

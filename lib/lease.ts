@@ -2,8 +2,10 @@
  * Leases: one live session on a lane each, a file in `<lane>.leases/` named by the session's pid (an
  * exec keeps the pid). Dead pids do not count; a pid that has another process now is told by its birth.
  */
-import { exists, namesIn, readText, removePath } from "./gone.ts";
-import { birthFromStat, births, type System } from "./system.ts";
+import type { BirthRegister } from "./birth_register.ts";
+import { exists, isAbsence, namesIn, removePath } from "./gone.ts";
+import { birthFromStat, type System } from "./system.ts";
+import { WatchedDir } from "./watched_dir.ts";
 
 /** Where a lane's leases are: open, or retired. */
 export interface LeaseDirs {
@@ -25,7 +27,7 @@ export function takeLease(lane: LeaseDirs, lease: string): boolean {
     Deno.writeTextFileSync(`${lane.leases}/${lease}`, "", { mode: 0o600 });
     return true;
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
+    if (isAbsence(error)) return false;
     throw error;
   }
 }
@@ -44,38 +46,86 @@ export function placesTaken(leases: readonly string[]): number {
   return leases.filter((name) => !name.endsWith(".via")).length;
 }
 
-/** Removes the leases of dead processes. */
+/** Removes the leases of dead processes, and what is no lease: it would keep the lane for ever. */
 export function dropDeadLeases(lane: LeaseDirs, system: Pick<System, "isAlive">): void {
   const dir = leaseDir(lane);
   for (const name of namesIn(dir)) {
-    if (!system.isAlive(parseInt(name))) removePath(`${dir}/${name}`);
+    if (!isLease(name) || !system.isAlive(parseInt(name))) removePath(`${dir}/${name}`);
+  }
+}
+
+/** What a look at a lane's leases has found. */
+export interface Sweep {
+  /** The lane takes sessions. */
+  readonly open: boolean;
+  /** Sessions are on it. */
+  readonly busy: boolean;
+  /** Sessions are on it, or have been since the last look. */
+  readonly used: boolean;
+  /** Sessions have begun since the last look. */
+  readonly begun: boolean;
+}
+
+/**
+ * The leases of a lane as the sleeper sees them, look after look. A pid that lives at two looks in a
+ * row is the same process: no machine uses up all its pids in seconds. So a birth is asked for once.
+ */
+export class LeaseWatch {
+  readonly #lane: LeaseDirs;
+  readonly #births: BirthRegister;
+  readonly #leases: WatchedDir;
+  /** Those that were seen to be their processes'. */
+  #known: ReadonlySet<string> = new Set();
+
+  constructor(lane: LeaseDirs, births: BirthRegister) {
+    this.#lane = lane;
+    this.#births = births;
+    this.#leases = new WatchedDir(lane.leases);
+  }
+
+  /** The next look may be a long time after the last one. */
+  doubt(): void {
+    this.#known = new Set();
+  }
+
+  /** Removes the leases of dead processes and those whose pid has another process now. */
+  async sweep(system: Pick<System, "isAlive">): Promise<Sweep> {
+    const open = this.#leases.names();
+    const dir = open ? this.#lane.leases : this.#lane.retired;
+    const all = (open ?? namesIn(dir)).filter(isLease);
+    const live = all.filter((name) => system.isAlive(parseInt(name)));
+    const fresh = live.filter((name) => !this.#known.has(name));
+    const reused = fresh.length === 0 ? [] : await this.#reused(dir, fresh);
+    const left = live.filter((name) => !reused.includes(name));
+    for (const name of all) if (!left.includes(name)) removePath(`${dir}/${name}`);
+    const begun = all.some((name) => !this.#known.has(name));
+    this.#known = new Set(left);
+    return { open: open !== undefined, busy: left.length > 0, used: all.length > 0, begun };
+  }
+
+  async #reused(dir: string, names: readonly string[]): Promise<string[]> {
+    const born = await this.#births.of(names.map((name) => parseInt(name)));
+    return names.filter((name) => !isBorn(`${dir}/${name}`, born.get(parseInt(name))));
   }
 }
 
 /**
- * Removes the leases of dead processes and those whose pid has another process now, and returns the
- * rest. One without a birth is given its own: the launcher may have had no way to read it.
+ * Whether the process with this birth is the one that made the lease, which is then noted in it: a
+ * call has no way to read its own. Where births cannot be had the pid must do.
  */
-export async function sweepLeases(
-  lane: LeaseDirs,
-  system: Pick<System, "isAlive" | "run">,
-): Promise<string[]> {
-  dropDeadLeases(lane, system);
-  const dir = leaseDir(lane);
-  const live = leasesIn(dir);
-  const born = await births(live.map((name) => parseInt(name)), system);
-  return live.filter((name) => {
-    const birth = born.get(parseInt(name));
-    const noted = readText(`${dir}/${name}`);
-    if (birth === undefined || noted === undefined) return system.isAlive(parseInt(name));
-    if (noted === "") {
-      Deno.writeTextFileSync(`${dir}/${name}`, birth, { mode: 0o600 });
-      return true;
-    }
-    if ((birthFromStat(noted) ?? noted) === birth) return true;
-    removePath(`${dir}/${name}`);
-    return false;
-  });
+function isBorn(path: string, birth: string | undefined): boolean {
+  if (birth === undefined) return true;
+  try {
+    // Not created: whoever made it may have dropped it meanwhile.
+    using file = Deno.openSync(path, { read: true, write: true });
+    const bytes = new Uint8Array(1024);
+    const noted = new TextDecoder().decode(bytes.subarray(0, file.readSync(bytes) ?? 0));
+    if (noted === "") file.writeSync(new TextEncoder().encode(birth));
+    return noted === "" || (birthFromStat(noted) ?? noted) === birth;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return true;
+    throw error;
+  }
 }
 
 function leaseDir(lane: LeaseDirs): string {
@@ -83,5 +133,9 @@ function leaseDir(lane: LeaseDirs): string {
 }
 
 function leasesIn(dir: string): string[] {
-  return namesIn(dir).filter((name) => /^[1-9]\d*(\.via)?$/.test(name));
+  return namesIn(dir).filter(isLease);
+}
+
+function isLease(name: string): boolean {
+  return /^[1-9]\d{0,9}(\.via)?$/.test(name);
 }

@@ -51,6 +51,8 @@ export function hasLibc(): boolean {
 
 /** Becomes the program at `path`. Comes back only where that cannot be done. */
 export function execv(path: string, argv: readonly Uint8Array[]): void {
+  const calls = libc();
+  if (!calls) return; // And without the permission no pointer can be made either.
   const words = argv.map(terminated);
   const pointers = new BigUint64Array(words.length + 1);
   words.forEach((word, i) => {
@@ -58,8 +60,8 @@ export function execv(path: string, argv: readonly Uint8Array[]): void {
   });
   // Rust's runtime ignores SIGPIPE, and an ignored signal stays ignored over exec: `ssh host | head`
   // would not end.
-  libc()?.signal(NUMBERS.SIGPIPE, null);
-  libc()?.execv(terminated(new TextEncoder().encode(path)), pointers);
+  calls.signal(NUMBERS.SIGPIPE, null);
+  calls.execv(terminated(new TextEncoder().encode(path)), pointers);
 }
 
 /** Whether this process was started with the signal ignored, as under nohup(1) or by `&` in a script. */

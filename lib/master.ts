@@ -7,7 +7,8 @@
 import { MuxConnection } from "./mux_client.ts";
 import { harmless } from "./ui.ts";
 import { INSIDE } from "./real_ssh.ts";
-import type { Lane } from "./lane.ts";
+import { exists, namesIn } from "./gone.ts";
+import { type Lane, laneAt, removeLane } from "./lane.ts";
 import type { PromptRelay } from "./prompt.ts";
 import { ProxyShell } from "./proxy_shell.ts";
 import type { System } from "./system.ts";
@@ -139,11 +140,30 @@ async function verifyMaster(
   }
 }
 
-/** Ends what runs with that control socket in its argv; ps(1) as POSIX has it. */
+/**
+ * Ends what a caller that was killed has left of its attempt: a master that may wait for a silent server
+ * for ever, and its files. The identity's lock must be held, so that no attempt is under way.
+ */
+export async function endAbandoned(
+  dir: string,
+  system: Pick<System, "kill" | "run">,
+): Promise<void> {
+  for (const name of namesIn(dir).filter((name) => name.endsWith(".log"))) {
+    const lane = laneAt(dir, name.slice(0, -".log".length));
+    if (exists(lane.record)) continue;
+    await endStrays(lane.socket, system);
+    removeLane(lane);
+  }
+}
+
+/** Ends masters by the control socket in their argv, or in the title that one takes; ps(1) as POSIX has it. */
 async function endStrays(socket: string, system: Pick<System, "kill" | "run">): Promise<void> {
-  const { stdout } = await system.run("ps", ["-A", "-o", "pid=", "-o", "args="]);
+  // By a shell, which has a PATH where we have none.
+  const { stdout } = await system.run("/bin/sh", ["-c", "exec ps -A -o pid= -o args="]);
   for (const line of stdout.split("\n")) {
-    const match = /^\s*(\d+)\s+(.*)$/.exec(line);
-    if (match && match[2].includes(`-S ${socket}`)) system.kill(Number(match[1]), "SIGTERM");
+    const [, pid, args] = /^\s*(\d+)\s+(.*)$/.exec(line) ?? [];
+    if (args?.includes(`-S ${socket} `) || args?.includes(`${socket} [mux]`)) {
+      system.kill(Number(pid), "SIGTERM");
+    }
   }
 }

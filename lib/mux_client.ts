@@ -24,6 +24,7 @@ import {
   MUX_VERSION,
   type MuxMessage,
   MuxProtocolError,
+  PORT_STREAMLOCAL,
 } from "./mux_protocol.ts";
 
 /**
@@ -175,10 +176,13 @@ export class MuxConnection implements Disposable {
   /**
    * Makes one round trip to the server and returns how long it took, in ms.
    *
-   * It asks for a remote forwarding of port 1. The server refuses it to ordinary users; what it grants
-   * to root is given back at once. Each asks for another destination, because the master answers by
-   * itself when one like it is still pending; the destination can never be connected to (`.invalid`,
-   * RFC 6761 section 6.4).
+   * It asks for a remote forwarding that no server can grant, root's no more than another's: a unix
+   * socket without a path, which the master passes on as the TCP port 4294967294 (mux.c,
+   * channel_request_remote_forwarding in channels.c). sshd refuses that before all else, with no word
+   * in its log (serverloop.c, "port > INT_MAX"), where a port that it would try to bind costs two
+   * error lines each time. A server before 7.8 may take it for port 65534; what is granted is given
+   * back at once. Each asks for another destination, because the master answers by itself when one like
+   * it is still pending; it can never be connected to (`.invalid`, RFC 6761 section 6.4).
    *
    * @param options.deadline ms, 3000 unless given. When it passes, keep the connection if you can: a
    * forwarding that is granted late is then still given back
@@ -187,8 +191,8 @@ export class MuxConnection implements Disposable {
     return await this.#inTurn(options.deadline ?? 3000, async () => {
       const forward = {
         forwardType: MUX_FWD_REMOTE,
-        listenHost: "localhost",
-        listenPort: 1,
+        listenHost: "",
+        listenPort: PORT_STREAMLOCAL,
         connectHost: `${crypto.randomUUID()}.invalid`,
         connectPort: 1,
       };

@@ -22,6 +22,9 @@ export const MUX_FWD_LOCAL = 1;
 export const MUX_FWD_REMOTE = 2;
 export const MUX_FWD_DYNAMIC = 3;
 
+/** Stands for a port in a forwarding to a unix socket (`PORT_STREAMLOCAL`, -2 in channels.h). */
+export const PORT_STREAMLOCAL = 0xfffffffe;
+
 /** The one version that OpenSSH has spoken since 4.9 (`SSHMUX_VER`). */
 export const MUX_VERSION = 4;
 

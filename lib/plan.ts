@@ -69,7 +69,9 @@ export function planConfig(call: Call, config: SshConfig, settings: Settings): P
     }
   }
   if (isSet(config.get("tunnel"), "no", "false")) return direct("the configuration makes a tunnel");
-  if (config.get("sessiontype") === "none") return direct("SessionType none runs no session");
+  if (config.get("sessiontype") === "none" && takesPlace(call)) {
+    return direct("SessionType none runs no session");
+  }
   if (config.get("permitlocalcommand") === "yes" && isSet(config.get("localcommand"), "none")) {
     return direct(
       "LocalCommand runs with each connection of its own",

@@ -2,6 +2,7 @@
 import { dependsOnMore, watchedPaths } from "./config_files.ts";
 import type { Shared } from "./decide.ts";
 import { dependsOnDirectory, environmentNames } from "./identity.ts";
+import { realPathOf } from "./gone.ts";
 import { type Lane, readRecord } from "./lane.ts";
 import { writePlan } from "./launcher.ts";
 import { networkFile, networkNamespace } from "./libc.ts";
@@ -70,7 +71,8 @@ function configFiles(shared: Shared, system: Pick<System, "env">) {
   if (shared.settingsPath) watch.add(shared.settingsPath);
   for (const { path: file, text } of shared.texts) {
     if (!file.startsWith("/") || dependsOnMore(text)) return undefined;
-    const target = Deno.realPathSync(file);
+    const target = realPathOf(file);
+    if (target === undefined) return undefined;
     if (target !== file) pins.push({ link: file, target });
     for (const path of [file, dirOf(file), dirOf(target), ...watchedPaths(file, text, home)]) {
       watch.add(path);

@@ -2,7 +2,6 @@
 import type { DecideSystem, Shared } from "./decide.ts";
 import { openIfThere, statOf } from "./gone.ts";
 import { jumpCommand } from "./jump.ts";
-import { newLane } from "./lane.ts";
 import { dropLease, leaseName, takeLease } from "./lease.ts";
 import { findPlace, type Groundwork, type Place } from "./share.ts";
 import { connectionOptions, type SshConfig } from "./ssh_config.ts";
@@ -61,7 +60,7 @@ async function groundwork(
     handOver: () => {},
   };
   const { jump } = shared;
-  if (!jump || !jumpCommand(shared.ssh, newLane(jump.shared.dir).socket, jump.argv)) return native;
+  if (!jump) return native;
   const place = await route({ ...jump.shared, quiet: shared.quiet }, system, options);
   if (place.kind === "refused") return place;
   if (place.kind === "plain") return native;

@@ -7,7 +7,7 @@ import { Flight, hasFailedSince, isAsking } from "./flight.ts";
 import { closeLane, isFit } from "./health.ts";
 import { withoutValues } from "./identity.ts";
 import { Interrupt } from "./interrupt.ts";
-import { makeDir, openIfThere, removePath } from "./gone.ts";
+import { isSystemError, makeDir, makeWay, openIfThere, removePath } from "./gone.ts";
 import {
   hasRoom,
   type Lane,
@@ -19,7 +19,7 @@ import {
   verify,
 } from "./lane.ts";
 import { dropLease, liveLeases, takeLease } from "./lease.ts";
-import { type MasterStart, startMaster } from "./master.ts";
+import { endAbandoned, type MasterStart, startMaster } from "./master.ts";
 import { PromptRelay } from "./prompt.ts";
 import type { System } from "./system.ts";
 import { say, words } from "./ui.ts";
@@ -76,6 +76,8 @@ type PlaceSystem = Pick<System, "env" | "isAlive" | "kill" | "now" | "run">;
 /** How long a call waits for another's attempt, ms; and where that one waits for its user's answer. */
 const WAIT = 30_000;
 const WAIT_FOR_ANSWER = 120_000;
+/** How long it waits for its turn to take a lease, ms: a turn takes some microseconds, with 200 leases 1 ms. */
+const WAIT_FOR_TURN = 3_000;
 /** A call that waits longer than this says so, on a terminal. */
 const WAIT_IN_SILENCE = 3_000;
 /** How often who waits looks again, ms: short at first, since most logins are. */
@@ -91,7 +93,7 @@ export async function findPlace(
   for (let look = 0;; look++) {
     const lane = await openPlace(request, system);
     if (lane) return { kind: "lane", lane, started: false };
-    if (hasFailedSince(request.dir, began)) {
+    if (hasFailedSince(request.dir, began, system.now())) {
       const reason = "another call's attempt to log in has just failed";
       return { kind: "plain", reason, expected: true };
     }
@@ -100,7 +102,7 @@ export async function findPlace(
     if (flight) {
       const freed = await openPlace(request, system);
       if (freed) return { kind: "lane", lane: freed, started: false };
-      if (!hasFailedSince(request.dir, began)) {
+      if (!hasFailedSince(request.dir, began, system.now())) {
         return await startLane(request, flight, system);
       }
       continue;
@@ -121,9 +123,14 @@ export async function findPlace(
 /** Takes a lease on an open lane that has a free place and is fit; closes those that are not fit. */
 async function openPlace(request: PlaceRequest, system: PlaceSystem): Promise<Lane | undefined> {
   for (const lane of lanesOf(request.dir)) {
-    if (!takePlace(lane, request, system)) continue;
-    if (await isFit(lane, system)) return lane;
-    dropLease(lane, request.lease);
+    if (!await takePlace(lane, request, system)) continue;
+    let fit = false;
+    try {
+      fit = await isFit(lane, system);
+    } finally {
+      if (!fit) dropLease(lane, request.lease);
+    }
+    if (fit) return lane;
     await closeLane(lane, system);
   }
 }
@@ -132,19 +139,27 @@ async function openPlace(request: PlaceRequest, system: PlaceSystem): Promise<La
  * Takes a lease where there is a place for it. Who comes at the same moment takes turns: else each of
  * 30 would see the leases of the 29 others, and none would find a place.
  */
-function takePlace(
+async function takePlace(
   lane: Lane,
   request: PlaceRequest,
   system: Pick<System, "isAlive" | "now">,
-): boolean {
+): Promise<boolean> {
   const record = readRecord(lane);
   using turn = record && openIfThere(lane.log);
-  if (!record || !turn) return false;
-  turn.lockSync(true);
+  if (!record || !turn || !await comesUp(turn)) return false;
   if (!takeLease(lane, request.lease)) return false;
   if (hasRoom(record, liveLeases(lane, system), system.now())) return true;
   dropLease(lane, request.lease);
   return false;
+}
+
+/** Waits for our turn on a lane. False: somebody has been stopped in theirs, and the lane is passed over. */
+async function comesUp(turn: Deno.FsFile): Promise<boolean> {
+  for (const start = performance.now(); !turn.tryLockSync(true);) {
+    if (performance.now() - start > WAIT_FOR_TURN) return false;
+    await pause(2);
+  }
+  return true;
 }
 
 async function startLane(
@@ -152,6 +167,7 @@ async function startLane(
   flight: Flight,
   system: PlaceSystem,
 ): Promise<Place> {
+  await endAbandoned(request.dir, system);
   const problem = prepare(request);
   if (problem) return { kind: "plain", reason: problem };
   const asking = (open: boolean) => {
@@ -166,25 +182,34 @@ async function startLane(
   using interrupt = new Interrupt();
   const lane = newLane(request.dir);
   const begun = performance.now();
-  const start = await askingStart(request, lane, ground.options, asking, system, interrupt);
+  let start: MasterStart | undefined;
+  try {
+    start = await askingStart(request, lane, ground.options, asking, system, interrupt);
+    if (start.kind === "up") {
+      // A login takes some ten round trips, so this is no less than one.
+      verify(lane, (performance.now() - begun) / 10, system.now());
+      openLane(lane, {
+        pid: start.pid,
+        destination: request.destination,
+        resolved: request.resolved,
+        started: system.now(),
+        linger: request.linger === Infinity ? null : request.linger,
+        maxSessions: request.maxSessions,
+        forwards: request.forwards,
+      }, request.lease);
+    }
+  } catch (error) {
+    // The disk is full, the directory was removed, no process can be had.
+    if (start?.kind === "up") await start.hold.terminate().catch(() => {});
+    start = { kind: "failed", reason: (error as Error).message };
+  }
   ground.handOver(start.kind === "up" ? start.pid : undefined);
   if (start.kind !== "up") {
     flight.failed();
-    removeLane(lane);
+    clear(lane);
     await interrupt.dieIfInterrupted();
     return start.kind === "refused" ? start : { kind: "plain", reason: start.reason };
   }
-  // A login takes some ten round trips, so this is no less than one.
-  verify(lane, (performance.now() - begun) / 10, system.now());
-  openLane(lane, {
-    pid: start.pid,
-    destination: request.destination,
-    resolved: request.resolved,
-    started: system.now(),
-    linger: request.linger === Infinity ? null : request.linger,
-    maxSessions: request.maxSessions,
-    forwards: request.forwards,
-  }, request.lease);
   await interrupt.dieIfInterrupted();
   return { kind: "lane", lane, started: true };
 }
@@ -218,6 +243,7 @@ function wantsAskpass(system: Pick<System, "env">): boolean {
 function prepare(request: PlaceRequest): string | undefined {
   makeDir(request.dir);
   const identity = `${request.dir}/identity`;
+  makeWay(identity);
   Deno.writeTextFileSync(identity, withoutValues(request.identity), { mode: 0o600 });
   // ssh links its socket into place (mux.c, muxserver_listen); without hard links it would stay
   // behind as a detached ssh that nobody can reach.
@@ -227,6 +253,15 @@ function prepare(request: PlaceRequest): string | undefined {
     removePath(probe);
   } catch (error) {
     return `no control socket can be made in ${request.dir} (${(error as Error).message})`;
+  }
+}
+
+/** Removes the files of an attempt that came to nothing. What cannot be removed is left to the sleeper. */
+function clear(lane: Lane): void {
+  try {
+    removeLane(lane);
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
   }
 }
 

@@ -122,6 +122,9 @@ export type ConfigAnswer =
   | { readonly kind: "config"; readonly config: SshConfig }
   | { readonly kind: "failed"; readonly reason: string };
 
+/** How long ssh may take for its configuration, ms: a `Match exec` may do much. */
+const CONFIG_WAIT = 30_000;
+
 /**
  * Asks ssh what its configuration makes of a call. A `Match exec` in it may run `ssh` again: the mark
  * makes that one plain.
@@ -131,9 +134,15 @@ export async function readConfig(
   call: SshCall,
   system: Pick<System, "run">,
 ): Promise<ConfigAnswer> {
-  const answer = await system.run(ssh, dumpArguments(call), { env: { [INSIDE]: ssh } });
+  const answer = await system.run(ssh, dumpArguments(call), {
+    env: { [INSIDE]: ssh },
+    signal: AbortSignal.timeout(CONFIG_WAIT),
+  });
   const { code, stdout, stderr } = answer;
-  if (code === 0) return { kind: "config", config: parseConfigDump(stdout, stderr) };
+  const config = parseConfigDump(stdout, stderr);
+  if (code === 0 && config.get("hostname") !== undefined) return { kind: "config", config };
   const said = stderr.split(/\r?\n/).filter((line) => line !== "" && !line.startsWith("debug1: "));
-  return { kind: "failed", reason: said.at(-1) ?? `ssh -G ended with ${code}` };
+  // A script in the place of ssh may know no -G: to it all hosts would be one.
+  const reason = code === 0 ? "ssh -G names no host" : `ssh -G ended with ${code}`;
+  return { kind: "failed", reason: said.at(-1) ?? reason };
 }

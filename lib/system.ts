@@ -18,11 +18,16 @@ export interface System {
   env(name: string): string | undefined;
   /** Milliseconds of the wall clock. */
   now(): number;
+  /** The addresses that this machine has now. */
+  addresses(): string[];
   /** Whether a process of that pid exists. One that we may not signal exists too. */
   isAlive(pid: number): boolean;
   /** Sends a signal; a process that is gone is no error. A negative pid means its process group. */
   kill(pid: number, signal: Deno.Signal): void;
-  /** Runs a program to its end with no standard input. `signal` ends it. */
+  /**
+   * Runs a program to its end with no standard input. `signal` ends it. What it leaves running is not
+   * waited for, though it may hold the output: a daemon that a `Match exec` has started does.
+   */
   run(path: string, args: readonly string[], options?: RunOptions): Promise<Output>;
 }
 
@@ -39,6 +44,7 @@ export const realSystem: System = {
   cwd: () => Deno.cwd(),
   env: (name) => Deno.env.get(name) || undefined,
   now: () => Date.now(),
+  addresses: () => Deno.networkInterfaces().map(({ address }) => address),
   isAlive(pid) {
     try {
       Deno.kill(pid, 0);
@@ -57,18 +63,46 @@ export const realSystem: System = {
     }
   },
   async run(path, args, options = {}) {
-    const { code, stdout, stderr } = await new Deno.Command(path, {
+    const child = new Deno.Command(path, {
       args: [...args],
       env: options.env,
       signal: options.signal,
       stdin: "null",
       stdout: "piped",
       stderr: "piped",
-    }).output();
-    const text = new TextDecoder();
-    return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
+    }).spawn();
+    const [{ code }, stdout, stderr] = await Promise.all([
+      child.status,
+      textOf(child.stdout, child.status),
+      textOf(child.stderr, child.status),
+    ]);
+    return { code, stdout, stderr };
   },
 };
+
+/** How long an output may stay open after its program has ended, ms: all of it is in the pipe by then. */
+const HELD_OPEN = 300;
+
+/** What comes out of a stream, to its end or to that of the program. */
+async function textOf(
+  stream: ReadableStream<Uint8Array>,
+  ended: Promise<unknown>,
+): Promise<string> {
+  const reader = stream.getReader();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let done = false;
+  ended.then(() => {
+    if (!done) timer = setTimeout(() => reader.cancel(), HELD_OPEN);
+  });
+  const decoder = new TextDecoder();
+  let text = "";
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    text += decoder.decode(part.value, { stream: true });
+  }
+  done = true;
+  clearTimeout(timer);
+  return text + decoder.decode();
+}
 
 /**
  * When each of the processes was born, as an opaque word: the same pid with another word is another
@@ -82,7 +116,9 @@ export async function births(
   const found = new Map<number, string>();
   if (pids.length === 0) return found;
   if (Deno.build.os === "linux") {
-    const { stdout } = await system.run("cat", pids.map((pid) => `/proc/${pid}/stat`));
+    const files = pids.map((pid) => `/proc/${pid}/stat`);
+    // By a shell, which has a PATH where we have none.
+    const { stdout } = await system.run("/bin/sh", ["-c", 'exec cat "$@"', "cat", ...files]);
     for (const line of stdout.split("\n")) {
       const birth = birthFromStat(line);
       if (birth) found.set(parseInt(line), birth);

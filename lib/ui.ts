@@ -3,6 +3,7 @@
  * "sshs:", and says what to do next where there is something to do. Nothing is printed under -q,
  * BatchMode=yes or LogLevel=QUIET.
  */
+import { isSystemError } from "./gone.ts";
 
 const encoder = new TextEncoder();
 
@@ -15,14 +16,12 @@ export function harmless(text: string): string {
   });
 }
 
-/** Writes bytes to stderr whole. A closed stderr is nobody's loss. */
+/** Writes bytes to stderr whole. A stderr that is closed, or a file on a full disk, is nobody's loss. */
 export function writeStderr(bytes: Uint8Array): void {
   try {
     for (let done = 0; done < bytes.length;) done += Deno.stderr.writeSync(bytes.subarray(done));
   } catch (error) {
-    if (!(error instanceof Deno.errors.BrokenPipe || error instanceof Deno.errors.BadResource)) {
-      throw error;
-    }
+    if (!(isSystemError(error) || error instanceof Deno.errors.BadResource)) throw error;
   }
 }
 

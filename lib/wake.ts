@@ -1,4 +1,5 @@
 /** Sees to it that a sleeper is awake. The sleeper itself is in sleeper.ts. */
+import { isSystemError, makeWay, openIfThere, readText, statOf } from "./gone.ts";
 import { keepDescriptors } from "./libc.ts";
 import { programCommand, VERSION } from "./program.ts";
 import { INSIDE } from "./real_ssh.ts";
@@ -9,18 +10,38 @@ export function sleeperFile(stateDir: string): string {
   return `${stateDir}/sleeper`;
 }
 
+/** How long a sleeper may take from its start until it has its lock, ms. */
+const WAKING = 10_000;
+
 /** The pid of the sleeper; `undefined` where none is awake. */
 export function sleeperPid(
   stateDir: string,
-  system: Pick<System, "isAlive">,
+  system: Pick<System, "isAlive" | "now">,
 ): number | undefined {
-  try {
-    const pid = parseInt(Deno.readTextFileSync(sleeperFile(stateDir)));
-    return pid > 1 && system.isAlive(pid) ? pid : undefined;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
+  const path = sleeperFile(stateDir);
+  const pid = parseInt(readText(path) ?? "");
+  if (!(pid > 1) || !system.isAlive(pid)) return undefined;
+  // One that was killed has left its file, and the pid may be another process's by now.
+  const age = system.now() - (statOf(path)?.mtime?.getTime() ?? 0);
+  return (age >= 0 && age < WAKING) || isLocked(path) ? pid : undefined;
+}
+
+function isLocked(path: string): boolean {
+  using file = openIfThere(path);
+  return file !== undefined && !file.tryLockSync(false);
+}
+
+/** Whether a sleeper of this version, or of a later one, is awake. */
+function isAwake(stateDir: string, system: Pick<System, "isAlive" | "now">): boolean {
+  if (sleeperPid(stateDir, system) === undefined) return false;
+  return !isOlder(readText(sleeperFile(stateDir))?.split("\n")[1] ?? "", VERSION);
+}
+
+/** Whether a version comes before another, number by number. */
+export function isOlder(version: string, other: string): boolean {
+  const [mine, theirs] = [version, other].map((text) => text.split(".").map(Number));
+  const i = theirs.findIndex((number, i) => number !== mine[i]);
+  return i >= 0 && !(mine[i] > theirs[i]);
 }
 
 /** How often the sleeper looks after its lanes, seconds: `SSHS_LOOK`, else 5. */
@@ -37,13 +58,26 @@ export function sleeperText(pid: number): string {
 /**
  * Starts a sleeper where none is awake. It is forked twice, holds nothing of the caller, and begins
  * its work a second later: the call that needed it goes first. Until then its pid, which an exec
- * keeps, already stands in the file, so that 50 calls at once do not start 50.
+ * keeps, already stands in the file, so that 50 calls at once do not start 50. One of an older version
+ * goes when it finds that the file is another's.
  */
 export async function wakeSleeper(
   stateDir: string,
-  system: Pick<System, "isAlive">,
+  system: Pick<System, "isAlive" | "now">,
 ): Promise<void> {
-  if (sleeperPid(stateDir, system) !== undefined) return;
+  if (isAwake(stateDir, system)) return;
+  try {
+    await startSleeper(stateDir, system);
+  } catch (error) {
+    // No process to be had, or a full disk: the lanes serve without it, and go after their grace.
+    if (!isSystemError(error)) throw error;
+  }
+}
+
+async function startSleeper(
+  stateDir: string,
+  system: Pick<System, "isAlive" | "now">,
+): Promise<void> {
   keepDescriptors();
   const { stdout } = await new Deno.Command("/bin/sh", {
     args: [
@@ -61,6 +95,7 @@ export async function wakeSleeper(
   }).spawn().output(); // Without spawn() it would not be detached: output() passes over it (Deno 2.9).
   const pid = parseInt(new TextDecoder().decode(stdout));
   if (!(pid > 1)) return;
+  makeWay(sleeperFile(stateDir));
   const draft = `${sleeperFile(stateDir)}.${Deno.pid}`;
   Deno.writeTextFileSync(draft, sleeperText(pid), { mode: 0o600 });
   try {
@@ -68,7 +103,7 @@ export async function wakeSleeper(
     Deno.linkSync(draft, sleeperFile(stateDir));
   } catch (error) {
     if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-    if (sleeperPid(stateDir, system) === undefined) {
+    if (!isAwake(stateDir, system)) {
       Deno.renameSync(draft, sleeperFile(stateDir));
       return;
     }

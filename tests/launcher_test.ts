@@ -1,12 +1,6 @@
 import assert from "node:assert/strict";
-import {
-  type CachedPlan,
-  LAUNCHER_MARK,
-  planKey,
-  planText,
-  quote,
-  writePlan,
-} from "../lib/launcher.ts";
+import { type CachedPlan, planKey, planText, quote, writePlan } from "../lib/launcher.ts";
+import { findRealSsh, LAUNCHER_MARK } from "../lib/real_ssh.ts";
 
 const VERSION = "1.2.3";
 const FLAGS = ["--quiet", "--no-prompt", "--allow-read"];
@@ -309,34 +303,47 @@ for (const { name: shell } of SHELLS) {
     assert.equal(result.stderr, "");
   });
 
-  Deno.test(`launcher (${shell}) becomes the plain ssh when it is off, or inside a call`, () => {
+  Deno.test(`launcher (${shell}) becomes the plain ssh when it is off`, () => {
     using box = new Box();
     box.write();
-    for (const environment of [{ SSHS: "off" }, { SSHS_INSIDE: "1" }]) {
-      const result = box.run(shell, ["host", "-x", ""], { environment });
-      assert.deepEqual([result.called, ...result.args], ["ssh", "host", "-x", ""]);
-      const copy = box.run(shell, ["a", "b:"], { environment, name: "scp" });
-      assert.deepEqual([copy.called, ...copy.args], ["scp", "a", "b:"]);
-    }
+    const environment = { SSHS: "off" };
+    const result = box.run(shell, ["host", "-x", ""], { environment });
+    assert.deepEqual([result.called, ...result.args], ["ssh", "host", "-x", ""]);
+    const copy = box.run(shell, ["a", "b:"], { environment, name: "scp" });
+    assert.deepEqual([copy.called, ...copy.args], ["scp", "a", "b:"]);
   });
 
-  Deno.test(`launcher (${shell}) finds the real ssh behind links and copies of itself`, () => {
+  Deno.test(`launcher (${shell}) finds the same real ssh as findRealSsh`, () => {
     using box = new Box();
-    Deno.symlinkSync(`${box.base}/ours`, `${box.base}/link`);
-    Deno.mkdirSync(`${box.base}/copy`);
-    Deno.copyFileSync(`${box.base}/ours/ssh`, `${box.base}/copy/ssh`);
-    Deno.mkdirSync(`${box.base}/directory/ssh`, { recursive: true });
-    Deno.removeSync(`${box.base}/sshs.js`);
-    const PATH = ["link", "copy", "directory", "nowhere", "real"]
-      .map((name) => `${box.base}/${name}`).join(":");
-    const found = box.run(shell, ["-p", "2", "host"], { environment: { PATH } });
-    assert.deepEqual([found.called, ...found.args], ["ssh", "-p", "2", "host"]);
-    // One named by hand is taken first, unless it is a launcher too.
-    box.program(`${box.base}/other`);
-    const SSHS_SSH = `${box.base}/other`;
-    assert.equal(box.run(shell, ["h"], { environment: { PATH, SSHS_SSH } }).called, "other");
-    const loop = { PATH, SSHS_SSH: `${box.base}/copy/ssh` };
-    assert.equal(box.run(shell, ["h"], { environment: loop }).called, "ssh");
+    const at = (name: string) => `${box.base}/${name}`;
+    Deno.symlinkSync(at("ours"), at("link"));
+    Deno.mkdirSync(at("copy"));
+    Deno.copyFileSync(at("ours/ssh"), at("copy/ssh"));
+    Deno.mkdirSync(at("directory/ssh"), { recursive: true });
+    Deno.mkdirSync(at("locked"));
+    Deno.writeTextFileSync(at("locked/ssh"), "", { mode: 0o644 });
+    box.program(at("other"));
+    const cases: [string, Record<string, string>, string][] = [
+      ["link:copy:directory:nowhere:locked:real", {}, at("real/ssh")],
+      ["link:real", { SSHS_SSH: at("other") }, at("other")],
+      ["link:real", { SSHS_SSH: at("copy/ssh") }, at("real/ssh")],
+      ["link:real", { SSHS_SSH: "other" }, at("real/ssh")],
+      // A script that an outer call has become, and that calls ssh again.
+      ["link:real", { SSHS_SSH: at("other"), SSHS_INSIDE: at("other") }, at("real/ssh")],
+      ["link:real", { SSHS_SSH: at("other"), SSHS_INSIDE: `/x:${at("other")}:/y` }, at("real/ssh")],
+    ];
+    for (const [path, variables, expected] of cases) {
+      const PATH = path.split(":").map(at).join(":") + ":relative::";
+      const environment = { ...variables, PATH, SSHS: "off" };
+      const result = box.run(shell, ["-p", "2", "host"], { environment });
+      assert.deepEqual(
+        [result.called, ...result.args],
+        [expected.split("/").at(-1), "-p", "2", "host"],
+        JSON.stringify(variables),
+      );
+      const env = (name: string) => ({ PATH, ...variables } as Record<string, string>)[name];
+      assert.equal(findRealSsh({ env }), expected);
+    }
   });
 
   Deno.test(`launcher (${shell}) does without the program, and says when there is no ssh`, () => {
@@ -414,6 +421,7 @@ const SPOILERS: Record<
   "an agent less": () => ({ environment: { SSH_AUTH_SOCK: undefined } }),
   "a display more": () => ({ environment: { DISPLAY: "" } }),
   "a variable unset that was empty": () => ({ environment: { EMPTY: undefined } }),
+  "SSHS_INSIDE": () => ({ environment: { SSHS_INSIDE: "/usr/bin/ssh" } }),
   "SSHS_SSH": () => ({ environment: { SSHS_SSH: "/usr/bin/ssh" } }),
   "SSHS_LINGER": () => ({ environment: { SSHS_LINGER: "5" } }),
   "SSHS_MAX_SESSIONS": () => ({ environment: { SSHS_MAX_SESSIONS: "5" } }),

@@ -21,7 +21,6 @@
 import { over } from "../call.ts";
 import { decide, type DecideSystem, type Shared } from "../decide.ts";
 import { exists } from "../gone.ts";
-import { jumpCall } from "../jump.ts";
 import { hasRoom, laneAt, lanesOf } from "../lane.ts";
 import { planKey, quote } from "../launcher.ts";
 import { liveLeases } from "../lease.ts";
@@ -105,7 +104,7 @@ async function laneFor(shared: Shared, system: WhySystem): Promise<SeenLane | un
 }
 
 function jumpHost(shared: Shared): Answer["jumpHost"] {
-  if (!jumpCall(shared.call, shared.config)) return undefined;
+  if (shared.config.get("proxyjump") === undefined) return undefined;
   return shared.jump ? "shared" : "direct";
 }
 

@@ -1,0 +1,280 @@
+/** The programs that run ssh, each the real one, through the installed launchers. */
+import assert from "node:assert/strict";
+import { canMakeAccounts } from "./support/account.ts";
+import { install } from "./support/installed.ts";
+import { findProgram } from "./support/programs.ts";
+import { Pty } from "./support/pty.ts";
+import { type RunOptions, type RunResult, Sandbox } from "./support/sandbox.ts";
+import { Sshd } from "./support/sshd.ts";
+
+/** A server, the launchers in PATH, and a directory on each side. */
+class Client implements AsyncDisposable {
+  readonly sshd: Sshd;
+  readonly sandbox: Sandbox;
+  /** `ssh` as a user who has this configuration would write it. */
+  readonly ssh: string;
+  /** A directory on the server. */
+  readonly remote: string;
+
+  private constructor(sshd: Sshd, sandbox: Sandbox) {
+    this.sshd = sshd;
+    this.sandbox = sandbox;
+    this.ssh = `ssh -F ${sshd.config}`;
+    this.remote = `${sshd.user.home}/clients`;
+    sandbox.env.SSHS_LOOK = "1";
+    sandbox.env.GIT_CONFIG_GLOBAL = `${sandbox.home}/gitconfig`;
+    sandbox.env.GIT_CONFIG_SYSTEM = "/dev/null";
+  }
+
+  static async create(): Promise<Client> {
+    const client = new Client(
+      await Sshd.start({ client: { config: ["LogLevel ERROR"] } }),
+      await Sandbox.create(),
+    );
+    await install(client.sandbox);
+    await client.sh(`git config --file "$GIT_CONFIG_GLOBAL" user.email a@example.com
+      git config --file "$GIT_CONFIG_GLOBAL" user.name a`);
+    await client.sh(`${client.ssh} host 'rm -rf ${client.remote}; mkdir ${client.remote}'`);
+    return client;
+  }
+
+  /** Runs a script that must succeed, and say nothing on stderr unless `noisy`. */
+  async sh(script: string, options: RunOptions & { noisy?: boolean } = {}): Promise<RunResult> {
+    const result = await this.sandbox.run(["sh", "-euc", script], { timeout: 60_000, ...options });
+    assert.equal(result.code, 0, `${script}\n${result.stdout}${result.stderr}`);
+    if (!options.noisy) assert.equal(result.stderr, "", script);
+    return result;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.sandbox[Symbol.asyncDispose]();
+    await this.sshd[Symbol.asyncDispose]();
+  }
+}
+
+Deno.test("git clones, fetches and pushes by PATH, GIT_SSH and core.sshCommand over one login", async () => {
+  await using client = await Client.create();
+  const { remote, ssh, sandbox, sshd } = client;
+  await client.sh(`${ssh} host 'git init -q --bare ${remote}/repo.git'`);
+  // Unqualified, so that git looks for it in PATH.
+  await client.sh(
+    `git -c core.sshCommand='${ssh}' clone -q host:${remote}/repo.git one
+    cd one
+    git config core.sshCommand '${ssh}'
+    echo a >a; git add a; git commit -qm a; git push -q origin HEAD`,
+    { noisy: true },
+  );
+  await client.sh(`GIT_SSH_COMMAND='${ssh}' git clone -q ssh://host${remote}/repo.git two
+    cmp one/a two/a`);
+  const wrapper = await sandbox.addProgram("ssh-of-mine", `exec ${ssh} "$@"`);
+  await client.sh(`cd two; GIT_SSH=${wrapper} git fetch -q; GIT_SSH=${wrapper} git ls-remote -q`);
+  // A variant that git does not know by its name: it asks with -G first.
+  await client.sh(`cd two; GIT_SSH=${wrapper} GIT_SSH_VARIANT= git pull -q`);
+  assert.equal(sshd.logins(), 1);
+});
+
+Deno.test("git keeps two accounts on one host apart by -i", async () => {
+  await using client = await Client.create();
+  const { remote, ssh, sshd, sandbox } = client;
+  const key = `${sandbox.dir}/second`;
+  await client.sh(`ssh-keygen -q -t ed25519 -N '' -f ${key}`);
+  const authorized = (await client.sh(`${ssh} host 'echo hello'`)).stdout;
+  assert.equal(authorized, "hello\n");
+  await client.sh(`${ssh} host 'git init -q --bare ${remote}/repo.git'`);
+  const before = sshd.logins();
+  // The server does not know the second key: were the first one's connection used, it would work.
+  const other = await sandbox.run([
+    "sh",
+    "-c",
+    `git -c core.sshCommand='ssh -F /dev/null -p ${sshd.port} -o IdentitiesOnly=yes -o BatchMode=yes ` +
+    `-o UserKnownHostsFile=${sshd.dir}/known_hosts_2 -o StrictHostKeyChecking=accept-new -i ${key}' ` +
+    `ls-remote ${sshd.user.name}@127.0.0.1:${remote}/repo.git`,
+  ]);
+  assert.notEqual(other.code, 0);
+  assert.match(other.stderr, /Permission denied/);
+  assert.equal(sshd.logins(), before);
+});
+
+Deno.test({
+  name: "rsync copies both ways",
+  ignore: !findProgram("rsync"),
+  async fn() {
+    await using client = await Client.create();
+    const { remote, ssh, sshd } = client;
+    await client.sh(`mkdir -p tree/sub; echo a >tree/a; head -c 1000000 /dev/urandom >tree/sub/b
+      rsync -a -e '${ssh}' tree/ host:${remote}/tree/
+      RSYNC_RSH='${ssh}' rsync -a host:${remote}/tree/ back/
+      diff -r tree back`);
+    assert.equal(sshd.logins(), 1);
+  },
+});
+
+Deno.test("scp and sftp share by their launchers and by -S", async () => {
+  await using client = await Client.create();
+  const { remote, sshd, sandbox } = client;
+  const file = `-F ${sshd.config}`;
+  await client.sh(`head -c 3000000 /dev/urandom >big
+    scp -q ${file} big host:${remote}/one
+    scp -q ${file} host:${remote}/one back; cmp big back
+    scp -q -S "$(command -v ssh)" ${file} big host:${remote}/two
+    echo 'get ${remote}/two three' >batch
+    sftp -q ${file} -b batch host >/dev/null; cmp big three
+    sftp -q -S "$(command -v ssh)" ${file} -b batch host >/dev/null`);
+  assert.equal(sshd.logins(), 1);
+  await using pty = await Pty.spawn(["sftp", "-F", sshd.config, "host"], {
+    env: sandbox.env,
+    cwd: sandbox.home,
+  });
+  await pty.waitFor("sftp> ");
+  pty.write(`ls ${remote}\r`);
+  await pty.waitFor("one");
+  pty.write("bye\r");
+  assert.equal((await pty.status).code, 0);
+  assert.equal(sshd.logins(), 1);
+});
+
+Deno.test("ssh-copy-id puts a key there", async () => {
+  await using client = await Client.create();
+  const { sshd, ssh } = client;
+  await client.sh(
+    `mkdir -m 700 .ssh
+    ssh-keygen -q -t ed25519 -N '' -C copied -f new
+    ssh-copy-id -f -F ${sshd.config} -i new.pub host`,
+    { noisy: true },
+  );
+  const { stdout } = await client.sh(`${ssh} host 'cat .ssh/authorized_keys; rm -r .ssh'`);
+  assert.match(stdout, /^ssh-ed25519 .* copied$/m);
+});
+
+Deno.test({
+  name: "sshfs mounts a directory",
+  // It takes the kernel's FUSE, which not every machine that runs the tests has.
+  ignore: !findProgram("sshfs") || !findProgram("fusermount3") || !isFuseThere(),
+  async fn() {
+    await using client = await Client.create();
+    const { remote, ssh } = client;
+    await client.sh(`${ssh} host 'echo hello >${remote}/file'
+      mkdir mount
+      sshfs -o ssh_command='${ssh}' host:${remote} mount
+      cat mount/file
+      fusermount3 -u mount`);
+  },
+});
+
+Deno.test({
+  name: "borg makes a backup and lists it",
+  ignore: !findProgram("borg"),
+  async fn() {
+    await using client = await Client.create();
+    const { remote, ssh, sshd } = client;
+    await client.sh(
+      `export BORG_RSH='${ssh}' BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes
+      export BORG_BASE_DIR="$HOME/borg"
+      mkdir tree; echo a >tree/a
+      borg init -e none ssh://host${remote}/backup
+      borg create ssh://host${remote}/backup::one tree
+      borg list --short ssh://host${remote}/backup | grep -x one`,
+      { noisy: true, timeout: 90_000 },
+    );
+    assert.equal(sshd.logins(), 1);
+  },
+});
+
+Deno.test("shell idioms read and write what they would with ssh", async () => {
+  await using client = await Client.create();
+  const { remote, ssh, sshd } = client;
+  await client.sh(`mkdir tree; head -c 2000000 /dev/urandom >tree/a
+    tar c tree | ${ssh} host 'cd ${remote} && tar x'
+    ${ssh} host 'cd ${remote} && tar c tree' | tar xO >a; cmp a tree/a
+    ${ssh} host 'cat >${remote}/in' <tree/a
+    ${ssh} host "cksum <${remote}/in" >there; cksum <tree/a >here; cmp here there`);
+  const heredoc = await client.sh(`${ssh} host 'sh -s one two' <<'END'
+echo "$1 $2"; cat <<INNER
+nested
+INNER
+END`);
+  assert.equal(heredoc.stdout, "one two\nnested\n");
+  // Without -n the session reads the lines that were meant for the loop, as with any ssh.
+  const loop = (flag: string) =>
+    client.sh(`printf 'a\\nb\\nc\\n' | while read -r x; do ${ssh} ${flag} host "echo $x"; done`);
+  assert.equal((await loop("-n")).stdout, "a\nb\nc\n");
+  assert.equal((await loop("")).stdout, "a\n");
+  const many = await client.sh(`seq 40 | xargs -P 20 -I N ${ssh} host 'echo N' | sort -n`);
+  assert.equal(many.stdout, Array.from({ length: 40 }, (_, i) => `${i + 1}\n`).join(""));
+  // 20 at once are two lanes of ten; a third opens where a slow machine keeps places for longer.
+  assert.ok(sshd.logins() <= 4, `${sshd.logins()} logins`);
+});
+
+Deno.test("ssh-keyscan is not ours", async () => {
+  await using client = await Client.create();
+  const { stdout } = await client.sh(
+    `ssh-keyscan -p ${client.sshd.port} 127.0.0.1 2>/dev/null; command -v ssh-keyscan`,
+  );
+  assert.match(stdout, /ssh-ed25519/);
+  assert.doesNotMatch(stdout, new RegExp(client.sandbox.dir));
+});
+
+Deno.test({
+  name: "ansible shares as ansible_ssh_executable, and its own ControlPath still works",
+  ignore: !findProgram("ansible"),
+  async fn() {
+    await using client = await Client.create();
+    const { sshd, sandbox } = client;
+    // The account on the server may run only the system's.
+    const python = findProgram("python3", "/usr/bin:/usr/local/bin");
+    const inventory = `host ansible_ssh_common_args='-F ${sshd.config}' ` +
+      `ansible_python_interpreter=${python} ansible_ssh_executable=${sandbox.dir}/prefix/bin/ssh\n`;
+    await Deno.writeTextFile(`${sandbox.home}/inventory`, inventory);
+    sandbox.env.ANSIBLE_HOME = `${sandbox.home}/ansible`;
+    sandbox.env.LC_ALL = "C.UTF-8";
+    const ping = (args: string) =>
+      client.sh(`ANSIBLE_SSH_ARGS='${args}' ansible -i inventory host -m ping`, {
+        noisy: true,
+        timeout: 90_000,
+      });
+    // It asks for other ways to log in than the call before, so it has a connection of its own.
+    assert.match((await ping("")).stdout, /"ping": "pong"/);
+    assert.match((await ping("")).stdout, /"ping": "pong"/);
+    assert.equal(sshd.logins(), 2);
+    const own = `${sandbox.dir}/own`;
+    const args = `-o ControlMaster=auto -o ControlPersist=60 -o ControlPath=${own}`;
+    assert.match((await ping(args)).stdout, /"ping": "pong"/);
+    assert.equal(sshd.logins(), 3);
+    await client.sh(`${client.ssh} -o ControlPath=${own} -O exit host`, { noisy: true });
+  },
+});
+
+Deno.test({
+  name: "mosh runs a program",
+  ignore: !findProgram("mosh") || !canMakeAccounts,
+  async fn() {
+    await using client = await Client.create();
+    const { sandbox, sshd, ssh } = client;
+    await using pty = await Pty.spawn(
+      [
+        "mosh",
+        `--ssh=${ssh}`,
+
+        "host",
+        "--",
+        "sh",
+        "-c",
+        "echo mosh-$((40 + 2)); sleep 1",
+      ],
+      { env: { ...sandbox.env, LANG: "C.UTF-8", LC_ALL: "C.UTF-8" }, cwd: sandbox.home },
+    );
+    await pty.waitFor("mosh-42", { deadline: 30_000 });
+    await pty.status;
+    // It passes -S none, so its call goes direct.
+    assert.equal(sshd.logins(), 2);
+  },
+});
+
+function isFuseThere(): boolean {
+  try {
+    Deno.openSync("/dev/fuse", { read: true, write: true }).close();
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,321 @@
+import assert from "node:assert/strict";
+import { programCommand } from "../lib/program.ts";
+import { findProgram, run as output } from "./support/programs.ts";
+
+const REPOSITORY = new URL("..", import.meta.url).pathname;
+const INSTALLER = `${REPOSITORY}install.sh`;
+
+/** Somebody's home, in which nothing is installed yet. */
+class Home implements Disposable {
+  readonly path: string = Deno.makeTempDirSync({ prefix: "home of " });
+  readonly prefix: string = `${this.path}/a prefix`;
+
+  /** Runs a program with this home, and a state directory in it. */
+  async run(program: string, args: string[], { input, env = {} }: {
+    input?: string;
+    env?: Record<string, string>;
+  } = {}): Promise<{ code: number; stdout: string; stderr: string }> {
+    const child = new Deno.Command(program, {
+      args,
+      cwd: this.path,
+      env: {
+        DENO_DIR: cacheDir,
+        HOME: this.path,
+        SSHS_DIR: `${this.path}/state`,
+        SHELL: "/bin/sh",
+        ...env,
+      },
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    const writer = child.stdin.getWriter();
+    // A shell that has met an error reads no further.
+    await writer.write(new TextEncoder().encode(input ?? "")).catch(() => {});
+    await writer.close().catch(() => {});
+    const { code, stdout, stderr } = await child.output();
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    return { code, stdout: text(stdout), stderr: text(stderr) };
+  }
+
+  /** Runs install.sh from the checkout; fails unless it ends well. */
+  async install(...args: string[]): Promise<string> {
+    const result = await this.run("sh", [INSTALLER, "--prefix", this.prefix, ...args]);
+    assert.deepEqual({ code: result.code, stderr: result.stderr }, { code: 0, stderr: "" });
+    return result.stdout;
+  }
+
+  /** Every file and directory under the prefix, and what is in the files. */
+  contents(directory = this.prefix): Record<string, string> {
+    const found: Record<string, string> = {};
+    for (const { name, isDirectory } of Deno.readDirSync(directory)) {
+      const path = `${directory}/${name}`;
+      if (isDirectory) Object.assign(found, { [`${path}/`]: "" }, this.contents(path));
+      else found[path] = Deno.readTextFileSync(path);
+    }
+    return found;
+  }
+
+  [Symbol.dispose](): void {
+    Deno.removeSync(this.path, { recursive: true });
+  }
+}
+
+/** Deno's cache, where the packages that bundling takes are already. */
+const cacheDir: string = JSON.parse(
+  new TextDecoder().decode(
+    new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).outputSync().stdout,
+  ),
+).denoDir;
+
+/** Serves the checkout as a raw file server would; `spoil` may answer in its place. */
+function serve(spoil: (path: string) => Response | undefined = () => undefined) {
+  const served = new Set<string>();
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+    const path = new URL(request.url).pathname.slice(1);
+    const spoilt = spoil(path);
+    if (spoilt) return spoilt;
+    try {
+      const text = Deno.readTextFileSync(`${REPOSITORY}${path}`);
+      served.add(path);
+      return new Response(text, { headers: { "content-type": "text/plain" } });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      return new Response("no such file", { status: 404 });
+    }
+  });
+  const { port } = server.addr;
+  return {
+    base: `http://127.0.0.1:${port}`,
+    served,
+    async [Symbol.asyncDispose]() {
+      await server.shutdown();
+      const cached = `${cacheDir}/remote/http/127.0.0.1_PORT${port}`;
+      if (exists(cached)) Deno.removeSync(cached, { recursive: true });
+    },
+  };
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+Deno.test("install.sh installs the same twice, and --uninstall leaves nothing of it", async () => {
+  using home = new Home();
+  const said = await home.install();
+  assert.match(said, /export PATH="[^"]*a prefix\/bin:\$PATH"/);
+  const first = home.contents();
+  for (const name of ["bin/sshs", "bin/ssh", "bin/scp", "bin/sftp", "lib/sshs/sshs.js"]) {
+    assert.ok(first[`${home.prefix}/${name}`], name);
+  }
+  await home.install();
+  assert.deepEqual(home.contents(), first);
+
+  const version = await home.run(`${home.prefix}/bin/sshs`, ["--version"]);
+  assert.match(version.stdout, /^sshs \d+\.\d+\.\d+, /);
+  const ssh = await home.run(`${home.prefix}/bin/ssh`, ["-G", "-p", "77", "somewhere"]);
+  assert.match(ssh.stdout, /^port 77$/m);
+
+  const flags = /^sshs_flags='(.*)'$/m.exec(first[`${home.prefix}/bin/ssh`])?.[1].split(" ");
+  const expected = programCommand().filter((word) => word.startsWith("--"));
+  assert.deepEqual(new Set(flags), new Set([...expected, "--no-remote"]));
+
+  const gone = await home.run("sh", [INSTALLER, "--uninstall", "--prefix", home.prefix]);
+  assert.equal(gone.code, 0, gone.stderr);
+  assert.equal(exists(home.prefix), false);
+});
+
+Deno.test("install.sh --uninstall keeps what others have put beside it", async () => {
+  using home = new Home();
+  Deno.mkdirSync(`${home.prefix}/bin`, { recursive: true });
+  Deno.writeTextFileSync(`${home.prefix}/bin/other`, "theirs");
+  await home.install();
+  Deno.writeTextFileSync(`${home.prefix}/share/man.txt`, "theirs");
+  // A launcher that was replaced is not ours any more.
+  Deno.writeTextFileSync(`${home.prefix}/bin/scp`, "#!/bin/sh\n# theirs\n");
+  await home.install("--uninstall");
+  assert.deepEqual(
+    Object.keys(home.contents()).map((path) => path.slice(home.prefix.length)).sort(),
+    ["/bin/", "/bin/other", "/bin/scp", "/share/", "/share/man.txt"],
+  );
+});
+
+Deno.test("install.sh overwrites no program that is not its own", async () => {
+  for (const name of ["ssh", "sftp", "sshs"]) {
+    using home = new Home();
+    Deno.mkdirSync(`${home.prefix}/bin`, { recursive: true });
+    Deno.writeTextFileSync(`${home.prefix}/bin/${name}`, "#!/bin/sh\necho real\n");
+    const before = home.contents();
+    const result = await home.run("sh", [INSTALLER, "--prefix", home.prefix]);
+    assert.equal(result.code, 1);
+    assert.match(result.stderr, /choose another --prefix\n$/);
+    assert.deepEqual(home.contents(), before);
+  }
+});
+
+Deno.test({
+  name: "install.sh from a pipe installs the same as from a checkout",
+  ignore: !findProgram("curl"),
+  fn: async () => {
+    using home = new Home();
+    await using server = serve();
+    await home.install();
+    const expected = home.contents();
+    await home.install("--uninstall");
+    const result = await home.run("sh", [
+      "-c",
+      `curl -fsSL "$SSHS_BASE/install.sh" | sh -s -- --prefix "$1"`,
+      "sh",
+      home.prefix,
+    ], { env: { SSHS_BASE: server.base } });
+    assert.equal(result.code, 0, result.stderr);
+    // The bundle names the packages that are in it by paths relative to its source.
+    const normal = (contents: Record<string, string>) =>
+      Object.entries(contents).map(([path, text]) => [path, text.replace(/(\.\.\/)+/g, "../")]);
+    assert.deepEqual(normal(home.contents()), normal(expected));
+    // What it fetched is what the repository has, with nothing left out of either.
+    const files = (await output("git", ["-C", REPOSITORY, "ls-files", "-co", "--exclude-standard"]))
+      .split("\n");
+    for (const path of server.served) assert.ok(files.includes(path), path);
+    for (const path of files.filter((path) => /^(lib\/|main)/.test(path))) {
+      assert.ok(server.served.has(path), path);
+    }
+  },
+});
+
+Deno.test({
+  name: "install.sh from a pipe leaves nothing when a file is missing or cut",
+  ignore: !findProgram("curl"),
+  fn: async () => {
+    const cut = (path: string) =>
+      new Response(Deno.readTextFileSync(REPOSITORY + path).slice(0, 2500));
+    const missing = () => new Response("", { status: 404 });
+    for (
+      const [path, answer] of [["lib/launcher.sh", cut], ["lib/ssh_args.ts", missing]] as const
+    ) {
+      using home = new Home();
+      await using server = serve((asked) => asked === path ? answer(path) : undefined);
+      const input = Deno.readTextFileSync(INSTALLER);
+      const result = await home.run("sh", ["-s", "--", "--prefix", home.prefix], {
+        input,
+        env: { SSHS_BASE: server.base, TMPDIR: home.path },
+      });
+      assert.equal(result.code, 1, result.stdout);
+      assert.match(result.stderr, /install\.sh: (Cannot fetch|The launcher)/);
+      assert.deepEqual(home.contents(home.path), {});
+    }
+  },
+});
+
+Deno.test("install.sh cut anywhere does nothing", async () => {
+  const text = Deno.readTextFileSync(INSTALLER);
+  const end = text.trimEnd().length;
+  const cuts = Array.from({ length: 24 }, (_, n) => end - 1 - n);
+  for (let n = 1; n < 30; n++) cuts.push(Math.floor(end * n / 30));
+  for (const cut of cuts) {
+    using home = new Home();
+    const result = await home.run("sh", [], {
+      input: text.slice(0, cut),
+      env: { SSHS_BASE: "http://127.0.0.1:1", TMPDIR: home.path },
+    });
+    assert.equal(result.stdout, "", `cut at ${cut}`);
+    assert.doesNotMatch(result.stderr, /install\.sh:/, `cut at ${cut}`);
+    assert.deepEqual(home.contents(home.path), {}, `cut at ${cut}`);
+  }
+});
+
+Deno.test("install.sh gets Deno by npm where there is none", async () => {
+  using home = new Home();
+  const bin = `${home.path}/bin`;
+  Deno.mkdirSync(bin);
+  const tools =
+    "sh awk basename cat chmod command cp cut dirname id mkdir mktemp mv pwd rm rmdir tr " +
+    "uname ssh curl";
+  for (const name of tools.split(" ")) {
+    const path = findProgram(name);
+    if (path) Deno.symlinkSync(path, `${bin}/${name}`);
+  }
+  Deno.writeTextFileSync(
+    `${bin}/npm`,
+    `#!/bin/sh\necho "$*" >>${"'"}${home.path}/npm${"'"}\nln -s ${Deno.execPath()} ${"'"}${bin}/deno${"'"}\n`,
+    { mode: 0o755 },
+  );
+  Deno.symlinkSync(findProgram("ln")!, `${bin}/ln`);
+  const result = await home.run("sh", [INSTALLER, "--prefix", home.prefix], { env: { PATH: bin } });
+  assert.equal(result.code, 0, result.stderr);
+  assert.match(Deno.readTextFileSync(`${home.path}/npm`), /^install --global .*deno\n$/);
+  assert.ok(exists(`${home.prefix}/bin/ssh`));
+});
+
+Deno.test("install.sh says what it does not understand", async () => {
+  using home = new Home();
+  const wrong = await home.run("sh", [INSTALLER, "--perfix", "x"]);
+  assert.equal(wrong.code, 2);
+  assert.match(wrong.stderr, /^sh install\.sh \[--prefix DIR\]/);
+  const help = await home.run("sh", [INSTALLER, "--help"]);
+  assert.deepEqual([help.code, help.stderr], [0, ""]);
+  const nowhere = await home.run("sh", [], { input: Deno.readTextFileSync(INSTALLER) });
+  assert.match(nowhere.stderr, /SSHS_BASE/);
+});
+
+Deno.test("deno install of main.ts alone gives a full sshs", async () => {
+  using home = new Home();
+  const map = Deno.env.get("SSHS_IMPORTS") === "jsr" ? [] : ["--import-map", "imports.npm.json"];
+  const permissions = programCommand().filter((word) => word.startsWith("--allow-"));
+  const installed = await new Deno.Command(Deno.execPath(), {
+    args: ["install", "--global", "--root", home.prefix, "--name", "sshs", "--config", "deno.json"]
+      .concat(map, permissions, "main.ts"),
+    cwd: REPOSITORY,
+    stdout: "null",
+    stderr: "piped",
+  }).output();
+  assert.equal(installed.code, 0, new TextDecoder().decode(installed.stderr));
+  const sshs = `${home.prefix}/bin/sshs`;
+  assert.match((await home.run(sshs, ["--version"])).stdout, /^sshs /);
+  assert.equal((await home.run(sshs, ["--list"])).stdout, "Nothing is shared\n");
+  assert.match((await home.run(sshs, ["-G", "-p", "77", "somewhere"])).stdout, /^port 77$/m);
+});
+
+Deno.test({
+  name: "install.sh --demo shows one login for six calls, and cleans up",
+  ignore: !findProgram("sshd"),
+  fn: async () => {
+    using home = new Home();
+    const result = await home.run("sh", [INSTALLER, "--demo"], { env: { TMPDIR: home.path } });
+    assert.equal(result.code, 0, result.stderr);
+    assert.match(result.stdout, /counted 1 login for the six calls of sshs, and 3 logins/);
+    assert.match(result.stdout, /^demo +open/m);
+    assert.deepEqual(home.contents(home.path), {});
+    const left = await output("ps", ["-eo", "args"]);
+    assert.doesNotMatch(left, new RegExp(`${home.path}|sshs-demo\\.`));
+  },
+});
+
+Deno.test("completions offer the commands of sshs", async () => {
+  const directory = `${REPOSITORY}lib/completions`;
+  const commands = ["--doctor", "--fresh", "--help", "--hold", "--list", "--stop", "--version"]
+    .concat("--warm", "--why");
+  if (findProgram("bash")) {
+    const script =
+      `. "$1"; COMP_WORDS=(sshs --) COMP_CWORD=1; _sshs; printf '%s\\n' "\${COMPREPLY[@]}"
+      COMP_WORDS=(sshs --stop --n) COMP_CWORD=2; _sshs; printf '%s\\n' "\${COMPREPLY[@]}"`;
+    const offered = await output("bash", ["-c", script, "bash", `${directory}/sshs.bash`]);
+    assert.deepEqual(offered.trim().split("\n").sort(), [...commands, "--now"].sort());
+  }
+  if (findProgram("fish")) {
+    const script = `source $argv[1]; complete -C 'sshs --'; complete -C 'sshs --stop --n'`;
+    const offered = await output("fish", ["--no-config", "-c", script, `${directory}/sshs.fish`]);
+    const words = offered.trim().split("\n").map((line) => line.split("\t")[0]);
+    assert.deepEqual(
+      words.filter((word) => word.startsWith("--")).sort(),
+      [...commands, "--now"].sort(),
+    );
+  }
+  if (findProgram("zsh")) await output("zsh", ["-n", `${directory}/sshs.zsh`]);
+});

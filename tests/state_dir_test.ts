@@ -1,0 +1,218 @@
+import assert from "node:assert/strict";
+import { openStateDir, stateDirPath } from "../lib/state_dir.ts";
+import { canMakeAccounts } from "./support/account.ts";
+import { needProgram, run } from "./support/programs.ts";
+import { Sandbox } from "./support/sandbox.ts";
+
+/** Somebody else. */
+const STRANGER = 54321;
+
+function systemWith(env: Record<string, string>, uid = Deno.uid()) {
+  return { env: (name: string) => env[name], uid: () => uid };
+}
+
+Deno.test("stateDirPath is SSHS_DIR, else below the user's runtime directory, else below TMPDIR", async () => {
+  const runtime = await Deno.makeTempDir();
+  const uid = Deno.uid();
+  try {
+    const both = { XDG_RUNTIME_DIR: runtime, TMPDIR: "/var/tmp/" };
+    for (
+      const [env, path] of [
+        [{ ...both, SSHS_DIR: "/a/b" }, "/a/b"],
+        [{ SSHS_DIR: "/a/b//" }, "/a/b"],
+        [both, `${runtime}/sshs`],
+        [{ ...both, XDG_RUNTIME_DIR: `${runtime}/none` }, `/var/tmp/sshs-${uid}`],
+        [{ TMPDIR: "/" }, `/sshs-${uid}`],
+        [{}, `/tmp/sshs-${uid}`],
+      ] as const
+    ) {
+      assert.equal(stateDirPath(systemWith(env)), path, JSON.stringify(env));
+    }
+    // As under `sudo -E`, which keeps the variable of the user who called it.
+    assert.equal(stateDirPath(systemWith(both, STRANGER)), `/var/tmp/sshs-${STRANGER}`);
+  } finally {
+    await Deno.remove(runtime);
+  }
+});
+
+Deno.test("openStateDir makes a directory for the user alone, and takes it again", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    const system = systemWith({ SSHS_DIR: `${dir}/s` });
+    assert.equal(openStateDir(system), `${dir}/s`);
+    assert.equal((await Deno.lstat(`${dir}/s`)).mode! & 0o777, 0o700);
+    assert.equal(openStateDir(system), `${dir}/s`);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("openStateDir takes the longest path that leaves room for a socket, and no longer one", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "s-" });
+  try {
+    const longest = `${dir}/`.padEnd(60, "x");
+    assert.equal(openStateDir(systemWith({ SSHS_DIR: longest })), longest);
+    // In bytes: an umlaut has two.
+    for (const path of [`${longest}x`, `${dir}/`.padEnd(59, "x") + "\u00e4"]) {
+      assert.throws(() => openStateDir(systemWith({ SSHS_DIR: path })), /longer than the 60 bytes/);
+    }
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+/** What may stand at the place of the state directory, or may keep it from being there. */
+interface Hostile {
+  name: string;
+  /** Puts it at `path`; another path is used where it gives one. */
+  put(path: string): Promise<void | string>;
+  said: RegExp;
+  needsRoot?: boolean;
+  /** Undoes what the removal of the sandbox would not. */
+  undo?(path: string): Promise<unknown>;
+}
+
+const HOSTILE: readonly Hostile[] = [
+  {
+    name: "made by another user",
+    async put(path) {
+      await Deno.mkdir(path, { mode: 0o700 });
+      await Deno.chown(path, STRANGER, null);
+    },
+    said: /belongs to user 54321/,
+    needsRoot: true,
+  },
+  {
+    name: "in another user's directory",
+    async put(path) {
+      await Deno.mkdir(path, { mode: 0o700 });
+      await Deno.chown(path, STRANGER, null);
+      return `${path}/s`;
+    },
+    said: /stands in .* belongs to user 54321/,
+    needsRoot: true,
+  },
+  {
+    name: "writable by its group",
+    put: (path) => Deno.mkdir(path).then(() => Deno.chmod(path, 0o770)),
+    said: /can be used by others \(chmod 700 it\)/,
+  },
+  {
+    name: "readable by all",
+    put: (path) => Deno.mkdir(path).then(() => Deno.chmod(path, 0o755)),
+    said: /can be used by others/,
+  },
+  {
+    name: "in a directory that all can write",
+    async put(path) {
+      await Deno.mkdir(path);
+      await Deno.chmod(path, 0o777);
+      return `${path}/s`;
+    },
+    said: /stands in .* others can write/,
+  },
+  {
+    name: "a link to a good directory",
+    async put(path) {
+      await Deno.mkdir(`${path}-real`, { mode: 0o700 });
+      await Deno.symlink(`${path}-real`, path);
+    },
+    said: /is a symbolic link/,
+  },
+  {
+    name: "a link to nothing",
+    put: (path) => Deno.symlink(`${path}-none`, path),
+    said: /is a symbolic link/,
+  },
+  {
+    name: "a file",
+    put: (path) => Deno.writeTextFile(path, ""),
+    said: /is not a directory/,
+  },
+  {
+    name: "below a file",
+    put: (path) => Deno.writeTextFile(path, "").then(() => `${path}/s`),
+    said: /cannot be (made|read)/,
+  },
+  {
+    name: "below nothing",
+    put: (path) => Promise.resolve(`${path}/no/s`),
+    said: /cannot be (made|read)/,
+  },
+  {
+    name: "too long a path",
+    put: (path) => Promise.resolve(path.padEnd(61, "x")),
+    said: /is longer than the 60 bytes that leave room for a socket/,
+  },
+  {
+    name: "relative",
+    put: () => Promise.resolve("s"),
+    said: /is not an absolute path/,
+  },
+  {
+    name: "read-only",
+    async put(path) {
+      await Deno.mkdir(path, { mode: 0o700 });
+      await run("mount", ["-t", "tmpfs", "-o", "ro,mode=700", "sshs-test", path]);
+    },
+    said: /Read-only file system/i,
+    needsRoot: true,
+    undo: (path) => run("umount", [path]),
+  },
+  {
+    name: "full",
+    async put(path) {
+      await Deno.mkdir(path, { mode: 0o700 });
+      await run("mount", ["-t", "tmpfs", "-o", "nr_inodes=1,mode=700", "sshs-test", path]);
+    },
+    said: /No space left on device/i,
+    needsRoot: true,
+    undo: (path) => run("umount", [path]),
+  },
+];
+
+const canMount = canMakeAccounts && await mounts();
+
+/** Whether root may mount here: in most containers not. */
+async function mounts(): Promise<boolean> {
+  const dir = await Deno.makeTempDir();
+  try {
+    await run("mount", ["-t", "tmpfs", "sshs-test", dir]);
+    await run("umount", [dir]);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await Deno.remove(dir);
+  }
+}
+
+const QUIET = ["-q", "-oBatchMode=yes", "-oLogLevel=QUIET"];
+
+for (const [row, { name, put, said, needsRoot, undo }] of HOSTILE.entries()) {
+  Deno.test({
+    name: `a state directory that is ${name} ends in plain ssh and one clear line`,
+    ignore: (needsRoot && !canMakeAccounts) || (undo !== undefined && !canMount),
+    fn: async () => {
+      await using sandbox = await Sandbox.create();
+      const real = needProgram("ssh");
+      await sandbox.fakeSsh(`case "$1" in -G) exec ${real} "$@" ;; esac; echo plain; exit 3`);
+      const path = `${sandbox.dir}/d`;
+      const chosen = await put(path) ?? path;
+      try {
+        const call = ["-F", "none", "host", "a  command", ""];
+        const env = { SSHS_DIR: chosen };
+        const { code, stdout, stderr } = await sandbox.sshs(call, { env });
+        assert.deepEqual([code, stdout], [3, "plain\n"]);
+        assert.match(stderr, /^sshs: Not shared: [^\n]+\n$/);
+        assert.match(stderr, said);
+        assert.deepEqual(sandbox.recorded().at(-1), call);
+        const silent = await sandbox.sshs([QUIET[row % QUIET.length], ...call], { env });
+        assert.deepEqual([silent.code, silent.stderr], [3, ""]);
+      } finally {
+        await undo?.(path);
+      }
+      assert.deepEqual(sandbox.processes(), []);
+    },
+  });
+}
