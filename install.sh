@@ -22,7 +22,7 @@ END
 
 # What is needed besides the modules of main.ts, which Deno finds by itself.
 FILES='deno.json deno.sh imports.npm.json lib/launcher.sh lib/demo.sh
-  lib/completions/sshs.bash lib/completions/sshs.zsh lib/completions/sshs.fish'
+  lib/completions/sshs.bash lib/completions/sshs.zsh lib/completions/sshs.fish sshs.1'
 
 main() {
   action=install prefix=${HOME:-}/.local keep=yes
@@ -135,7 +135,6 @@ get_source() {
   for file in $FILES; do
     fetch "$base/$file" "$source/$file" || fail "Cannot fetch $base/$file"
   done
-  fetch "$base/sshs.1" "$source/sshs.1" 2>/dev/null || rm -f "$source/sshs.1"
   # `deno bundle` does not take modules from elsewhere (2.9), but Deno knows which there are.
   host=${base#*://}
   (cd "$source" && sh deno.sh info --json --reload="$base" --allow-import="${host%%/*}" \
@@ -201,7 +200,7 @@ place() {
   make_dir "$bin"
   # shellcheck disable=SC2086
   "$deno" install --global --force --quiet --root "$prefix" --name sshs $flags "$program" </dev/null
-  [ ! -f "$source/sshs.1" ] || put "$source/sshs.1" 644 "$man"
+  put "$source/sshs.1" 644 "$man"
   put "$source/lib/completions/sshs.bash" 644 "$bash_completion"
   put "$source/lib/completions/sshs.zsh" 644 "$zsh_completion"
   put "$source/lib/completions/sshs.fish" 644 "$fish_completion"

@@ -92,7 +92,7 @@ Host demo
 END
   printf '[127.0.0.1]:%s %s\n' "$port" "$(cat "$dir/host_key.pub")" >"$dir/client/known_hosts"
   # A configuration that has just been changed is looked at anew for some seconds.
-  touch -t 202601010000 "$dir"/client/* "$dir/client"
+  touch -t 200001010000 "$dir"/client/* "$dir/client"
   "$sshd" -D -f "$dir/sshd_config" -E "$dir/sshd.log" </dev/null &
   sshd_pid=$!
   for _ in 1 2 3 4 5 6 7 8 9 10; do

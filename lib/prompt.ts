@@ -9,7 +9,7 @@
  * or put in an argument or the environment.
  */
 import { askTerminal } from "./ask.ts";
-import { removePath } from "./gone.ts";
+import { isSystemError, removePath } from "./gone.ts";
 import type { Lane } from "./lane.ts";
 import { LaneScript } from "./lane_script.ts";
 import { programCommand } from "./program.ts";
@@ -82,8 +82,14 @@ export class PromptRelay implements AsyncDisposable {
     try {
       for await (const connection of this.#listener) {
         this.#waiting(true);
-        await this.#answer(connection);
-        this.#waiting(false);
+        try {
+          await this.#answer(connection);
+        } catch (error) {
+          // Its end tells the askpass, if that is there still, that nobody answers.
+          if (!isSystemError(error)) throw error;
+        } finally {
+          this.#waiting(false);
+        }
       }
     } catch (error) {
       if (!(error instanceof Deno.errors.BadResource)) throw error; // Closed by dispose.
@@ -154,16 +160,15 @@ async function write(connection: Deno.Conn, line: string): Promise<void> {
   for (let done = 0; done < bytes.length;) done += await connection.write(bytes.subarray(done));
 }
 
-/** One line, or what came of it before the other side closed. */
+/** One line; an empty one where the other side closed before its end, or it is too long to be ours. */
 async function readLine(connection: Deno.Conn): Promise<string> {
   const decoder = new TextDecoder();
   const chunk = new Uint8Array(4096);
   let text = "";
-  while (!text.includes("\n")) {
+  while (!text.includes("\n") && text.length <= MAX_LINE) {
     const count = await connection.read(chunk);
-    if (count === null) break;
+    if (count === null) return "";
     text += decoder.decode(chunk.subarray(0, count), { stream: true });
-    if (text.length > MAX_LINE) throw new Error("Cannot read the question: its line is too long");
   }
-  return text.split("\n")[0];
+  return text.includes("\n") ? text.split("\n")[0] : "";
 }

@@ -14,7 +14,10 @@ import type { System } from "./system.ts";
 import { sleeperFile } from "./wake.ts";
 
 /** Variables by which the same words may lead elsewhere, whatever the configuration. */
-const ALWAYS = ["PATH", "HOME", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME"];
+const ALWAYS = [
+  ...["PATH", "HOME", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME"],
+  ...["SSHS_SSH", "SSHS_LINGER", "SSHS_MAX_SESSIONS"],
+];
 
 /** Writes the plan of a call that has found its lane, if it is one that can be kept. */
 export function remember(

@@ -106,5 +106,11 @@ function isProxied(config: SshConfig): boolean {
 function stderrOf(shared: Shared): (bytes: Uint8Array) => void {
   const path = shared.call.options.findLast(({ letter }) => letter === "E")?.value;
   if (path === undefined) return writeStderr;
-  return (bytes) => Deno.writeFileSync(path, bytes, { append: true });
+  return (bytes) => {
+    try {
+      Deno.writeFileSync(path, bytes, { append: true });
+    } catch (error) {
+      if (!isSystemError(error)) throw error; // ssh, which we become, says so itself.
+    }
+  };
 }

@@ -228,8 +228,11 @@ async function askingStart(
   // Without a terminal, or when the user wants it, their own SSH_ASKPASS stays in force.
   if (request.batch || wantsAskpass(system) || !await hasTerminal(system)) return await start();
   await using relay = await PromptRelay.listen(lane, asking, system);
-  if (!relay) return { kind: "failed", reason: `no program can be run from ${lane.dir}` };
-  return await start(relay);
+  if (relay) return await start(relay);
+  // A login that asks nothing does without; one that asks must be ssh's own.
+  const mute = await start();
+  if (mute.kind !== "refused") return mute;
+  return { kind: "failed", reason: `it cannot ask, since no program can be run from ${lane.dir}` };
 }
 
 /** Whether ssh would ask by SSH_ASKPASS though there is a terminal (read_passphrase() in readpass.c). */

@@ -63,7 +63,7 @@ export function sleeperText(pid: number): string {
  */
 export async function wakeSleeper(
   stateDir: string,
-  system: Pick<System, "isAlive" | "now">,
+  system: Pick<System, "env" | "isAlive" | "kill" | "now">,
 ): Promise<void> {
   if (isAwake(stateDir, system)) return;
   try {
@@ -74,12 +74,28 @@ export async function wakeSleeper(
   }
 }
 
+/** What Deno and we read; the rest of the caller's environment is not the sleeper's to keep. */
+function sleeperEnv(stateDir: string, system: Pick<System, "env">): Record<string, string> {
+  const names = ["PATH", "HOME", "TMPDIR", "DENO_DIR", "XDG_CACHE_HOME", "SSHS_LOOK"];
+  const kept = names.flatMap((name) => {
+    const value = system.env(name);
+    return value === undefined ? [] : [[name, value]];
+  });
+  return {
+    ...Object.fromEntries(kept),
+    [INSIDE]: "sleeper",
+    SSHS_DIR: stateDir,
+    // Deno asks its makers for news in processes that stay.
+    DENO_NO_UPDATE_CHECK: "1",
+  };
+}
+
 async function startSleeper(
   stateDir: string,
-  system: Pick<System, "isAlive" | "now">,
+  system: Pick<System, "env" | "isAlive" | "kill" | "now">,
 ): Promise<void> {
   keepDescriptors();
-  const { stdout } = await new Deno.Command("/bin/sh", {
+  const child = new Deno.Command("/bin/sh", {
     args: [
       "-c",
       '{ sleep 1; exec "$@"; } </dev/null >/dev/null 2>&1 & echo $!',
@@ -87,12 +103,14 @@ async function startSleeper(
       ...programCommand("--sleeper", stateDir),
     ],
     cwd: "/",
-    env: { [INSIDE]: "sleeper", SSHS_DIR: stateDir },
+    env: sleeperEnv(stateDir, system),
+    clearEnv: true,
     stdin: "null",
     stdout: "piped",
     stderr: "null",
     detached: true,
-  }).spawn().output(); // Without spawn() it would not be detached: output() passes over it (Deno 2.9).
+  }).spawn(); // Not at once by output(), which passes over `detached` (Deno 2.9).
+  const { stdout } = await child.output();
   const pid = parseInt(new TextDecoder().decode(stdout));
   if (!(pid > 1)) return;
   makeWay(sleeperFile(stateDir));
@@ -107,6 +125,7 @@ async function startSleeper(
       Deno.renameSync(draft, sleeperFile(stateDir));
       return;
     }
+    system.kill(-child.pid, "SIGTERM"); // Ours would only wake to find another one awake.
   }
   Deno.removeSync(draft);
 }

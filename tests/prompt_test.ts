@@ -4,6 +4,7 @@ import { eventually } from "./support/eventually.ts";
 import { isAlive } from "./support/processes.ts";
 import { run } from "./support/programs.ts";
 import { Pty } from "./support/pty.ts";
+import { Relay } from "./support/relay.ts";
 import { Sandbox } from "./support/sandbox.ts";
 import { Sshd } from "./support/sshd.ts";
 
@@ -12,7 +13,7 @@ const DEADLINE = { deadline: 20_000 };
 /** A sandbox whose lanes go soon after their last session. */
 async function makeSandbox(): Promise<Sandbox> {
   const sandbox = await Sandbox.create();
-  Object.assign(sandbox.env, { SSHS_LOOK: "0.5", SSHS_LINGER: "1" });
+  Object.assign(sandbox.env, { SSHS_LOOK: "0.2", SSHS_LINGER: "1" });
   return sandbox;
 }
 
@@ -106,7 +107,8 @@ for (const [what, asked] of Object.entries(ASKED)) {
       const second = await sandbox.sshs([...call, "echo again"]);
       assert.deepEqual([second.stdout, second.stderr], ["again\n", ""]);
       assert.equal(sshd.logins(), 1);
-      await sandbox.assertClean(DEADLINE);
+      // The lane itself goes with its linger, as in the test of the host key question.
+      assert.deepEqual(sandbox.files().filter((file) => /\.(ask|askpass|shell)$/.test(file)), []);
     },
   });
 
@@ -145,6 +147,22 @@ Deno.test("the host key question is asked with echo, and yes lets the call go on
   await pty.waitFor(/yes\s+Warning: Permanently added .*\s+logged in/, DEADLINE);
   await assertEnds(pty, 0);
   await sandbox.assertClean(DEADLINE);
+});
+
+Deno.test("a question reaches the terminal though no stream of the call is one", async () => {
+  await using sshd = await Sshd.start({ client: { hostKeyChecking: "ask" } });
+  await using sandbox = await makeSandbox();
+  const argv = sandbox.argv(["-F", sshd.config, "host", "cat"]);
+  const script = `echo input | "$@" 2>${sandbox.dir}/err | cat >${sandbox.dir}/out; echo done`;
+  await using pty = await Pty.spawn(["sh", "-c", script, "sh", ...argv], { env: sandbox.env });
+  await pty.waitFor("(yes/no", DEADLINE);
+  pty.write("yes\r");
+  await pty.waitFor("done", DEADLINE);
+  assert.equal(await Deno.readTextFile(`${sandbox.dir}/out`), "input\n");
+  assert.match(
+    await Deno.readTextFile(`${sandbox.dir}/err`),
+    /^Warning: Permanently added [^\n]*\n$/,
+  );
 });
 
 Deno.test("no to the host key question ends the call as it ends ssh", async () => {
@@ -247,6 +265,72 @@ for (const shell of ["bash --norc --noprofile -i", "zsh -f -i", "busybox ash -i"
       assert.equal(sshd.logins(), 1);
     },
   });
+}
+
+Deno.test("Ctrl-Z while the master connects stops the call, and fg goes on with it", async () => {
+  await using sshd = await Sshd.start();
+  await using relay = Relay.start(sshd.port);
+  await using sandbox = await makeSandbox();
+  relay.cut();
+  const config = await sshd.writeConfig({ port: relay.port });
+  await using pty = await Pty.spawn(["bash", "--norc", "--noprofile", "-i"], {
+    env: { ...sandbox.env, PS1: "$ " },
+    columns: 500,
+  });
+  await pty.waitFor("$ ", DEADLINE);
+  pty.write(`${sandbox.argv(["-F", config, "host", "echo", "logged", "in"]).join(" ")}\r`);
+  await eventually("the master connects", () => relay.openConnections === 1, DEADLINE);
+  pty.write("\x1a");
+  await pty.waitFor("Stopped", DEADLINE);
+  await pty.waitFor("$ ", DEADLINE);
+  relay.restore();
+  pty.write("fg\r");
+  await pty.waitFor("\nlogged in\r\n", DEADLINE);
+  await pty.waitFor("$ ", DEADLINE);
+  assert.equal(sshd.logins(), 1);
+});
+
+Deno.test({
+  name:
+    "where no program can be run from the state directory ssh asks by itself, and shares unasked",
+  ignore: !canMakeAccounts || !await canMount(),
+  fn: async () => {
+    await using sshd = await Sshd.start({ client: { hostKeyChecking: "ask" } });
+    await using sandbox = await makeSandbox();
+    await Deno.mkdir(sandbox.stateDir, { mode: 0o700 });
+    await run("mount", ["-t", "tmpfs", "-o", "noexec,mode=700", "sshs-test", sandbox.stateDir]);
+    try {
+      const proxy = ["-o", "ProxyCommand=ssh -F none -oBatchMode=yes -W %h:%p nowhere.invalid"];
+      const call = ["-F", sshd.config, "host", "echo in"];
+      await using asked = await atTerminal(sandbox, call);
+      await asked.waitFor(/sshs: Not shared: it cannot ask.*\r\n[^]*\(yes\/no/, DEADLINE);
+      asked.write("yes\r");
+      await asked.waitFor("\nin\r\n", DEADLINE);
+      await assertEnds(asked, 0);
+      await using unasked = await atTerminal(sandbox, call);
+      await unasked.waitFor("\nin\r\n", DEADLINE);
+      await assertEnds(unasked, 0);
+      assert.doesNotMatch(unasked.output, /sshs:/);
+      assert.equal(sandbox.masters().length, 1);
+      assert.equal((await sandbox.sshs([...proxy, ...call])).code, 255);
+    } finally {
+      await run("umount", ["--lazy", sandbox.stateDir]);
+    }
+  },
+});
+
+/** Whether root may mount here: in most containers not. */
+async function canMount(): Promise<boolean> {
+  const dir = await Deno.makeTempDir();
+  try {
+    await run("mount", ["-t", "tmpfs", "sshs-test", dir]);
+    await run("umount", [dir]);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    await Deno.remove(dir);
+  }
 }
 
 async function hasProgram(name: string): Promise<boolean> {
