@@ -1,6 +1,6 @@
 /** The way of a shared call: a place on its own lane, and on that of its jump host before. */
 import type { DecideSystem, Shared } from "./decide.ts";
-import { openIfThere, statOf } from "./gone.ts";
+import { isSystemError, openIfThere, statOf } from "./gone.ts";
 import { jumpCommand } from "./jump.ts";
 import { dropLease, leaseName, takeLease } from "./lease.ts";
 import { findPlace, type Groundwork, type Place } from "./share.ts";

@@ -5,7 +5,7 @@ import { needProgram } from "./support/programs.ts";
 import { type RunResult, Sandbox } from "./support/sandbox.ts";
 import { Sshd } from "./support/sshd.ts";
 
-const DEADLINE = { deadline: 30_000 };
+const DEADLINE = { deadline: 40_000 };
 const MANY = 20;
 
 Deno.test("Flight.tryTake has one holder at a time, and makes the directory anew", async () => {
@@ -68,7 +68,7 @@ function callMany(
 Deno.test(`${MANY} first calls at the same moment make one login, and no word is said`, async () => {
   await using sshd = await Sshd.start({ config: ["MaxSessions 100"] });
   await using sandbox = await Sandbox.create();
-  Object.assign(sandbox.env, { SSHS_LOOK: "0.5", SSHS_LINGER: "1", SSHS_MAX_SESSIONS: "100" });
+  Object.assign(sandbox.env, { SSHS_LOOK: "1", SSHS_LINGER: "1", SSHS_MAX_SESSIONS: "100" });
   await sandbox.ssh(["-F", sshd.config, "host", "true"]); // Which adds the host key.
   const before = sshd.connections();
   const results = await callMany(

@@ -93,6 +93,8 @@ for (const [what, asked] of Object.entries(ASKED)) {
     fn: async () => {
       await using sshd = await asked.server();
       await using sandbox = await makeSandbox();
+      // The second call may be long in coming, and the sleeper too.
+      Object.assign(sandbox.env, { SSHS_LOOK: "5", SSHS_LINGER: "60" });
       const call = ["-F", await asked.config(sshd), "host"];
       const right = asked.right(sshd.user);
       await using pty = await atTerminal(sandbox, [...call, "echo logged in"]);
@@ -499,6 +501,7 @@ for (const way of ["a jump host", "a ProxyCommand"]) {
   Deno.test(`behind ${way} neither Ctrl-C nor a closed terminal reaches the master and the other sessions`, async () => {
     await using net = await behindJumpHost();
     await using sandbox = await makeSandbox();
+    sandbox.env.SSHS_LINGER = "4";
     const through = way === "a jump host"
       ? ["-J", "jump"]
       : ["-o", `ProxyCommand=ssh -F ${net.config} -W %h:%p jump`];

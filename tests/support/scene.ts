@@ -1,11 +1,17 @@
+import assert from "node:assert/strict";
+import { needProgram } from "./programs.ts";
 import { type RunResult, Sandbox, type SshsOptions } from "./sandbox.ts";
 import { Sshd, type SshdOptions } from "./sshd.ts";
 
+/** What sshs may leave: the note of an attempt that failed, for those who wait; a sleeper removes it. */
+const NOTE = /^[0-9a-f]{16}\/(failed|identity|lock)?$/;
+
 /**
- * A server and a sandbox whose lanes go soon after their last session.
+ * A server and a sandbox whose lanes go soon after their last session, and ways to break both.
  *
  *     await using scene = await Scene.create();
- *     assert.equal((await scene.call("echo hello")).stdout, "hello\n");
+ *     await scene.breakSsh("-M", "exit 1");
+ *     await scene.assertWorks("without a master");
  *     await scene.assertClean();
  */
 export class Scene implements AsyncDisposable {
@@ -32,46 +38,49 @@ export class Scene implements AsyncDisposable {
 
   /** Runs a command on the server by sshs. */
   call(command: string, options: SshsOptions = {}): Promise<RunResult> {
-    return this.sandbox.sshs(this.args(command), options);
+    return this.sandbox.sshs(this.args(command), { timeout: 60_000, ...options });
   }
 
   /**
-   * Makes the real ssh a script that does what `fault` (sh) says, once it is called with `option`
-   * first, as sshs does: `-G` to read the configuration, `-M` to start a master. It goes on as ssh,
-   * which is `$ssh` in it, unless it has ended before.
+   * Asserts that a call does what it should, whatever was broken: what it prints and how it ends is the
+   * command's, and on stderr there is nothing, or the one line of ours that `noise` allows.
    */
-  async breakSsh(option: "-G" | "-M", fault: string): Promise<void> {
-    const path = await this.sandbox.addProgram(
+  async assertWorks(
+    what: string,
+    { noise = /^$/, ...options }: SshsOptions & { noise?: RegExp } = {},
+  ): Promise<void> {
+    const { code, stdout, stderr } = await this.call("echo hello; exit 3", options);
+    assert.deepEqual([code, stdout], [3, "hello\n"], `${what}: ${stderr}`);
+    assert.match(stderr, noise, what);
+  }
+
+  /**
+   * Makes the real ssh a script that does what `fault` (sh) says where sshs calls it with `option`
+   * first: `-G` to read the configuration, `-M` to start a master, `-S` to become it. It goes on as
+   * ssh, which is `$ssh` in it, unless it has ended before.
+   */
+  async breakSsh(option: "-G" | "-M" | "-S", fault: string): Promise<void> {
+    this.sandbox.env.SSHS_SSH = await this.sandbox.addProgram(
       "broken-ssh",
-      `ssh=/usr/bin/ssh
+      `ssh=${needProgram("ssh")}
        case $1 in ${option})
          ${fault}
        esac
        exec "$ssh" "$@"`,
     );
-    this.sandbox.env.SSHS_SSH = path;
   }
 
-  /** The directories of the identities in the state directory. */
-  identities(): string[] {
-    return this.sandbox.files().filter((file) => /^[0-9a-f]{16}\/$/.test(file))
-      .map((file) => `${this.sandbox.stateDir}/${file.slice(0, -1)}`);
-  }
-
-  /** The one file or directory in the state directory whose name ends so; an absolute path. */
+  /** The one file in the state directory whose name ends so; an absolute path. */
   fileOf(ending: string): string {
-    const found = this.sandbox.files().filter((file) => file.replace(/\/$/, "").endsWith(ending));
-    if (found.length !== 1) throw new Error(`Found ${found.length} files *${ending}: ${found}`);
-    return `${this.sandbox.stateDir}/${found[0].replace(/\/$/, "")}`;
+    const names = this.sandbox.files().map((file) => file.replace(/\/$/, ""));
+    const found = names.filter((name) => name.endsWith(ending));
+    assert.equal(found.length, 1, `files in *${ending}: ${names}`);
+    return `${this.sandbox.stateDir}/${found[0]}`;
   }
 
-  /**
-   * Waits until nothing is left of what sshs did, but the note of an attempt that failed: it is for
-   * those who wait for it, and the next sleeper removes it.
-   */
+  /** Waits until nothing is left of what sshs did. */
   assertClean(): Promise<void> {
-    const ignore = /^[0-9a-f]{16}\/(failed|identity|lock)?$/;
-    return this.sandbox.assertClean({ deadline: 25_000, ignore });
+    return this.sandbox.assertClean({ deadline: 30_000, ignore: NOTE });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

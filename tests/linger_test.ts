@@ -1,0 +1,177 @@
+/** How long lanes stay, and what the sleeper does and does not do. */
+import assert from "node:assert/strict";
+import { eventually } from "./support/eventually.ts";
+import { Sandbox } from "./support/sandbox.ts";
+import { Sshd } from "./support/sshd.ts";
+
+/** The machine that runs the tests may be slow. */
+const PATIENCE = { deadline: 30_000 };
+
+interface Stage extends AsyncDisposable {
+  readonly sshd: Sshd;
+  readonly sandbox: Sandbox;
+  /** Runs a command and expects its output, status 0 and not a word on stderr. */
+  echo(word: string, ...options: string[]): Promise<void>;
+}
+
+async function stage(linger: string, look = "1", config: string[] = []): Promise<Stage> {
+  const sshd = await Sshd.start({ client: { config: ["LogLevel ERROR", ...config] } });
+  const sandbox = await Sandbox.create();
+  Object.assign(sandbox.env, { SSHS_LOOK: look, SSHS_LINGER: linger });
+  return {
+    sshd,
+    sandbox,
+    async echo(word, ...options) {
+      const call = ["-F", sshd.config, ...options, "host", `echo ${word}`];
+      const { code, stdout, stderr } = await sandbox.sshs(call);
+      assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: `${word}\n`, stderr: "" });
+    },
+    async [Symbol.asyncDispose]() {
+      await sandbox[Symbol.asyncDispose]();
+      await sshd[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function isOpen(sandbox: Sandbox): boolean {
+  return sandbox.files().some((file) => file.endsWith(".leases/"));
+}
+
+function log(sandbox: Sandbox): string {
+  try {
+    return Deno.readTextFileSync(`${sandbox.stateDir}/sleeper.log`);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "";
+    throw error;
+  }
+}
+
+Deno.test("a lane stays for its linger, never goes under a session, and leaves nothing", async () => {
+  await using it = await stage("3");
+  const child = it.sandbox.spawnSshs(["-F", it.sshd.config, "host", "echo up; cat"]);
+  const reader = child.stdout.getReader();
+  await reader.read();
+  // Longer than the linger: the session alone keeps it.
+  await new Promise((resolve) => setTimeout(resolve, 6000));
+  assert.equal(isOpen(it.sandbox), true, log(it.sandbox));
+  await child.stdin.close();
+  while (!(await reader.read()).done);
+  await child.stderr.cancel();
+  assert.equal((await child.status).code, 0);
+  const ended = performance.now();
+  await eventually("the lane goes", () => !isOpen(it.sandbox), PATIENCE);
+  // Not before its linger, less what the poll and the file's time are coarse by.
+  assert.ok(performance.now() - ended > 2500, log(it.sandbox));
+  await it.sandbox.assertClean(PATIENCE);
+  assert.equal(it.sshd.logins(), 1);
+});
+
+Deno.test("calls at the moment of expiry get an answer and no noise, 200 times", async () => {
+  await using it = await stage("1", "0.5");
+  // Eight identities, so that each has its own expiry to hit.
+  const workers = Array.from({ length: 8 }, async (_, worker) => {
+    for (let i = 0; i < 25; i++) {
+      await it.echo(`${worker}-${i}`, "-o", `ServerAliveInterval=${100 + worker}`);
+      await new Promise((resolve) => setTimeout(resolve, 700 + Math.random() * 700));
+    }
+  });
+  await Promise.all(workers);
+  assert.ok(it.sshd.logins() > 8, "some came too late, and logged in anew");
+  await it.sandbox.assertClean(PATIENCE);
+});
+
+Deno.test("a sleeper that is killed is replaced by the next call; without one masters go after their grace", async () => {
+  await using it = await stage("600");
+  await it.echo("one");
+  await eventually("it is awake", () => /holding/.test(log(it.sandbox)), PATIENCE);
+  const [first] = it.sandbox.sleepers();
+  Deno.kill(first.pid, "SIGKILL");
+  await it.echo("two");
+  await eventually("another is awake", () => {
+    const [sleeper] = it.sandbox.sleepers();
+    return sleeper !== undefined && sleeper.pid !== first.pid;
+  }, PATIENCE);
+  const [second] = it.sandbox.sleepers();
+  await eventually("it has the lock", () => log(it.sandbox).split("holding").length > 2, PATIENCE);
+  Deno.kill(second.pid, "SIGKILL");
+  await eventually("the masters are gone", () => it.sandbox.masters().length === 0, PATIENCE);
+  await it.echo("three");
+});
+
+Deno.test("of two sleepers that are started at once one stays", async () => {
+  await using it = await stage("600");
+  await it.echo("one");
+  await eventually("one is awake", () => /holding/.test(log(it.sandbox)), PATIENCE);
+  const [awake] = it.sandbox.sleepers();
+  const { code } = await it.sandbox.sshs(["--sleeper", it.sandbox.stateDir], { as: "sshs" });
+  assert.equal(code, 0);
+  assert.deepEqual(it.sandbox.sleepers().map(({ pid }) => pid), [awake.pid]);
+});
+
+Deno.test("when the state directory goes, so do the sleeper and the idle masters", async () => {
+  await using it = await stage("600");
+  await it.echo("one");
+  await eventually("it is awake", () => /holding/.test(log(it.sandbox)), PATIENCE);
+  await Deno.remove(it.sandbox.stateDir, { recursive: true });
+  await eventually("nothing is left", () => it.sandbox.processes().length === 0, PATIENCE);
+  await it.echo("two");
+});
+
+Deno.test("linger 0 shares only while a session is there", async () => {
+  await using it = await stage("0");
+  await it.echo("one");
+  await it.echo("two");
+  assert.equal(it.sshd.logins(), 2, "however quick the next call");
+  const child = it.sandbox.spawnSshs(["-F", it.sshd.config, "host", "echo up; cat"]);
+  const reader = child.stdout.getReader();
+  await reader.read();
+  const before = it.sshd.logins();
+  await it.echo("three");
+  assert.equal(it.sshd.logins(), before, "it rides with the session");
+  await child.stdin.close();
+  while (!(await reader.read()).done);
+  await child.stderr.cancel();
+  await child.status;
+  await it.sandbox.assertClean(PATIENCE);
+});
+
+Deno.test("ControlPersist and config.json say how long a lane stays", async () => {
+  const lingerOf = (it: Stage) => {
+    const record = it.sandbox.files().find((file) => file.endsWith(".lane"));
+    return JSON.parse(Deno.readTextFileSync(`${it.sandbox.stateDir}/${record}`)).linger;
+  };
+  await using persistent = await stage("9", "1", ["ControlPersist yes"]);
+  await persistent.echo("one");
+  assert.equal(lingerOf(persistent), null);
+  await using timed = await stage("9", "1", ["ControlPersist 1h30m"]);
+  await timed.echo("one");
+  assert.equal(lingerOf(timed), 5400);
+  await Deno.mkdir(`${timed.sandbox.env.XDG_CONFIG_HOME}/sshs`, { recursive: true });
+  const settings = `{ "hosts": [{ "host": "h*t !hut", "linger": "7m" }] }`;
+  await Deno.writeTextFile(`${timed.sandbox.env.XDG_CONFIG_HOME}/sshs/config.json`, settings);
+  assert.equal((await timed.sandbox.sshs(["--stop", "--all", "--now"], { as: "sshs" })).code, 0);
+  await timed.echo("two");
+  assert.equal(lingerOf(timed), 420);
+});
+
+Deno.test("a master that can forward an agent does not linger unless told to", async () => {
+  await using it = await stage("600");
+  delete it.sandbox.env.SSHS_LINGER;
+  await it.echo("one", "-A");
+  await it.sandbox.assertClean(PATIENCE);
+});
+
+Deno.test("the sleeper is small", { ignore: Deno.build.os !== "linux" }, async () => {
+  await using it = await stage("600");
+  for (let i = 0; i < 5; i++) await it.echo(`${i}`, "-o", `ServerAliveInterval=${100 + i}`);
+  await eventually(
+    "it holds them all",
+    () => log(it.sandbox).split("holding").length > 5,
+    PATIENCE,
+  );
+  const [sleeper] = it.sandbox.sleepers();
+  const rollup = await Deno.readTextFile(`/proc/${sleeper.pid}/smaps_rollup`);
+  const kilobytes = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(rollup)?.[1]);
+  assert.ok(kilobytes("Rss") <= 45 * 1024, rollup);
+  assert.ok(kilobytes("Private_Dirty") <= 16 * 1024, rollup);
+});
