@@ -1,4 +1,5 @@
 /** Asks a question on the terminal of this process, as readpassphrase(3) does for ssh. */
+import { hasTerminalDevice } from "./libc.ts";
 import type { System } from "./system.ts";
 import { harmless } from "./ui.ts";
 
@@ -44,9 +45,10 @@ export interface TerminalQuestion {
   readonly shown: boolean;
 }
 
-/** Whether this process has a terminal to ask on. Only a shell can look: Deno opens /dev/tty to no one. */
+/** Whether this process has a terminal to ask on. */
 export async function hasTerminal(system: Pick<System, "run">): Promise<boolean> {
-  return (await system.run("/bin/sh", ["-c", "exec 3<>/dev/tty"])).code === 0;
+  return hasTerminalDevice() ??
+    (await system.run("/bin/sh", ["-c", "exec 3<>/dev/tty"])).code === 0;
 }
 
 /** The question that is open, and those behind it: `sshs --warm` logs in to many hosts at once. */

@@ -19,16 +19,29 @@ export async function callSsh(argv: readonly string[]): Promise<never> {
     Deno.exit(127);
   }
   if (realSystem.env(INSIDE)) return await becomeSsh(ssh, argv);
+  // What a timer throws, or a promise that nobody waits for, would end this process, and the call.
+  for (const type of ["error", "unhandledrejection"] as const) {
+    addEventListener(type, (event) => {
+      event.preventDefault();
+      complain("reason" in event ? event.reason : event.error, argv);
+      becomeSsh(ssh, argv);
+    });
+  }
   try {
     const decision = await decide(argv, ssh, realSystem);
     if (decision.notice) say(decision.notice);
     if (decision.kind === "share") await share(decision, argv);
   } catch (error) {
-    const args = parseSshArgs(argv);
-    const quiet = args.kind === "call" && wantsQuiet(args.options);
-    if (!quiet) say(words.notShared(`${(error as Error).name}: ${(error as Error).message}`));
+    complain(error, argv);
   }
   return await becomeSsh(ssh, argv);
+}
+
+/** Says what has gone wrong with us, unless the user wants no words. */
+function complain(error: unknown, argv: readonly string[]): void {
+  const args = parseSshArgs(argv);
+  const quiet = args.kind === "call" && wantsQuiet(args.options);
+  if (!quiet) say(words.notShared(`${(error as Error).name}: ${(error as Error).message}`));
 }
 
 /** Runs a call over a lane. Comes back only where there is none to be had. */

@@ -101,16 +101,16 @@ export async function decide(
     return { kind: "direct", reason: `-F ${chosen} is no regular file` };
   }
   const since = system.now();
-  const [answer, background] = await Promise.all([
-    readConfig(ssh, call, system),
-    askBackground(call, ssh, system),
-  ]);
+  const asked = Promise.all([readConfig(ssh, call, system), askBackground(call, ssh, system)]);
+  // While ssh works: what needs no answer of its.
+  const network = networkNamespace();
+  const file = readSettingsFile(system);
+  const [answer, background] = await asked;
   if (background.kind === "direct") return background;
   if (answer.kind === "failed") return { kind: "direct", reason: answer.reason };
   const { config } = answer;
   const texts = readTexts(config.files);
   if (typeof texts === "string") return { kind: "direct", reason: texts };
-  const file = readSettingsFile(system);
   const settings = settingsFor(parseDestination(call.destination).host, file, system);
   const plan = planConfig(call, config, settings);
   if (plan.kind === "direct") return plan;
@@ -131,7 +131,7 @@ export async function decide(
     jump: jump?.shared.identity,
     destination: call.destination,
     cwd: system.cwd(),
-    network: networkNamespace(),
+    network,
     env: (name) => system.env(name),
   });
   const forwards = sharesAgentOrDisplay(config);

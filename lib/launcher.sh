@@ -37,19 +37,22 @@ sshs_planned() {
   command . "$sshs_plan" || return
   [ -x "$sshs_ssh" ] && [ -S "$sshs_socket" ] || return
   read -r sshs_pid <"$sshs_sleeper"
-  case $sshs_pid in '' | *[!0123456789]*) return 1 ;; esac
-  kill -0 "$sshs_pid" || return
+  case $sshs_pid in '' | *[!0123456789]*) return 1 ;; *) kill -0 "$sshs_pid" || return ;; esac
 
-  # The lease comes before what is compared with it. It is empty, as main.ts leaves it: to note when
-  # this process was born would take as long as all the rest. When a test fails now it stays, as no
-  # shell can remove a file by itself: main.ts, which gets this pid, takes it over.
-  true >"$sshs_leases/$$" || return
-  [ "$sshs_verified" -nt "$sshs_leases/$$" ] || return
-  for sshs_lease in "$sshs_leases"/*; do
-    kill -0 "${sshs_lease##*/}" && sshs_free=$((sshs_free - 1))
-  done
-  [ "$sshs_free" -ge 0 ]
+  # A full lane is left alone: a lease that is taken and not used keeps others out. The lease comes
+  # before what is compared with it. It is empty, as main.ts leaves it: to note when this process was
+  # born would take as long as all the rest. When a test fails now it stays, as no shell can remove a
+  # file by itself: main.ts, which gets this pid, takes it over.
+  sshs_count; [ "$sshs_taken" -lt "$sshs_free" ] && true >"$sshs_leases/$$" || return
+  sshs_count
+  [ "$sshs_verified" -nt "$sshs_leases/$$" ] && [ "$sshs_taken" -le "$sshs_free" ]
 } 2>/dev/null
+
+# How many leases on the lane have a process.
+sshs_count() {
+  sshs_taken=0
+  for sshs_lease in "$sshs_leases"/*; do kill -0 "${sshs_lease##*/}" && : $((sshs_taken += 1)); done
+}
 
 # The real $1, in sshs_found: $SSHS_SSH for ssh, else the first in PATH. As findRealSsh() in
 # real_ssh.ts it passes over launchers of ours, told by their second line whatever link or copy leads

@@ -104,6 +104,17 @@ export function processArgv(): Uint8Array[] | undefined {
   return splitAtNul(new Uint8Array(bytes));
 }
 
+const O_RDWR = 2;
+
+/** Whether this process has a terminal; `undefined` without libc. Deno opens /dev/tty to no one. */
+export function hasTerminalDevice(): boolean | undefined {
+  const calls = libc();
+  if (!calls) return undefined;
+  const file = calls.open(terminated(new TextEncoder().encode("/dev/tty")), O_RDWR);
+  if (file >= 0) calls.close(file);
+  return file >= 0;
+}
+
 /** Linux' file for the network that a process is in. */
 export function networkFile(pid: number | "self"): string {
   return `/proc/${pid}/ns/net`;

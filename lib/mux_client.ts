@@ -258,17 +258,15 @@ export class MuxConnection implements Disposable {
   async #inTurn<T>(deadline: number, work: () => Promise<T>): Promise<T> {
     const late = Promise.withResolvers<never>();
     let gaveUp = false;
-    const timer = setTimeout(() => {
+    // Not setTimeout(), whose first use costs a call of ssh as much as all the rest of a probe.
+    AbortSignal.timeout(Math.max(0, Math.ceil(deadline))).addEventListener("abort", () => {
       gaveUp = true;
       late.reject(new DeadlineExceeded("Master did not answer in time"));
-    }, deadline);
+    });
+    late.promise.catch(() => {}); // Long after the answer nobody listens.
     const done = this.#queue.then(() => gaveUp ? late.promise : work());
     this.#queue = done.catch(() => {}); // the caller hears of it, the queue only goes on
-    try {
-      return await Promise.race([done, late.promise]);
-    } finally {
-      clearTimeout(timer);
-    }
+    return await Promise.race([done, late.promise]);
   }
 
   /** Sends a message and waits for the next one, which must carry the same request id. */

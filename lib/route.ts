@@ -33,6 +33,7 @@ export function route(
       // that died to be replaced.
       grace: shared.linger === 0 ? 2 : Math.max(2, Math.ceil(3 * look)),
       groundwork: (asking) => groundwork(shared, system, { ...options, asking }),
+      meanwhile: () => wakeSleeper(shared.stateDir, system),
       proxied: isProxied(shared.config),
       stderr: options.stderr ?? stderrOf(shared),
       asking: options.asking ?? (() => {}),
@@ -110,7 +111,9 @@ function stderrOf(shared: Shared): (bytes: Uint8Array) => void {
     try {
       Deno.writeFileSync(path, bytes, { append: true });
     } catch (error) {
-      if (!isSystemError(error)) throw error; // ssh, which we become, says so itself.
+      // Deno opens hardly anything in /dev, such as /dev/stderr.
+      if (error instanceof Deno.errors.NotCapable) return writeStderr(bytes);
+      if (!isSystemError(error)) throw error; // What we become says so itself.
     }
   };
 }

@@ -35,6 +35,8 @@ export interface PlaceRequest {
   readonly resolved: string;
   /** What must be done before a master can be started; `asking` as below. */
   readonly groundwork: (asking: (open: boolean) => void) => Promise<Groundwork>;
+  /** Done while the master logs in. */
+  readonly meanwhile: () => Promise<void>;
   /** Told when a question to the user is open, and when it is done. */
   readonly asking: (open: boolean) => void;
   /** The name of the lease. */
@@ -184,7 +186,10 @@ async function startLane(
   const begun = performance.now();
   let start: MasterStart | undefined;
   try {
-    start = await askingStart(request, lane, ground.options, asking, system, interrupt);
+    [start] = await Promise.all([
+      askingStart(request, lane, ground.options, asking, system, interrupt),
+      request.meanwhile(),
+    ]);
     if (start.kind === "up") {
       // A login takes some ten round trips, so this is no less than one.
       verify(lane, (performance.now() - begun) / 10, system.now());

@@ -12,6 +12,7 @@ import { namesIn, readText, removeIfEmpty, removePath } from "./gone.ts";
 import { HeldIdentity } from "./held_identity.ts";
 import type { Hands } from "./held_lane.ts";
 import { identityDirs, type Lane } from "./lane.ts";
+import { releaseProgram } from "./resident.ts";
 import { SleeperLock } from "./sleeper_lock.ts";
 import type { System } from "./system.ts";
 import { lookSeconds } from "./wake.ts";
@@ -22,6 +23,8 @@ export type SleeperSystem = Pick<System, "addresses" | "env" | "isAlive" | "now"
 const JUMP = 2000;
 /** Looks follow each other no faster, ms. */
 const MIN_PAUSE = 50;
+/** How often the pages of the program are given back, ms. */
+const RELEASE_EVERY = 60_000;
 
 export class Sleeper {
   readonly #dir: string;
@@ -29,6 +32,7 @@ export class Sleeper {
   readonly #held = new Map<string, HeldIdentity>();
   readonly #look: number;
   readonly #hands: Hands;
+  #releasedAt = -Infinity;
   #addresses: ReadonlySet<string> = new Set();
 
   constructor(stateDir: string, system: SleeperSystem) {
@@ -71,6 +75,7 @@ export class Sleeper {
       if (this.#held.size === 0) return;
       const due = Array.from(this.#held.values(), (held) => held.dueIn(this.#system));
       pause = Math.max(MIN_PAUSE, Math.min(this.#look, ...due));
+      if (performance.now() - this.#releasedAt > RELEASE_EVERY) await this.#release();
       await new Promise((resolve) => setTimeout(resolve, pause));
     }
   }
@@ -108,6 +113,11 @@ export class Sleeper {
 
   #plans(): string[] {
     return namesIn(`${this.#dir}/plans`).map((name) => `${this.#dir}/plans/${name}`);
+  }
+
+  async #release(): Promise<void> {
+    this.#releasedAt = performance.now();
+    await releaseProgram();
   }
 
   #cleanUp(): void {

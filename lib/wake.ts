@@ -1,7 +1,7 @@
 /** Sees to it that a sleeper is awake. The sleeper itself is in sleeper.ts. */
 import { isSystemError, makeWay, openIfThere, readText, statOf } from "./gone.ts";
 import { keepDescriptors } from "./libc.ts";
-import { programCommand, VERSION } from "./program.ts";
+import { sleeperCommand, VERSION } from "./program.ts";
 import { INSIDE } from "./real_ssh.ts";
 import type { System } from "./system.ts";
 
@@ -100,7 +100,7 @@ async function startSleeper(
       "-c",
       '{ sleep 1; exec "$@"; } </dev/null >/dev/null 2>&1 & echo $!',
       "sh",
-      ...programCommand("--sleeper", stateDir),
+      ...sleeperCommand(stateDir),
     ],
     cwd: "/",
     env: sleeperEnv(stateDir, system),

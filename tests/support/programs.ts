@@ -10,6 +10,7 @@ export const SSHS: readonly string[] = [
   "--quiet",
   "--no-config",
   "--cached-only",
+  "--no-code-cache",
   "--no-check",
   "--no-prompt",
   "--no-lock",

@@ -1,0 +1,34 @@
+/** What the figures were taken with: they mean nothing without it. No name of the machine or path. */
+import { VERSION } from "../lib/program.ts";
+import { findProgram } from "../tests/support/programs.ts";
+
+/** Facts by name, in the order of the report. */
+export type Machine = Readonly<Record<string, string>>;
+
+export async function describeMachine(): Promise<Machine> {
+  const cpu = /^model name\s*:\s*(.*)$/m.exec(await Deno.readTextFile("/proc/cpuinfo"));
+  const memory = Deno.systemMemoryInfo().total / 2 ** 30;
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    cpu: `${cpu?.[1] ?? "unknown"}, ${navigator.hardwareConcurrency} cores`,
+    memory: `${memory.toFixed(1)} GiB`,
+    kernel: `${Deno.build.os} ${Deno.osRelease()} ${Deno.build.arch}`,
+    "load at the start": Deno.loadavg()[0].toFixed(2),
+    sshs: VERSION,
+    deno: Deno.version.deno,
+    openssh: await version("ssh", "-V"),
+    hyperfine: await version("hyperfine", "--version"),
+    plink: await version("plink", "-V"),
+    git: await version("git", "--version"),
+    rsync: await version("rsync", "--version"),
+  };
+}
+
+/** The first line of what a program says of its version, or "missing". */
+async function version(name: string, option: string): Promise<string> {
+  const path = findProgram(name);
+  if (path === undefined) return "missing";
+  const { stdout, stderr } = await new Deno.Command(path, { args: [option] }).output();
+  const text = new TextDecoder();
+  return (text.decode(stdout) + text.decode(stderr)).trim().split("\n")[0];
+}

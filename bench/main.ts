@@ -1,0 +1,107 @@
+/**
+ * Measures sshs against its peers and writes results.json, results.md and results.svg.
+ *
+ *     deno task bench                         all of it, some ten minutes
+ *     deno task bench --quick                 few runs, to see that it works
+ *     deno task bench --only CASE             one case; can be repeated
+ *     deno task bench --output DIRECTORY      writes there (bench/ for a whole run)
+ *
+ * With --quick or --only the report is only printed, unless --output is given. As root it installs
+ * what it needs (hyperfine, putty-tools) and logs in to an account of its own that is removed again;
+ * the report says what could not be run.
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import { canMakeAccounts } from "../tests/support/account.ts";
+import { CASES } from "./cases/mod.ts";
+import { chart } from "./chart.ts";
+import { FULL, QUICK } from "./effort.ts";
+import { Lab } from "./lab.ts";
+import { describeMachine } from "./machine.ts";
+import { progress } from "./progress.ts";
+import { markdown, type Results, type Skipped } from "./report.ts";
+import type { Table } from "./table.ts";
+import { targets } from "./targets.ts";
+import { installTools } from "./tools.ts";
+
+interface Options {
+  readonly quick: boolean;
+  readonly only: readonly string[];
+  readonly output?: string;
+}
+
+async function main(options: Options): Promise<void> {
+  const missing = await installTools();
+  const machine = await describeMachine();
+  const { tables, skipped } = await measure(options, missing);
+  const results: Results = { machine, targets: targets(tables), tables, skipped };
+  const partly = options.quick || options.only.length > 0;
+  const directory = options.output ?? (partly ? undefined : import.meta.dirname);
+  if (directory === undefined) console.log(markdown(results));
+  else await write(directory, results);
+}
+
+async function measure(options: Options, missing: readonly string[]) {
+  const names = options.only.length > 0 ? options.only : Object.keys(CASES);
+  const tables: Table[] = [];
+  const skipped: Skipped[] = canMakeAccounts ? [] : [{
+    case: "an account of its own",
+    reason: "it takes root; the calls log in as the current user, whose shell may take its time",
+  }];
+  if (missing.includes("plink") && names.includes("warm-call")) {
+    skipped.push({ case: "plink -share", reason: "plink is not installed" });
+  }
+  const interrupted = Promise.withResolvers<never>();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => interrupted.reject(new Error(`Ended by ${signal}`)));
+  }
+  await using lab = await Lab.open();
+  for (const name of names) {
+    const lacking = CASES[name].needs.filter((program) => missing.includes(program));
+    if (lacking.length > 0) {
+      skipped.push({ case: name, reason: `${lacking.join(", ")} is not installed` });
+      continue;
+    }
+    try {
+      const run = CASES[name].run(lab, options.quick ? QUICK : FULL);
+      tables.push(...await Promise.race([run, interrupted.promise]));
+    } catch (error) {
+      // One case less is no reason to lose the others; an interruption is.
+      if (/^Ended by/.test((error as Error).message)) throw error;
+      progress(`${name}: ${(error as Error).stack}`);
+      skipped.push({ case: name, reason: `it failed: ${(error as Error).message}` });
+    }
+  }
+  return { tables, skipped };
+}
+
+async function write(directory: string, results: Results): Promise<void> {
+  const { machine, tables } = results;
+  const about = `${machine.cpu}; ${machine.openssh.split(",")[0]}; Deno ${machine.deno}; ` +
+    `sshs ${machine.sshs}; ${machine.date}`;
+  await Deno.writeTextFile(`${directory}/results.json`, JSON.stringify(results, null, 2) + "\n");
+  await Deno.writeTextFile(`${directory}/results.md`, markdown(results));
+  await Deno.writeTextFile(`${directory}/results.svg`, chart(tables, about));
+  progress(`written: results.json, results.md and results.svg in ${directory}`);
+}
+
+function readOptions(argv: readonly string[]): Options {
+  const flags = parseArgs([...argv], {
+    boolean: ["quick"],
+    string: ["only", "output"],
+    collect: ["only"],
+    unknown: (option: string) => refuse(`Cannot understand ${option}`),
+  });
+  for (const name of flags.only) {
+    if (!(name in CASES)) {
+      refuse(`There is no case ${name}; there are ${Object.keys(CASES).join(", ")}`);
+    }
+  }
+  return flags;
+}
+
+function refuse(why: string): never {
+  console.error(`bench: ${why}`);
+  Deno.exit(2);
+}
+
+if (import.meta.main) await main(readOptions(Deno.args));

@@ -1,0 +1,65 @@
+/**
+ * The clock is set back an hour, or forward a day, between two calls. No test sets the machine's clock:
+ * the times of all files are moved the other way instead.
+ */
+import assert from "node:assert/strict";
+import { Relay } from "./support/relay.ts";
+import { Scene } from "./support/scene.ts";
+
+const HOUR = 3600_000;
+
+/** Makes all files of the state directory look as if the clock had been set by `ms`. */
+function setClock(scene: Scene, ms: number): void {
+  for (const file of scene.sandbox.files()) {
+    const path = `${scene.sandbox.stateDir}/${file}`;
+    try {
+      const time = new Date(Deno.lstatSync(path).mtime!.getTime() - ms);
+      Deno.utimeSync(path, time, time);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error; // The sleeper was at it.
+    }
+  }
+}
+
+for (const [what, ms] of [["back an hour", -HOUR], ["forward a day", 24 * HOUR]] as const) {
+  Deno.test(`calls share on, with the clock set ${what}`, async () => {
+    await using scene = await Scene.create();
+    scene.sandbox.env.SSHS_LINGER = "20"; // That a slow machine does not let go in between.
+    await scene.assertWorks("before");
+    setClock(scene, ms);
+    await scene.assertWorks("after");
+    await scene.assertWorks("and again");
+    assert.equal(scene.sshd.logins(), 1);
+    assert.equal(scene.sandbox.sleepers().length <= 1, true);
+  });
+
+  Deno.test(`a dead connection is found, with the clock set ${what}`, async () => {
+    await using scene = await Scene.create();
+    await using relay = Relay.start(scene.sshd.port);
+    const config = await scene.sshd.writeConfig({ port: relay.port, config: ["LogLevel ERROR"] });
+    const call = () => scene.sandbox.sshs(["-F", config, "host", "echo hello"]);
+    assert.equal((await call()).stdout, "hello\n");
+    relay.cut();
+    setClock(scene, ms);
+    // A new connection passes, as after a night's sleep; what was open stays dead.
+    await relay.close();
+    await using again = Relay.start(scene.sshd.port);
+    await Deno.writeTextFile(
+      config,
+      (await Deno.readTextFile(config)).replace(`Port ${relay.port}`, `Port ${again.port}`),
+    );
+    assert.equal((await call()).stdout, "hello\n");
+    await scene.assertClean();
+  });
+}
+
+Deno.test("a failure noted before the clock was set back keeps no call from sharing", async () => {
+  await using scene = await Scene.create();
+  await scene.breakSsh("-M", "exit 1");
+  await scene.assertWorks("the failure", { noise: /Not shared/ });
+  setClock(scene, -HOUR);
+  await scene.breakSsh("-M", "");
+  await scene.assertWorks("after");
+  assert.equal(scene.sandbox.masters().length, 1);
+  await scene.assertClean();
+});
