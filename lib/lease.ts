@@ -74,8 +74,9 @@ export class LeaseWatch {
   readonly #lane: LeaseDirs;
   readonly #births: BirthRegister;
   readonly #leases: WatchedDir;
-  /** Those that were seen to be their processes'. */
+  /** Those that were there at the last look. */
   #known: ReadonlySet<string> = new Set();
+  #isInDoubt = false;
 
   constructor(lane: LeaseDirs, births: BirthRegister) {
     this.#lane = lane;
@@ -85,7 +86,7 @@ export class LeaseWatch {
 
   /** The next look may be a long time after the last one. */
   doubt(): void {
-    this.#known = new Set();
+    this.#isInDoubt = true;
   }
 
   /** Removes the leases of dead processes and those whose pid has another process now. */
@@ -94,12 +95,13 @@ export class LeaseWatch {
     const dir = open ? this.#lane.leases : this.#lane.retired;
     const all = (open ?? namesIn(dir)).filter(isLease);
     const live = all.filter((name) => system.isAlive(parseInt(name)));
-    const fresh = live.filter((name) => !this.#known.has(name));
+    const fresh = live.filter((name) => this.#isInDoubt || !this.#known.has(name));
     const reused = fresh.length === 0 ? [] : await this.#reused(dir, fresh);
     const left = live.filter((name) => !reused.includes(name));
     for (const name of all) if (!left.includes(name)) removePath(`${dir}/${name}`);
     const begun = all.some((name) => !this.#known.has(name));
     this.#known = new Set(left);
+    this.#isInDoubt = false;
     return { open: open !== undefined, busy: left.length > 0, used: all.length > 0, begun };
   }
 

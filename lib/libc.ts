@@ -104,6 +104,23 @@ export function processArgv(): Uint8Array[] | undefined {
   return splitAtNul(new Uint8Array(bytes));
 }
 
+/**
+ * Whether a process has ended and only waits for its parent to take note: for ever where the parent is
+ * an init that takes none, as in many a container. kill(2) tells it from the living by nothing.
+ */
+export function isZombie(pid: number): boolean {
+  const calls = libc();
+  if (!calls || Deno.build.os !== "linux") return false;
+  const file = calls.open(terminated(new TextEncoder().encode(`/proc/${pid}/stat`)), 0);
+  if (file < 0) return false;
+  const bytes = new Uint8Array(1024);
+  const count = Number(calls.read(file, bytes, BigInt(bytes.length)));
+  calls.close(file);
+  // proc(5): "pid (name) state ...", and the name may hold anything.
+  const stat = new TextDecoder().decode(bytes.subarray(0, Math.max(0, count)));
+  return stat.slice(stat.lastIndexOf(")")).startsWith(") Z");
+}
+
 const O_RDWR = 2;
 
 /** Whether this process has a terminal; `undefined` without libc. Deno opens /dev/tty to no one. */

@@ -132,7 +132,7 @@ async function verifyMaster(
 ): Promise<MasterStart> {
   try {
     const hold = await MuxConnection.connect(request.lane.socket, { deadline: 3000 });
-    return { kind: "up", pid: await hold.alive(), hold };
+    return { kind: "up", pid: await hold.alive({ deadline: 3000 }), hold };
   } catch (error) {
     await endStrays(request.lane.socket, system);
     const why = harmless((error as Error).message);
@@ -163,7 +163,8 @@ async function endStrays(socket: string, system: Pick<System, "kill" | "run">): 
   for (const line of stdout.split("\n")) {
     const [, pid, args] = /^\s*(\d+)\s+(.*)$/.exec(line) ?? [];
     if (args?.includes(`-S ${socket} `) || args?.includes(`${socket} [mux]`)) {
-      system.kill(Number(pid), "SIGTERM");
+      // With its ProxyCommand, which is in its process group until the login.
+      for (const target of [-Number(pid), Number(pid)]) system.kill(target, "SIGTERM");
     }
   }
 }

@@ -20,7 +20,6 @@ const FLAGS = [
   "--no-check",
   "--no-npm",
   "--cached-only",
-  "--no-code-cache", // Written when Deno ends, and a call never does: it becomes ssh.
 ] as const;
 
 /**

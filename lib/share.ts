@@ -84,6 +84,11 @@ const WAIT_FOR_TURN = 3_000;
 const WAIT_IN_SILENCE = 3_000;
 /** How often who waits looks again, ms: short at first, since most logins are. */
 const LOOK_AGAIN = [15, 25, 50, 100];
+/**
+ * Later after a tenth of the time that it has waited, up to this: 200 calls that look ten times a second
+ * keep two processors from all else.
+ */
+const LOOK_AGAIN_AT_LAST = 1000;
 
 /** Finds a place, starting a master if need be. The lease is taken when it returns a lane. */
 export async function findPlace(
@@ -118,7 +123,8 @@ export async function findPlace(
       say(words.waiting(request.destination));
       request = { ...request, quiet: true };
     }
-    await pause(LOOK_AGAIN[Math.min(look, LOOK_AGAIN.length - 1)]);
+    const soon = LOOK_AGAIN[Math.min(look, LOOK_AGAIN.length - 1)];
+    await pause(Math.max(soon, Math.min(waited / 10, LOOK_AGAIN_AT_LAST)));
   }
 }
 

@@ -35,7 +35,7 @@ export class SleeperLock implements Disposable {
       return undefined;
     }
     file.truncateSync();
-    file.writeSync(new TextEncoder().encode(sleeperText(system.pid)));
+    file.writeSync(new TextEncoder().encode(sleeperText(system.pid, "awake")));
     return new SleeperLock(path, file);
   }
 

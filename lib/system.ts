@@ -3,6 +3,7 @@
  * function touches and a test needs no process of its own. What differs between Linux, macOS and BSD
  * is here, in exec.ts (libc's names) and nowhere else.
  */
+import { isZombie } from "./libc.ts";
 
 /** What a finished process left. */
 export interface Output {
@@ -20,7 +21,7 @@ export interface System {
   now(): number;
   /** The addresses that this machine has now. */
   addresses(): string[];
-  /** Whether a process of that pid exists. One that we may not signal exists too. */
+  /** Whether a process of that pid lives. One that we may not signal does too. */
   isAlive(pid: number): boolean;
   /** Sends a signal; a process that is gone is no error. A negative pid means its process group. */
   kill(pid: number, signal: Deno.Signal): void;
@@ -48,7 +49,7 @@ export const realSystem: System = {
   isAlive(pid) {
     try {
       Deno.kill(pid, 0);
-      return true;
+      return !isZombie(pid);
     } catch (error) {
       if (error instanceof Deno.errors.PermissionDenied) return true;
       if (error instanceof Deno.errors.NotFound) return false;
@@ -137,5 +138,7 @@ export async function births(
 /** The start time in a line of `/proc/PID/stat`: field 22; proc(5). The name in field 2 may hold anything. */
 export function birthFromStat(line: string): string | undefined {
   const end = line.lastIndexOf(")");
-  return end < 0 ? undefined : line.slice(end + 2).split(" ")[19];
+  const [state, ...rest] = line.slice(end + 2).split(" ");
+  // A zombie has ended, and may wait for long until its parent takes note.
+  return end < 0 || state === "Z" ? undefined : rest[18];
 }

@@ -5,7 +5,7 @@ import { sleeperCommand, VERSION } from "./program.ts";
 import { INSIDE } from "./real_ssh.ts";
 import type { System } from "./system.ts";
 
-/** The file that names the sleeper: its pid, and its version. The sleeper holds a lock on it. */
+/** The file that names the sleeper: its pid, its version, its state. The sleeper holds a lock on it. */
 export function sleeperFile(stateDir: string): string {
   return `${stateDir}/sleeper`;
 }
@@ -19,11 +19,12 @@ export function sleeperPid(
   system: Pick<System, "isAlive" | "now">,
 ): number | undefined {
   const path = sleeperFile(stateDir);
-  const pid = parseInt(readText(path) ?? "");
-  if (!(pid > 1) || !system.isAlive(pid)) return undefined;
-  // One that was killed has left its file, and the pid may be another process's by now.
+  const [pid, , state] = (readText(path) ?? "").split("\n");
+  if (!(Number(pid) > 1) || !system.isAlive(Number(pid))) return undefined;
+  // One that was killed has left its file; its pid may be another process's by now, or a zombie's.
   const age = system.now() - (statOf(path)?.mtime?.getTime() ?? 0);
-  return (age >= 0 && age < WAKING) || isLocked(path) ? pid : undefined;
+  const isWaking = state === "waking" && age >= 0 && age < WAKING;
+  return isWaking || isLocked(path) ? Number(pid) : undefined;
 }
 
 function isLocked(path: string): boolean {
@@ -50,9 +51,9 @@ export function lookSeconds(system: Pick<System, "env">): number {
   return seconds >= 0.1 && seconds <= 60 ? seconds : 5;
 }
 
-/** What the sleeper's file holds. */
-export function sleeperText(pid: number): string {
-  return `${pid}\n${VERSION}\n`;
+/** What the sleeper's file holds: until it has the lock it is waking. */
+export function sleeperText(pid: number, state: "waking" | "awake"): string {
+  return `${pid}\n${VERSION}\n${state}\n`;
 }
 
 /**
@@ -115,7 +116,7 @@ async function startSleeper(
   if (!(pid > 1)) return;
   makeWay(sleeperFile(stateDir));
   const draft = `${sleeperFile(stateDir)}.${Deno.pid}`;
-  Deno.writeTextFileSync(draft, sleeperText(pid), { mode: 0o600 });
+  Deno.writeTextFileSync(draft, sleeperText(pid, "waking"), { mode: 0o600 });
   try {
     // Not over another's: who was first stays.
     Deno.linkSync(draft, sleeperFile(stateDir));

@@ -149,15 +149,20 @@ Deno.test("ssh gets the PATH that the user has, where there is no node in it too
 
 Deno.test("a call works with few descriptors", async () => {
   await using scene = await Scene.create();
-  for (const limit of [20, 22, 24, 26, 28, 32, 40]) {
-    const { sandbox } = scene;
+  const { sandbox } = scene;
+  const works: number[] = [];
+  for (const limit of [20, 22, 24, 26, 28, 32, 40, 64]) {
     const { code, stdout, stderr } = await sandbox.run([
       ...["sh", "-c", `ulimit -n ${limit}; exec "$@"`, "sh"],
       ...sandbox.argv(scene.args("echo hello; exit 3")),
     ]);
+    // Deno itself takes some twenty, and where it cannot start none of ours can help.
+    if (/Deno has panicked/.test(stderr) && limit < 40) continue;
     assert.deepEqual([code, stdout], [3, "hello\n"], `${limit}: ${stderr}`);
     assert.match(stderr, /^(sshs: Not shared: [^\n]*\n)?$/);
+    works.push(limit);
   }
+  assert.ok(works.length >= 2);
   await scene.assertClean();
 });
 
@@ -177,7 +182,7 @@ Deno.test("a call works with closed descriptors, and with a stderr that takes no
 
 Deno.test("a log of the user's that cannot be written ends a call as it ends ssh", async () => {
   await using scene = await Scene.create({ banner: "welcome\n", client: {} });
-  const args = ["-E", "/dev/null/log", ...scene.args("true")];
+  const args = ["-E", `${scene.sandbox.dir}/missing/log`, ...scene.args("true")];
   const ours = await scene.sandbox.sshs(args);
   assert.deepEqual(ours, await scene.sandbox.ssh(args));
   await scene.assertClean();

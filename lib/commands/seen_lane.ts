@@ -56,7 +56,8 @@ export async function seeLanes(system: SeeSystem): Promise<SeenLane[]> {
   return found.map(({ lane, record }) => {
     const birth = born.get(record.pid);
     // A reused pid is no master; where births cannot be had the pid must do.
-    const alive = record.birth && birth ? birth === record.birth : system.isAlive(record.pid);
+    const alive = system.isAlive(record.pid) &&
+      (!record.birth || !birth || birth === record.birth);
     return see(lane, record, alive, system);
   }).sort((a, b) => a.record.started - b.record.started);
 }

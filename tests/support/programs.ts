@@ -10,7 +10,6 @@ export const SSHS: readonly string[] = [
   "--quiet",
   "--no-config",
   "--cached-only",
-  "--no-code-cache",
   "--no-check",
   "--no-prompt",
   "--no-lock",

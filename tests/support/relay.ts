@@ -27,6 +27,8 @@ export class Relay implements AsyncDisposable {
   /** The sides of each open connection; the far one comes later. */
   #open: Set<Deno.TcpConn[]> = new Set();
   #gate: PromiseWithResolvers<void> | undefined;
+  /** The connections that the gate is closed to; all unless set. */
+  #shut: ReadonlySet<Deno.TcpConn[]> | undefined;
   #closed = false;
   #work: Promise<void>;
 
@@ -59,6 +61,13 @@ export class Relay implements AsyncDisposable {
    */
   cut(): void {
     this.#gate ??= Promise.withResolvers();
+    this.#shut = undefined;
+  }
+
+  /** Likewise, but new connections pass: another network, on which the old ones are lost. */
+  cutOpen(): void {
+    this.#gate ??= Promise.withResolvers();
+    this.#shut = new Set(this.#open);
   }
 
   /** Goes on after {@linkcode cut}: what was held back arrives late, and in order. */
@@ -92,12 +101,12 @@ export class Relay implements AsyncDisposable {
   async #relay(sides: Deno.TcpConn[]): Promise<void> {
     this.#open.add(sides);
     try {
-      await this.#passable();
+      await this.#passable(sides);
       if (this.#closed) return;
       sides.push(await Deno.connect({ hostname: "127.0.0.1", port: this.#target }));
       for (const side of sides) side.setNoDelay();
       const [near, far] = sides;
-      await Promise.all([this.#pass(near, far), this.#pass(far, near)]);
+      await Promise.all([this.#pass(near, far, sides), this.#pass(far, near, sides)]);
     } catch (error) {
       if (!isDisconnect(error)) throw error;
     } finally {
@@ -107,13 +116,13 @@ export class Relay implements AsyncDisposable {
   }
 
   /** One direction: reading goes on while earlier parts are under way, which keep their order. */
-  async #pass(from: Deno.TcpConn, to: Deno.TcpConn): Promise<void> {
+  async #pass(from: Deno.TcpConn, to: Deno.TcpConn, sides: Deno.TcpConn[]): Promise<void> {
     const buffer = new Uint8Array(64 << 10);
     let held = 0;
     let last = Promise.resolve();
     const send = (act: () => Promise<void>) => {
       const due = performance.now() + this.#delay;
-      last = last.then(() => this.#passable(due)).then(act);
+      last = last.then(() => this.#passable(sides, due)).then(act);
       // Thrown where `last` is awaited.
       last.catch(() => closeAll([from]));
     };
@@ -131,10 +140,10 @@ export class Relay implements AsyncDisposable {
   }
 
   /** Resolves at the time `due`, and when the relay is not cut. */
-  async #passable(due = 0): Promise<void> {
+  async #passable(sides: Deno.TcpConn[], due = 0): Promise<void> {
     const wait = due - performance.now();
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
-    while (this.#gate !== undefined) await this.#gate.promise;
+    while (this.#gate !== undefined && (this.#shut?.has(sides) ?? true)) await this.#gate.promise;
   }
 }
 
