@@ -3,9 +3,6 @@ import { needProgram } from "./programs.ts";
 import { type RunResult, Sandbox, type SshsOptions } from "./sandbox.ts";
 import { Sshd, type SshdOptions } from "./sshd.ts";
 
-/** What sshs may leave: the note of an attempt that failed, for those who wait; a sleeper removes it. */
-const NOTE = /^[0-9a-f]{16}\/(failed|identity|lock)?$/;
-
 /**
  * A server and a sandbox whose lanes go soon after their last session, and ways to break both.
  *
@@ -80,7 +77,7 @@ export class Scene implements AsyncDisposable {
 
   /** Waits until nothing is left of what sshs did. */
   assertClean(): Promise<void> {
-    return this.sandbox.assertClean({ deadline: 30_000, ignore: NOTE });
+    return this.sandbox.assertClean({ deadline: 30_000 });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
