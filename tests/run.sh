@@ -8,7 +8,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-# In seconds: a run takes less than 15 minutes, on two slow processors too; what has not ended by then
+# In seconds: a run is meant to take less than 15 minutes; what has not ended by then
 # hangs, and has failed.
 limit=1500
 
