@@ -1,7 +1,7 @@
 /**
  * The operating system as an interface: helpers take `Pick<System, ...>`, so a signature says what a
  * function touches and a test needs no process of its own. What differs between Linux, macOS and BSD
- * is here, in exec.ts (libc's names) and nowhere else.
+ * is here and in libc.ts, and nowhere else.
  */
 import { isZombie } from "./libc.ts";
 
