@@ -13,7 +13,8 @@ import {
   writeRecord,
 } from "./lane.ts";
 import { LeaseWatch } from "./lease.ts";
-import { DeadlineExceeded, MuxConnection, probe } from "./mux_client.ts";
+import { DeadlineExceeded, MuxConnection } from "./mux_client.ts";
+import { probe } from "./probe.ts";
 import type { System } from "./system.ts";
 
 export type HeldSystem = Pick<System, "isAlive" | "now">;

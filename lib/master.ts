@@ -28,6 +28,8 @@ export interface MasterRequest {
   readonly proxied: boolean;
   /** Takes what the master says until it is up. */
   readonly stderr: (bytes: Uint8Array) => void;
+  /** Done while it logs in: what takes time and needs no master. */
+  readonly meanwhile: () => Promise<void>;
   /** Ends the attempt. */
   readonly signal: AbortSignal;
 }
@@ -73,7 +75,7 @@ export async function startMaster(
   const copy = () => said = copyRest(log, request.stderr, said);
   const copying = setInterval(copy, LOG_TICK);
   if (request.relay) request.relay.beforeQuestion = copy;
-  const { code } = await child.status;
+  const [{ code }] = await Promise.all([child.status, request.meanwhile()]);
   clearInterval(copying);
   request.signal.removeEventListener("abort", end);
   copy();

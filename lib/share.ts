@@ -2,78 +2,15 @@
  * A place for a call on a lane: one that is open and fit, or else a new one, started by one caller for
  * all that wait. Whatever goes wrong on our side ends in "plain": the call becomes ssh itself.
  */
-import { hasTerminal } from "./ask.ts";
 import { Flight, hasFailedSince, isAsking } from "./flight.ts";
+import { openIfThere } from "./gone.ts";
 import { closeLane, isFit } from "./health.ts";
-import { withoutValues } from "./identity.ts";
-import { Interrupt } from "./interrupt.ts";
-import { isSystemError, makeDir, makeWay, openIfThere, removePath } from "./gone.ts";
-import {
-  hasRoom,
-  type Lane,
-  lanesOf,
-  newLane,
-  openLane,
-  readRecord,
-  removeLane,
-  verify,
-} from "./lane.ts";
+import { hasRoom, type Lane, lanesOf, readRecord } from "./lane.ts";
 import { dropLease, liveLeases, takeLease } from "./lease.ts";
-import { endAbandoned, type MasterStart, startMaster } from "./master.ts";
-import { PromptRelay } from "./prompt.ts";
+import type { Place, PlaceRequest, PlaceSystem } from "./place.ts";
+import { startLane } from "./start_lane.ts";
 import type { System } from "./system.ts";
 import { say, words } from "./ui.ts";
-
-/** All that is needed to find a call a place. */
-export interface PlaceRequest {
-  readonly ssh: string;
-  /** The directory of the call's identity, and what goes into it: the identity's text. */
-  readonly dir: string;
-  readonly identity: string;
-  /** As the user wrote it, and as ssh resolved it. */
-  readonly destination: string;
-  readonly resolved: string;
-  /** What must be done before a master can be started; `asking` as below. */
-  readonly groundwork: (asking: (open: boolean) => void) => Promise<Groundwork>;
-  /** Done while the master logs in. */
-  readonly meanwhile: () => Promise<void>;
-  /** Told when a question to the user is open, and when it is done. */
-  readonly asking: (open: boolean) => void;
-  /** The name of the lease. */
-  readonly lease: string;
-  /** Seconds. */
-  readonly linger: number;
-  readonly grace: number;
-  readonly maxSessions: number;
-  readonly forwards: boolean;
-  /** It connects through a ProxyCommand or a jump host. */
-  readonly proxied: boolean;
-  /** The configuration forbids questions. */
-  readonly batch: boolean;
-  readonly quiet: boolean;
-  /** Takes what a starting master says. */
-  readonly stderr: (bytes: Uint8Array) => void;
-}
-
-/** What a master stands on: its jump host's lane. */
-export type Groundwork =
-  | {
-    readonly kind: "ready";
-    /** The options that the master is started with. */
-    readonly options: readonly string[];
-    /** Told the pid of the master that stands on it, or `undefined` when none came up. */
-    readonly handOver: (master: number | undefined) => void;
-  }
-  | Extract<Place, { kind: "refused" }>;
-
-export type Place =
-  | { readonly kind: "lane"; readonly lane: Lane; readonly started: boolean }
-  /** ssh could not connect or log in, and has said why: exit with its code. */
-  | { readonly kind: "refused"; readonly code: number }
-  /** `expected`: nothing is wrong with us, and nothing need be said. */
-  | { readonly kind: "plain"; readonly reason: string; readonly expected?: boolean };
-
-type PlaceSystem = Pick<System, "env" | "isAlive" | "kill" | "now" | "run">;
 
 /** How long a call waits for another's attempt, ms; and where that one waits for its user's answer. */
 const WAIT = 30_000;
@@ -168,115 +105,6 @@ async function comesUp(turn: Deno.FsFile): Promise<boolean> {
     await pause(2);
   }
   return true;
-}
-
-async function startLane(
-  request: PlaceRequest,
-  flight: Flight,
-  system: PlaceSystem,
-): Promise<Place> {
-  await endAbandoned(request.dir, system);
-  const problem = prepare(request);
-  if (problem) return { kind: "plain", reason: problem };
-  const asking = (open: boolean) => {
-    flight.asking(open);
-    request.asking(open);
-  };
-  const ground = await request.groundwork(asking);
-  if (ground.kind === "refused") {
-    flight.failed();
-    return ground;
-  }
-  using interrupt = new Interrupt();
-  const lane = newLane(request.dir);
-  const begun = performance.now();
-  let start: MasterStart | undefined;
-  try {
-    [start] = await Promise.all([
-      askingStart(request, lane, ground.options, asking, system, interrupt),
-      request.meanwhile(),
-    ]);
-    if (start.kind === "up") {
-      // A login takes some ten round trips, so this is no less than one.
-      verify(lane, (performance.now() - begun) / 10, system.now());
-      openLane(lane, {
-        pid: start.pid,
-        destination: request.destination,
-        resolved: request.resolved,
-        started: system.now(),
-        linger: request.linger === Infinity ? null : request.linger,
-        maxSessions: request.maxSessions,
-        forwards: request.forwards,
-      }, request.lease);
-    }
-  } catch (error) {
-    // The disk is full, the directory was removed, no process can be had.
-    if (start?.kind === "up") await start.hold.terminate().catch(() => {});
-    start = { kind: "failed", reason: (error as Error).message };
-  }
-  ground.handOver(start.kind === "up" ? start.pid : undefined);
-  if (start.kind !== "up") {
-    flight.failed();
-    clear(lane);
-    await interrupt.dieIfInterrupted();
-    return start.kind === "refused" ? start : { kind: "plain", reason: start.reason };
-  }
-  await interrupt.dieIfInterrupted();
-  return { kind: "lane", lane, started: true };
-}
-
-/** Starts the master with the prompt relay where there is somebody to ask. */
-async function askingStart(
-  request: PlaceRequest,
-  lane: Lane,
-  options: readonly string[],
-  asking: (open: boolean) => void,
-  system: PlaceSystem,
-  interrupt: Interrupt,
-): Promise<MasterStart> {
-  const start = (relay?: PromptRelay) =>
-    startMaster({ ...request, options, lane, relay, signal: interrupt.signal }, system);
-  // Without a terminal, or when the user wants it, their own SSH_ASKPASS stays in force.
-  if (request.batch || wantsAskpass(system) || !await hasTerminal(system)) return await start();
-  await using relay = await PromptRelay.listen(lane, asking, system);
-  if (relay) return await start(relay);
-  // A login that asks nothing does without; one that asks must be ssh's own.
-  const mute = await start();
-  if (mute.kind !== "refused") return mute;
-  return { kind: "failed", reason: `it cannot ask, since no program can be run from ${lane.dir}` };
-}
-
-/** Whether ssh would ask by SSH_ASKPASS though there is a terminal (read_passphrase() in readpass.c). */
-function wantsAskpass(system: Pick<System, "env">): boolean {
-  const wish = system.env("SSH_ASKPASS_REQUIRE")?.toLowerCase();
-  const display = system.env("DISPLAY") ?? system.env("WAYLAND_DISPLAY");
-  return wish === "force" || (wish === "prefer" && display !== undefined);
-}
-
-/** Makes the identity's directory fit for a socket; returns what is wrong with it. */
-function prepare(request: PlaceRequest): string | undefined {
-  makeDir(request.dir);
-  const identity = `${request.dir}/identity`;
-  makeWay(identity);
-  Deno.writeTextFileSync(identity, withoutValues(request.identity), { mode: 0o600 });
-  // ssh links its socket into place (mux.c, muxserver_listen); without hard links it would stay
-  // behind as a detached ssh that nobody can reach.
-  const probe = `${request.dir}/link.${Deno.pid}`;
-  try {
-    Deno.linkSync(identity, probe);
-    removePath(probe);
-  } catch (error) {
-    return `no control socket can be made in ${request.dir} (${(error as Error).message})`;
-  }
-}
-
-/** Removes the files of an attempt that came to nothing. What cannot be removed is left to the sleeper. */
-function clear(lane: Lane): void {
-  try {
-    removeLane(lane);
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-  }
 }
 
 function pause(ms: number): Promise<void> {

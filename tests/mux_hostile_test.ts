@@ -1,11 +1,5 @@
 import assert from "node:assert/strict";
-import {
-  DeadlineExceeded,
-  MuxClosed,
-  MuxConnection,
-  MuxRefused,
-  probe,
-} from "../lib/mux_client.ts";
+import { DeadlineExceeded, MuxClosed, MuxConnection, MuxRefused } from "../lib/mux_client.ts";
 import {
   decode,
   encode,
@@ -23,6 +17,7 @@ import {
   MUX_VERSION,
   type MuxMessage,
 } from "../lib/mux_protocol.ts";
+import { probe } from "../lib/probe.ts";
 import { eventually } from "./support/eventually.ts";
 
 const HELLO = encode({ type: MUX_MSG_HELLO, version: MUX_VERSION });
