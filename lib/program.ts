@@ -12,7 +12,7 @@ export const PERMISSIONS = [
 ] as const;
 
 /** Starts fast, finds all it needs in its one file, and asks nobody anything. */
-const FLAGS = [
+export const FLAGS = [
   "--quiet",
   "--no-config",
   "--no-lock",

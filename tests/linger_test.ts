@@ -137,7 +137,9 @@ Deno.test("linger 0 shares only while a session is there", async () => {
 
 Deno.test("ControlPersist and config.json say how long a lane stays", async () => {
   const lingerOf = (it: Stage) => {
-    const record = it.sandbox.files().find((file) => file.endsWith(".lane"));
+    // One that was stopped may still have its record, until the sleeper comes by.
+    const open = it.sandbox.files().find((file) => file.endsWith(".leases/"))!;
+    const record = open.replace(/leases\/$/, "lane");
     return JSON.parse(Deno.readTextFileSync(`${it.sandbox.stateDir}/${record}`)).linger;
   };
   await using persistent = await stage("9", "1", ["ControlPersist yes"]);

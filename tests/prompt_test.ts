@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type Account, canMakeAccounts } from "./support/account.ts";
 import { eventually } from "./support/eventually.ts";
+import { canMount } from "./support/mounts.ts";
 import { isAlive } from "./support/processes.ts";
 import { run } from "./support/programs.ts";
 import { Pty } from "./support/pty.ts";
@@ -295,7 +296,7 @@ Deno.test("Ctrl-Z while the master connects stops the call, and fg goes on with 
 Deno.test({
   name:
     "where no program can be run from the state directory ssh asks by itself, and shares unasked",
-  ignore: !canMakeAccounts || !await canMount(),
+  ignore: !canMount,
   fn: async () => {
     await using sshd = await Sshd.start({ client: { hostKeyChecking: "ask" } });
     await using sandbox = await makeSandbox();
@@ -322,19 +323,6 @@ Deno.test({
 });
 
 /** Whether root may mount here: in most containers not. */
-async function canMount(): Promise<boolean> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await run("mount", ["-t", "tmpfs", "sshs-test", dir]);
-    await run("umount", [dir]);
-    return true;
-  } catch {
-    return false;
-  } finally {
-    await Deno.remove(dir);
-  }
-}
-
 async function hasProgram(name: string): Promise<boolean> {
   return await run("sh", ["-c", `command -v ${name} || true`]) !== "";
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { openStateDir, stateDirPath } from "../lib/state_dir.ts";
 import { canMakeAccounts } from "./support/account.ts";
+import { canMount } from "./support/mounts.ts";
 import { needProgram, run } from "./support/programs.ts";
 import { Sandbox } from "./support/sandbox.ts";
 
@@ -170,22 +171,6 @@ const HOSTILE: readonly Hostile[] = [
     undo: (path) => run("umount", [path]),
   },
 ];
-
-const canMount = canMakeAccounts && await mounts();
-
-/** Whether root may mount here: in most containers not. */
-async function mounts(): Promise<boolean> {
-  const dir = await Deno.makeTempDir();
-  try {
-    await run("mount", ["-t", "tmpfs", "sshs-test", dir]);
-    await run("umount", [dir]);
-    return true;
-  } catch {
-    return false;
-  } finally {
-    await Deno.remove(dir);
-  }
-}
 
 const QUIET = ["-q", "-oBatchMode=yes", "-oLogLevel=QUIET"];
 

@@ -1,27 +1,16 @@
 /** Where the programs are that the tests run: the bundle of sshs and those of the system. */
+import { FLAGS, PERMISSIONS } from "../../lib/program.ts";
 
 /** The bundle that `deno task bundle` writes. */
 export const BUNDLE: string = new URL("../../dist/sshs.js", import.meta.url).pathname;
 
-/** What stands before sshs' own arguments: Deno with the permissions of the installed program. */
+/** What stands before sshs' own arguments: Deno with the flags and permissions of the installed program. */
 export const SSHS: readonly string[] = [
   Deno.execPath(),
   "run",
-  "--quiet",
-  "--no-config",
-  "--cached-only",
-  "--no-check",
-  "--no-prompt",
-  "--no-lock",
+  ...FLAGS,
   "--no-remote",
-  "--no-npm",
-  "--allow-read",
-  "--allow-write",
-  "--allow-env",
-  "--allow-run",
-  "--allow-ffi",
-  "--allow-net",
-  "--allow-sys=uid,networkInterfaces",
+  ...PERMISSIONS,
   BUNDLE,
 ];
 
