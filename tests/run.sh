@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 
 # In seconds: a run is meant to take less than 15 minutes; what has not ended by then
 # hangs, and has failed.
-limit=1500
+limit=840
 
 main() {
   umask 022
