@@ -135,20 +135,26 @@ get_source() {
   for file in $FILES; do
     fetch "$base/$file" "$source/$file" || fail "Cannot fetch $base/$file"
   done
-  # `deno bundle` does not take modules from elsewhere (2.9), but Deno knows which there are.
-  host=${base#*://}
-  (cd "$source" && sh deno.sh info --json --reload="$base" --allow-import="${host%%/*}" \
-    "$base/main.ts" </dev/null >"$stage/modules.json") || fail "Cannot fetch $base/main.ts"
-  deno run --quiet --no-config --allow-read --allow-write="$source" - \
-    "$base" "$source" "$stage/modules.json" <<'END' || fail "Cannot fetch all modules of $base/main.ts"
-    const [base, target, list] = Deno.args;
-    for (const { specifier, local, error } of JSON.parse(Deno.readTextFileSync(list)).modules) {
-      if (!specifier.startsWith(`${base}/`)) continue;
-      if (error) throw new Error(error);
-      const path = `${target}${specifier.slice(base.length)}`;
+  # `deno bundle` does not take modules from elsewhere (2.9). A media type that a server makes of .ts
+  # does not matter here.
+  deno run --quiet --no-config --allow-net --allow-write="$source" - "$base" "$source" \
+    <<'END' || fail "Cannot fetch all modules of $base/main.ts"
+    const [base, target] = Deno.args;
+    const met = new Set();
+    async function get(url) {
+      if (met.has(url)) return;
+      met.add(url);
+      if (!url.startsWith(`${base}/`)) throw new Error(`${url} is not below ${base}`);
+      const answer = await fetch(url);
+      if (!answer.ok) throw new Error(`${url}: ${answer.status}`);
+      const text = await answer.text();
+      const path = `${target}${url.slice(base.length)}`;
       Deno.mkdirSync(path.slice(0, path.lastIndexOf("/")), { recursive: true });
-      Deno.writeTextFileSync(path, Deno.readTextFileSync(local));
+      Deno.writeTextFileSync(path, text);
+      const imports = text.matchAll(/\b(?:from |import |import\()"(\.[^"]+)"/g);
+      await Promise.all(Array.from(imports, ([, name]) => get(new URL(name, url).href)));
     }
+    await get(`${base}/main.ts`);
 END
 }
 

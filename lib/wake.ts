@@ -27,6 +27,12 @@ export function sleeperPid(
   return isWaking || isLocked(path) ? Number(pid) : undefined;
 }
 
+/** Whether a sleeper has been started, and is not awake yet: it still needs this program. */
+export function isWaking(stateDir: string, system: Pick<System, "isAlive" | "now">): boolean {
+  const path = sleeperFile(stateDir);
+  return sleeperPid(stateDir, system) !== undefined && !isLocked(path);
+}
+
 function isLocked(path: string): boolean {
   using file = openIfThere(path);
   return file !== undefined && !file.tryLockSync(false);

@@ -51,7 +51,7 @@ install_missing() {
   required=$(lacking sshd:openssh-server ssh:openssh-client git python3 ps:procps \
     setsid:util-linux useradd:passwd)
   # The tests of a client that cannot be had are skipped.
-  optional=$(lacking rsync tmux busybox zsh dash curl mandoc sshfs borg:borgbackup mosh \
+  optional=$(lacking rsync tmux busybox zsh dash curl mandoc strace fish sshfs borg:borgbackup mosh \
     ansible:ansible-core)
   complete=true
   if [ -n "$required$optional" ]; then

@@ -3,10 +3,11 @@
  * ones log in anew; with --now they end too. HOST is whatever --list shows, or the words of a call.
  */
 import { closeLane } from "../health.ts";
+import { removeLane } from "../lane.ts";
 import { stateDirPath } from "../state_dir.ts";
 import type { System } from "../system.ts";
 import { say } from "../ui.ts";
-import { wakeSleeper } from "../wake.ts";
+import { isWaking, wakeSleeper } from "../wake.ts";
 import type { DecideSystem } from "../decide.ts";
 import { print } from "./print.ts";
 import { seeLanes, type SeenLane, type SeeSystem } from "./seen_lane.ts";
@@ -14,8 +15,8 @@ import { lanesMeant } from "./select.ts";
 import { cell } from "./table.ts";
 import { commandWords } from "./words.ts";
 
-/** How long a master that was told to end may take, ms. */
-const END_DEADLINE = 3000;
+/** How long a master that was told to end may take, and a sleeper to wake, ms. */
+const DEADLINE = 3000;
 
 type StopSystem = DecideSystem & SeeSystem & Pick<System, "kill">;
 
@@ -31,13 +32,13 @@ export async function stop(
     say(commandWords.nothingToStop(argv.join(" "), all.map(({ record }) => record.destination)));
     return 1;
   }
-  if (lanes.length === 0) {
-    print(commandWords.nothingShared());
-    return 0;
-  }
+  const stateDir = stateDirPath(system);
   const ended = await Promise.all(lanes.map((seen) => stopLane(seen, now, system)));
   // What is left of them is for the sleeper to clear away.
-  await wakeSleeper(stateDirPath(system), system);
+  if (lanes.length > 0) await wakeSleeper(stateDir, system);
+  else print(commandWords.nothingShared());
+  // Who ends all may remove this program next.
+  if (!argv && now) await holds(() => !isWaking(stateDir, system));
   return ended.every(Boolean) ? 0 : 1;
 }
 
@@ -50,7 +51,8 @@ async function stopLane(seen: SeenLane, now: boolean, system: StopSystem): Promi
     print(commandWords.closed(host, sessions));
     return true;
   }
-  if (await isGone(record.pid, system)) {
+  if (await holds(() => !system.isAlive(record.pid))) {
+    removeLane(lane);
     print(commandWords.stopped(host, sessions));
     return true;
   }
@@ -58,9 +60,10 @@ async function stopLane(seen: SeenLane, now: boolean, system: StopSystem): Promi
   return false;
 }
 
-async function isGone(pid: number, system: Pick<System, "isAlive">): Promise<boolean> {
-  const end = performance.now() + END_DEADLINE;
-  while (system.isAlive(pid)) {
+/** Waits until something is so. False: it was not in time. */
+async function holds(condition: () => boolean): Promise<boolean> {
+  const end = performance.now() + DEADLINE;
+  while (!condition()) {
     if (performance.now() > end) return false;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
