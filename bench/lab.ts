@@ -2,6 +2,8 @@
  * Where the calls are made: a server of its own, a slow link to it, sshs installed for the time, and
  * for each way a directory with its control sockets. All of it is gone when the lab is disposed.
  */
+import { emptyDir } from "@std/fs";
+import { fromFileUrl } from "@std/path/posix/from-file-url";
 import { eventually } from "../tests/support/eventually.ts";
 import { endAll, type Process, processes } from "../tests/support/processes.ts";
 import { findProgram, needProgram, run, SSHS } from "../tests/support/programs.ts";
@@ -105,8 +107,9 @@ export class Lab implements AsyncDisposable {
   /** Ends all connections of this way: the next call is a first one. */
   async cold(way: Way): Promise<void> {
     await endAll(this.processes(way).map(({ pid }) => pid));
-    await remove(this.#state(way));
-    if (way !== "launcher" && way !== "slow") await Deno.mkdir(this.#state(way), { mode: 0o700 });
+    // Ours makes its directory by itself.
+    if (way === "launcher" || way === "slow") await remove(this.#state(way));
+    else await emptyDir(this.#state(way));
   }
 
   /** What this way keeps running: masters, and the sleeper. */
@@ -217,7 +220,7 @@ export class Lab implements AsyncDisposable {
 
 /** A process of its own: its timers are not to wait for what the bench does. */
 async function startRelay(target: number): Promise<{ relay: Deno.ChildProcess; port: number }> {
-  const script = new URL("../tests/support/relay.ts", import.meta.url).pathname;
+  const script = fromFileUrl(new URL("../tests/support/relay.ts", import.meta.url));
   const relay = new Deno.Command(Deno.execPath(), {
     args: ["run", "--quiet", "--no-config", "--allow-net", script, `${target}`, `${DELAY}`],
     stdin: "null",
@@ -231,7 +234,7 @@ async function startRelay(target: number): Promise<{ relay: Deno.ChildProcess; p
 }
 
 async function install(prefix: string): Promise<void> {
-  const script = new URL("../install.sh", import.meta.url).pathname;
+  const script = fromFileUrl(new URL("../install.sh", import.meta.url));
   await run("sh", [script, "--prefix", prefix]);
 }
 

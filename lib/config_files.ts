@@ -1,4 +1,5 @@
 /** What the text of a configuration file tells of how long an answer of `ssh -G` holds. Pure. */
+import { dirname } from "@std/path/posix/dirname";
 import { type ConfigLine, parseConfigLine } from "./config_line.ts";
 
 /**
@@ -44,7 +45,7 @@ export function watchedPaths(file: string, text: string, home: string): string[]
     if (pattern.startsWith("/")) paths.add(directory || "/");
     else if (pattern.startsWith("~/")) paths.add(home + directory.slice(1));
     else {
-      for (const base of [`${home}/.ssh`, file.slice(0, file.lastIndexOf("/"))]) {
+      for (const base of [`${home}/.ssh`, dirname(file)]) {
         paths.add(directory === "" ? base : `${base}/${directory}`);
       }
     }

@@ -1,4 +1,5 @@
 /** This program as others start it: the command line that runs it again. */
+import { fromFileUrl } from "@std/path/posix/from-file-url";
 
 /** Every permission it needs, and why: the README repeats them, install.sh reads them from here. */
 export const PERMISSIONS = [
@@ -44,7 +45,7 @@ export function sleeperCommand(stateDir: string): string[] {
 function commandWith(flags: readonly string[], args: readonly string[]): string[] {
   const main = new URL(Deno.mainModule);
   const words = main.protocol === "file:"
-    ? [...FLAGS, "--no-remote", ...PERMISSIONS, decodeURIComponent(main.pathname)]
+    ? [...FLAGS, "--no-remote", ...PERMISSIONS, fromFileUrl(main)]
     : [...FLAGS, ...PERMISSIONS, main.href];
   return [Deno.execPath(), "run", ...flags, ...words, ...args];
 }

@@ -1,4 +1,5 @@
 /** Leaves a plan for the launcher, where the same words would be decided the same way again. */
+import { dirname } from "@std/path/posix/dirname";
 import { dependsOnMore, watchedPaths } from "./config_files.ts";
 import type { Shared } from "./decide.ts";
 import { dependsOnDirectory, environmentNames } from "./identity.ts";
@@ -77,7 +78,7 @@ function configFiles(shared: Shared, system: Pick<System, "env">) {
     const target = realPathOf(file);
     if (target === undefined) return undefined;
     if (target !== file) pins.push({ link: file, target });
-    for (const path of [file, dirOf(file), dirOf(target), ...watchedPaths(file, text, home)]) {
+    for (const path of [file, dirname(file), dirname(target), ...watchedPaths(file, text, home)]) {
       watch.add(path);
     }
   }
@@ -88,8 +89,4 @@ function configFiles(shared: Shared, system: Pick<System, "env">) {
 function networkPins(master: number): { link: string; target: string }[] {
   if (networkNamespace() === undefined) return [];
   return [{ link: networkFile("self"), target: networkFile(master) }];
-}
-
-function dirOf(path: string): string {
-  return path.slice(0, path.lastIndexOf("/")) || "/";
 }

@@ -3,6 +3,7 @@
  * hold, so its owner, mode and type are verified at every use and nothing is repaired: a directory
  * that is not as we would have made it is not used at all.
  */
+import { dirname } from "@std/path/posix/dirname";
 import type { System } from "./system.ts";
 
 /** Why the state directory cannot be used; the message ends in what to do about it. */
@@ -74,7 +75,7 @@ function verify(path: string, uid: number | null): void {
  * directories will do.
  */
 function verifyAbove(path: string, uid: number | null): void {
-  const parent = parentOf(path);
+  const parent = dirname(path);
   const real = look(path, () => Deno.realPathSync(parent));
   for (const above of new Set([...upwards(parent), ...upwards(real)])) {
     const { mode, uid: owner } = look(path, () => Deno.statSync(above));
@@ -89,11 +90,7 @@ function verifyAbove(path: string, uid: number | null): void {
 
 function* upwards(path: string): Generator<string> {
   yield path;
-  if (path !== "/") yield* upwards(parentOf(path));
-}
-
-function parentOf(path: string): string {
-  return path.slice(0, path.lastIndexOf("/")) || "/";
+  if (path !== "/") yield* upwards(dirname(path));
 }
 
 function look<T>(path: string, at: () => T): T {

@@ -1,8 +1,9 @@
+import { fromFileUrl } from "@std/path/posix/from-file-url";
 import assert from "node:assert/strict";
 import { programCommand } from "../lib/program.ts";
 import { findProgram, run as output } from "./support/programs.ts";
 
-const REPOSITORY = new URL("..", import.meta.url).pathname;
+const REPOSITORY = fromFileUrl(new URL("..", import.meta.url));
 const INSTALLER = `${REPOSITORY}install.sh`;
 
 /** Somebody's home, in which nothing is installed yet. */

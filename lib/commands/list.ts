@@ -21,6 +21,7 @@
  *
  * oldest first. Keys may be added, and none is ever taken away or given another meaning.
  */
+import { basename } from "@std/path/posix/basename";
 import { stateDirPath } from "../state_dir.ts";
 import { sleeperPid } from "../wake.ts";
 import { print, printJson } from "./print.ts";
@@ -49,7 +50,7 @@ export function laneJson({ lane, record, ...seen }: SeenLane, now: number) {
   return {
     destination: record.destination,
     resolved: record.resolved,
-    identity: lane.dir.slice(lane.dir.lastIndexOf("/") + 1),
+    identity: basename(lane.dir),
     lane: lane.name,
     socket: lane.socket,
     pid: record.pid,

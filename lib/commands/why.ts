@@ -18,6 +18,7 @@
  *       "notice": null                        what is wrong with our settings file
  *     }
  */
+import { basename } from "@std/path/posix/basename";
 import { over } from "../call.ts";
 import { decide, type DecideSystem, type Shared } from "../decide.ts";
 import { exists } from "../gone.ts";
@@ -109,7 +110,7 @@ function jumpHost(shared: Shared): Answer["jumpHost"] {
 }
 
 function answerJson({ shared, lane, ...answer }: Answer, now: number) {
-  const identity = shared?.dir.slice(shared.dir.lastIndexOf("/") + 1);
+  const identity = shared && basename(shared.dir);
   const linger = shared && isFinite(shared.linger) ? shared.linger : null;
   return {
     decision: answer.decision,

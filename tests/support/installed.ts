@@ -1,6 +1,7 @@
+import { fromFileUrl } from "@std/path/posix/from-file-url";
 import { Sandbox } from "./sandbox.ts";
 
-const INSTALLER = new URL("../../install.sh", import.meta.url).pathname;
+const INSTALLER = fromFileUrl(new URL("../../install.sh", import.meta.url));
 
 /**
  * Installs sshs into a sandbox and puts its launchers first in PATH, as a user would: `ssh`, `scp` and

@@ -1,8 +1,9 @@
 /** Where the programs are that the tests run: the bundle of sshs and those of the system. */
+import { fromFileUrl } from "@std/path/posix/from-file-url";
 import { FLAGS, PERMISSIONS } from "../../lib/program.ts";
 
 /** The bundle that `deno task bundle` writes. */
-export const BUNDLE: string = new URL("../../dist/sshs.js", import.meta.url).pathname;
+export const BUNDLE: string = fromFileUrl(new URL("../../dist/sshs.js", import.meta.url));
 
 /** What stands before sshs' own arguments: Deno with the flags and permissions of the installed program. */
 export const SSHS: readonly string[] = [

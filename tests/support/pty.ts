@@ -1,3 +1,4 @@
+import { fromFileUrl } from "@std/path/posix/from-file-url";
 import { eventually, type EventuallyOptions } from "./eventually.ts";
 import { isAlive, signal } from "./processes.ts";
 import { findProgram, needProgram } from "./programs.ts";
@@ -51,7 +52,7 @@ export class Pty implements AsyncDisposable {
     argv: readonly string[],
     { env, cwd, rows = 24, columns = 80 }: PtyOptions = {},
   ): Promise<Pty> {
-    const script = new URL("pty.py", import.meta.url).pathname;
+    const script = fromFileUrl(new URL("pty.py", import.meta.url));
     const helper = new Deno.Command(python(), {
       // Isolated, without site packages: what python reads at its start must not depend on `env`.
       args: ["-I", "-S", script, String(rows), String(columns), ...argv],
