@@ -5,14 +5,16 @@ import { findProgram } from "../tests/support/programs.ts";
 /** Facts by name, in the order of the report. */
 export type Machine = Readonly<Record<string, string>>;
 
-export async function describeMachine(): Promise<Machine> {
+/** @param quick whether it is a quick run, of few runs each */
+export async function describeMachine(quick: boolean): Promise<Machine> {
   const cpu = /^model name\s*:\s*(.*)$/m.exec(await Deno.readTextFile("/proc/cpuinfo"));
   const memory = Deno.systemMemoryInfo().total / 2 ** 30;
   return {
+    run: quick ? "quick: a few runs of each" : "full",
     date: new Date().toISOString().slice(0, 10),
     cpu: `${cpu?.[1] ?? "unknown"}, ${navigator.hardwareConcurrency} cores`,
     memory: `${memory.toFixed(1)} GiB`,
-    kernel: `${Deno.build.os} ${Deno.osRelease()} ${Deno.build.arch}`,
+    kernel: `${Deno.build.os} ${Deno.osRelease().split("-")[0]} ${Deno.build.arch}`,
     "load at the start": Deno.loadavg()[0].toFixed(2),
     sshs: VERSION,
     deno: Deno.version.deno,

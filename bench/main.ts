@@ -31,7 +31,7 @@ interface Options {
 
 async function main(options: Options): Promise<void> {
   const missing = await installTools();
-  const machine = await describeMachine();
+  const machine = await describeMachine(options.quick);
   const { tables, skipped } = await measure(options, missing);
   const results: Results = { machine, targets: targets(tables), tables, skipped };
   const partly = options.quick || options.only.length > 0;

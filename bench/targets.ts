@@ -84,6 +84,30 @@ const TARGETS: readonly (Omit<Target, "measured"> & { readonly measure: Measure 
       "tried; the processor time stayed the same.",
     measure: ratioOf("simultaneous/200", WAYS.launcher),
   },
+  {
+    what: "Sleeper with 1 idle lane: resident memory",
+    limit: 45 * 1024,
+    unit: "kB",
+    measure: cellOf("sleeper/1", WAYS.launcher, 1),
+  },
+  {
+    what: "Sleeper with 50 idle lanes: resident memory",
+    limit: 45 * 1024,
+    unit: "kB",
+    measure: cellOf("sleeper/50", WAYS.launcher, 1),
+  },
+  {
+    what: "Sleeper with 50 idle lanes: private dirty memory",
+    limit: 16 * 1024,
+    unit: "kB",
+    measure: cellOf("sleeper/50", WAYS.launcher, 0),
+  },
+  {
+    what: "Sleeper with 50 idle lanes: processor time for each second",
+    limit: 2,
+    unit: "ms",
+    measure: cellOf("sleeper/50", WAYS.launcher, 2),
+  },
 ];
 
 /** The targets with what was measured. */

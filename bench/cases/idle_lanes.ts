@@ -20,7 +20,7 @@ export async function idleLanes(lab: Lab, effort: Effort): Promise<Table[]> {
     }
     await settle(lab, lanes);
     progress(`idle lanes: watching ${lanes} for ${effort.windows * effort.windowSeconds} s`);
-    tables.push(await watch(lab, lanes, effort));
+    tables.push(...await watch(lab, lanes, effort));
   }
   for (const way of ["auto", "launcher"] as const) await lab.cold(way);
   return tables;
@@ -57,18 +57,21 @@ async function settle(lab: Lab, lanes: number): Promise<void> {
   }, { deadline: 60_000 });
 }
 
-async function watch(lab: Lab, lanes: number, effort: Effort): Promise<Table> {
+async function watch(lab: Lab, lanes: number, effort: Effort): Promise<Table[]> {
   const samples = { auto: new Samples(lanes), launcher: new Samples(lanes) };
+  const alone = new Samples(1);
   for (let window = 0; window < effort.windows; window++) {
     const ways = ["auto", "launcher"] as const;
     const before = ways.map((way) => cpu(lab.processes(way)));
+    const busy = await sleeperTime(lab);
     await sleep(effort.windowSeconds * 1000);
     ways.forEach((way, i) => {
       const all = lab.processes(way);
       samples[way].add(all, (cpu(all) - before[i]) / effort.windowSeconds);
     });
+    alone.add([sleeper(lab)], (await sleeperTime(lab) - busy) / effort.windowSeconds);
   }
-  return {
+  const idle = {
     id: `idle-lanes/${lanes}`,
     title: `${lanes} idle lane${lanes === 1 ? "" : "s"}: each lane's share`,
     columns: [
@@ -81,6 +84,27 @@ async function watch(lab: Lab, lanes: number, effort: Effort): Promise<Table> {
     baseline: WAYS.auto,
     notes: ["RSS counts shared pages, such as libcrypto's, once for each process."],
   };
+  return [idle, {
+    id: `sleeper/${lanes}`,
+    title: `The sleeper alone, with ${lanes} idle lane${lanes === 1 ? "" : "s"}`,
+    columns: idle.columns,
+    rows: [alone.row(WAYS.launcher)],
+    baseline: WAYS.launcher,
+  }];
+}
+
+function sleeper(lab: Lab): Process {
+  return lab.processes("launcher").find(({ args }) => args.includes("--sleeper"))!;
+}
+
+/** The processor time of the sleeper in ms: what it takes is less than a tick of stat's. */
+async function sleeperTime(lab: Lab): Promise<number> {
+  const tasks = `/proc/${sleeper(lab).pid}/task`;
+  let total = 0;
+  for await (const { name } of Deno.readDir(tasks)) {
+    total += parseInt(await Deno.readTextFile(`${tasks}/${name}/schedstat`)) / 1e6;
+  }
+  return total;
 }
 
 /** What a way's processes take, divided by the number of lanes. */

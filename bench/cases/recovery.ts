@@ -1,9 +1,9 @@
 /**
- * A connection that has died without a word, as after a suspend or a change of the network: the far
- * end of it is stopped, while the server still takes new connections. How long until the next call
- * has its answer?
+ * A connection that has died without a word, as after a suspend or a change of the network: nothing
+ * passes on it any more, while the server still takes new ones. How long until the next call has its
+ * answer?
  */
-import { signal } from "../../tests/support/processes.ts";
+import { Relay } from "../../tests/support/relay.ts";
 import type { Effort } from "../effort.ts";
 import type { Lab } from "../lab.ts";
 import { progress } from "../progress.ts";
@@ -24,18 +24,13 @@ export async function recovery(lab: Lab, effort: Effort): Promise<Table[]> {
     )
   );
   progress(`recovery: ${lanes.length} connections, then silence`);
-  for (const { way, name } of lanes) await call(lab, way, name);
-  const silent = lab.sshd.children();
-  signal(silent, "SIGSTOP");
-  let answers: number[];
-  try {
-    answers = await Promise.all(lanes.map(async ({ way, delay, name }) => {
-      await new Promise((resolve) => setTimeout(resolve, delay * 1000));
-      return await call(lab, way, name);
-    }));
-  } finally {
-    signal(silent, "SIGCONT");
-  }
+  await using link = Relay.start(lab.sshd.port);
+  for (const { way, name } of lanes) await call(lab, link, way, name);
+  link.cutOpen();
+  const answers = await Promise.all(lanes.map(async ({ way, delay, name }) => {
+    await new Promise((resolve) => setTimeout(resolve, delay * 1000));
+    return await call(lab, link, way, name);
+  }));
   for (const way of SHARING) await lab.cold(way);
   return cutDelays.map((delay) => {
     const taken = (way: Sharing) =>
@@ -52,12 +47,12 @@ export async function recovery(lab: Lab, effort: Effort): Promise<Table[]> {
 }
 
 /** Makes a call over a connection of that name; resolves to how long it took, ms. */
-async function call(lab: Lab, way: Sharing, name: string): Promise<number> {
+async function call(lab: Lab, link: Relay, way: Sharing, name: string): Promise<number> {
   const [program, ...args] = lab.rsh(way, "loopback");
   // Either only keeps the connections apart.
   const apart = way === "auto" ? `ControlPath=${lab.dir}/auto/${name}` : `HostKeyAlias=${name}`;
   const child = new Deno.Command(program, {
-    args: [...args, "-o", apart, "host", "true"],
+    args: [...args, "-p", `${link.port}`, "-o", apart, "host", "true"],
     env: lab.env(way),
     clearEnv: true,
     stdin: "null",
