@@ -16,6 +16,14 @@ Deno.test("sshs.1 names each command and each variable that --help does", () => 
   }
 });
 
+Deno.test("README.md has each command as it is used, and each variable of --help", async () => {
+  const readme = await Deno.readTextFile(new URL("../README.md", import.meta.url));
+  for (const usage of Object.values(USAGE)) assert.ok(readme.includes(`    ${usage}`), usage);
+  for (const [name] of HELP.matchAll(/^ {2}([A-Z][A-Z_]+)(?=[ =])/gm)) {
+    assert.match(readme, new RegExp(`^\\| \`${name.trim()}[\`=]`, "m"));
+  }
+});
+
 Deno.test({
   name: "sshs.1 is good mdoc",
   ignore: findProgram("mandoc") === undefined,

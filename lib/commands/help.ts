@@ -30,13 +30,15 @@ ${
 }
 
 --list and --why print JSON with --json. Commands exit 0, 1 when something
-failed or is wrong, 2 for wrong use. A call exits as ssh does.
+failed or is wrong, 2 for wrong use. A call exits as ssh does: 255 where ssh
+fails, 126 or 127 where no ssh can be run.
 
 Environment:
 
   SSHS=off            become plain ssh
   SSHS_SSH            the real ssh, else the first in PATH that is not sshs
-  SSHS_DIR            where sockets and state are, else $XDG_RUNTIME_DIR/sshs
+  SSHS_DIR            where sockets and state are, else $XDG_RUNTIME_DIR/sshs,
+                      else \${TMPDIR:-/tmp}/sshs-UID
   SSHS_LINGER         how long an idle connection stays: 90, 10m, 0, forever;
                       ${duration(DEFAULT_LINGER)} unless set. ControlPersist goes before it
   SSHS_MAX_SESSIONS   sessions on one connection, ${DEFAULT_MAX_SESSIONS} unless set
