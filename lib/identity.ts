@@ -94,9 +94,18 @@ export function sharesAgentOrDisplay(config: SshConfig): boolean {
   return (config.get("forwardagent") ?? "no") !== "no" || config.get("forwardx11") === "yes";
 }
 
+/**
+ * What is loaded into ssh, or takes one host for another, may connect it elsewhere: torsocks, proxychains,
+ * tsocks, resolv.conf(5), hostname(7).
+ */
+export const REDIRECTING: readonly string[] = [
+  ...["LD_PRELOAD", "DYLD_INSERT_LIBRARIES", "HOSTALIASES", "LOCALDOMAIN"],
+  ...["TORSOCKS_CONF_FILE", "PROXYCHAINS_CONF_FILE", "TSOCKS_CONF_FILE"],
+];
+
 /** The variables that decide about the connection beside what `ssh -G` has expanded, sorted. */
 export function environmentNames(config: SshConfig): string[] {
-  const names = new Set<string>();
+  const names = new Set<string>(REDIRECTING);
   if (asksCallersAgent(config)) names.add("SSH_AUTH_SOCK");
   if (config.get("forwardx11") === "yes") names.add("DISPLAY").add("XAUTHORITY");
   if (config.get("gssapiauthentication") === "yes" || config.get("gssapikeyexchange") === "yes") {

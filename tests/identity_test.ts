@@ -5,6 +5,7 @@ import {
   type IdentityContext,
   identityOf,
   identityText,
+  REDIRECTING,
   sharesAgentOrDisplay,
 } from "../lib/identity.ts";
 import { parseSshArgs } from "../lib/ssh_args.ts";
@@ -150,7 +151,8 @@ Deno.test("identityText looks at a variable where ssh would", async () => {
     const config = await caller.config(...options, "host");
     // An ssh without GSSAPI knows no -K and says so; then there is nothing to look at.
     if (options[0] === "-K" && config.get("gssapiauthentication") !== "yes") continue;
-    assert.deepEqual(environmentNames(config), names, options.join(" "));
+    const all = [...names, ...REDIRECTING].sort();
+    assert.deepEqual(environmentNames(config), all, options.join(" "));
     const before = await caller.identity([...options, "host"], { env: {} });
     for (const name of names) {
       const after = await caller.identity([...options, "host"], { env: { [name]: "a\nb" } });
@@ -177,6 +179,14 @@ Deno.test("identityText keeps the destination as written only where a value asks
       await caller.identity([...options, "two"]),
     ];
     assert.equal(one === two, alike, options.join(" "));
+  }
+});
+
+Deno.test("identityText parts what is sent another way by a library or a name table", async () => {
+  await using caller = await Caller.create("");
+  const plain = await caller.identity(["host"], { env: {} });
+  for (const name of REDIRECTING) {
+    assert.notEqual(await caller.identity(["host"], { env: { [name]: "/x" } }), plain, name);
   }
 });
 
