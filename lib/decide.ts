@@ -4,7 +4,6 @@ import {
   lingerOf,
   type Plan,
   planArgs,
-  planBackground,
   planConfig,
   takesPlace,
   wantsQuiet,
@@ -18,7 +17,7 @@ import { newLane } from "./lane.ts";
 import { networkNamespace } from "./libc.ts";
 import { leaseName } from "./lease.ts";
 import { readSettingsFile, settingsFor } from "./settings.ts";
-import { openStateDir, StateDirError } from "./state_dir.ts";
+import { isClosed, openStateDir, StateDirError } from "./state_dir.ts";
 import { parseDestination, parseSshArgs } from "./ssh_args.ts";
 import { connectionOptions, readConfig, type SshConfig } from "./ssh_config.ts";
 import type { System } from "./system.ts";
@@ -73,6 +72,9 @@ export type Direct = Extract<Plan, { kind: "direct" }> & { readonly notice?: str
 
 export type DecideSystem = Pick<System, "cwd" | "env" | "now" | "pid" | "run" | "uid">;
 
+/** What stands for no configuration after -F. */
+const NO_CONFIG = ["none", "/dev/null"];
+
 const CIRCLE = "the jump hosts lead in a circle";
 
 /**
@@ -97,19 +99,21 @@ export async function decide(
   }
   // ssh -G would read a pipe empty before ssh comes to it.
   const chosen = call.options.findLast(({ letter }) => letter === "F")?.value;
-  if (chosen !== undefined && chosen !== "none" && !statOf(chosen)?.isFile) {
+  if (
+    chosen !== undefined && !NO_CONFIG.includes(chosen) &&
+    (isClosed(chosen) || !statOf(chosen)?.isFile)
+  ) {
     return { kind: "direct", reason: `-F ${chosen} is no regular file` };
   }
   const since = system.now();
-  const asked = Promise.all([readConfig(ssh, call, system), askBackground(call, ssh, system)]);
+  const asked = readConfig(ssh, call, system);
   // While ssh works: what needs no answer of its.
   const network = networkNamespace();
   const file = readSettingsFile(system);
-  const [answer, background] = await asked;
-  if (background.kind === "direct") return background;
+  const answer = await asked;
   if (answer.kind === "failed") return { kind: "direct", reason: answer.reason };
   const { config } = answer;
-  const texts = readTexts(config.files);
+  const texts = readTexts(config.files.filter((file) => !NO_CONFIG.includes(file)));
   if (typeof texts === "string") return { kind: "direct", reason: texts };
   const settings = settingsFor(parseDestination(call.destination).host, file, system);
   const plan = planConfig(call, config, settings);
@@ -182,15 +186,6 @@ async function decideJump(
 /** Whether a lane of the jump host's can be named in a ProxyCommand; all are named alike. */
 function isReachable({ argv, shared }: Jump): boolean {
   return jumpCommand(shared.ssh, newLane(shared.dir).socket, argv) !== undefined;
-}
-
-async function askBackground(
-  call: Call,
-  ssh: string,
-  system: Pick<System, "run">,
-): Promise<Plan> {
-  if (!call.options.some(({ letter }) => letter === "f")) return { kind: "share", call };
-  return planBackground(call, (await system.run(ssh, ["-V"])).stderr);
 }
 
 /** The texts of the configuration files, or why their answer would not be a master's too. */

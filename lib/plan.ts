@@ -24,6 +24,9 @@ const DIRECT: Readonly<Record<string, string>> = {
   V: "-V only prints the version",
   Z: "-Z is unknown to sshs",
   N: "-N runs no session, and over a master it would end at once",
+  // Before OpenSSH 9.4 it blocks over a master. Since then the session's process is another one than the
+  // call's, so that a lane would take it for ended, and end with it.
+  f: "-f goes to the background, where a lane would lose sight of the session",
   D: "-D forwards ports, and over a master they would stay bound after this call",
   L: "-L forwards ports, and over a master they would stay bound after this call",
   R: "-R forwards ports, and over a master they would stay bound after this call",
@@ -93,14 +96,6 @@ export function planConfig(call: Call, config: SshConfig, settings: Settings): P
 
 function isSet(value: string | undefined, ...unset: string[]): boolean {
   return value !== undefined && !unset.includes(value);
-}
-
-/** `-f` over a master blocks before OpenSSH 9.4 (its release notes; tried). */
-export function planBackground(call: Call, versionText: string): Plan {
-  if (!call.options.some(({ letter }) => letter === "f")) return { kind: "share", call };
-  const [major, minor] = versionOf(versionText);
-  if (major > 9 || (major === 9 && minor >= 4)) return { kind: "share", call };
-  return direct("-f over a master blocks before OpenSSH 9.4", "leave out -f");
 }
 
 /** Major and minor of `ssh -V`'s "OpenSSH_9.2p1 ..."; 0.0 of anything else. */

@@ -32,9 +32,7 @@ export function remember(
   // On a lane without linger, and for a wrapper that is a script, each call must look for itself.
   if (!record || record.linger === 0 || isScript(shared.ssh)) return;
   if (call.trailingOptions || !takesPlace(call)) return;
-  if (call.options.some(({ letter, value }) => letter === "f" || dependsOnMore(value ?? ""))) {
-    return;
-  }
+  if (call.options.some(({ value }) => dependsOnMore(value ?? ""))) return;
   const files = configFiles(shared, system);
   const configs = configsOf(shared);
   if (!files || configs.some(dependsOnDirectory)) return;

@@ -3,7 +3,6 @@ import {
   lingerOf,
   type Plan,
   planArgs,
-  planBackground,
   planConfig,
   takesPlace,
   versionOf,
@@ -38,7 +37,7 @@ const ARGS: readonly (readonly [args: string, outcome: string | RegExp])[] = [
   ["-tt host top", "share"],
   ["-T host", "share"],
   ["-n host true", "share"],
-  ["-f host sleep 5", "share"],
+  ["-f host sleep 5", /^-f goes to the background/],
   ["-s host sftp", "share"],
   ["-W target:22 host", "share"],
   ["-X host", "share"],
@@ -68,7 +67,7 @@ const ARGS: readonly (readonly [args: string, outcome: string | RegExp])[] = [
   ["-O check host", /^-O /],
   ["-G host", /^-G /],
   ["-N host", /^-N /],
-  ["-fN host", /^-N /],
+  ["-fN host", /^-f /],
   ["-vN host", /^-N /],
   ["host -N", /^-N /],
   ["-D 1080 host", /^-D /],
@@ -153,24 +152,6 @@ Deno.test("planConfig heeds the switch in our own settings", () => {
     share: false,
   });
   assert.match(outcome(plan), /switched off/);
-});
-
-Deno.test("planBackground shares -f from OpenSSH 9.4 on", () => {
-  for (
-    const [version, kind] of [
-      ["OpenSSH_8.9p1 Ubuntu-3ubuntu0.6, OpenSSL 3.0.2", "direct"],
-      ["OpenSSH_9.2p1 Debian-2+deb12u3, OpenSSL 3.0.14", "direct"],
-      ["OpenSSH_9.3p2", "direct"],
-      ["OpenSSH_9.4p1", "share"],
-      ["OpenSSH_9.10p1", "share"],
-      ["OpenSSH_10.0p2", "share"],
-      ["Sun_SSH_1.5", "direct"],
-      ["", "direct"],
-    ]
-  ) {
-    assert.equal(planBackground(callOf("-f host true"), version).kind, kind, version);
-    assert.equal(planBackground(callOf("host true"), version).kind, "share", version);
-  }
 });
 
 Deno.test("versionOf reads major and minor", () => {
