@@ -16,7 +16,7 @@ export class StateDirError extends Error {
  * name 17 bytes longer than the socket (mux.c, muxserver_listen), and below the directory stand an
  * identity and a lane: `/0123456789abcdef/abcd.sock`.
  */
-const MAX_BYTES = 104 - 17 - 27;
+const MAX_BYTES = 103 - 17 - 27;
 
 const STICKY = 0o1000;
 const ROOT = 0;
@@ -31,7 +31,19 @@ export function stateDirPath(system: Pick<System, "env" | "uid">): string {
   const runtime = system.env("XDG_RUNTIME_DIR");
   // Under `sudo -E` it is somebody else's, and then none of ours.
   if (runtime && ownerOf(runtime) === system.uid()) return `${runtime}/sshs`;
-  return `${(system.env("TMPDIR") ?? "/tmp").replace(/\/+$/, "")}/sshs-${system.uid()}`;
+  const temporary = `${(system.env("TMPDIR") || "/tmp").replace(/\/+$/, "")}/sshs-${system.uid()}`;
+  // Nobody has chosen TMPDIR for us: one that will not do is no reason to complain.
+  return isShort(temporary) && !isClosed(temporary) ? temporary : `/tmp/sshs-${system.uid()}`;
+}
+
+/** Whether a socket's path has room below. */
+function isShort(path: string): boolean {
+  return new TextEncoder().encode(path).length <= MAX_BYTES;
+}
+
+/** Whether Deno opens a path to nobody without all permissions (2.9): devices and the kernel's own files. */
+export function isClosed(path: string): boolean {
+  return /^\/(dev|proc|sys)(\/|$)/.test(path);
 }
 
 /**
@@ -42,7 +54,8 @@ export function stateDirPath(system: Pick<System, "env" | "uid">): string {
 export function openStateDir(system: Pick<System, "env" | "uid">): string {
   const path = stateDirPath(system);
   if (!path.startsWith("/")) throw refuse(path, "is not an absolute path");
-  if (new TextEncoder().encode(path).length > MAX_BYTES) {
+  if (isClosed(path)) throw refuse(path, "is where Deno opens nothing to a program like this");
+  if (!isShort(path)) {
     throw refuse(path, `is longer than the ${MAX_BYTES} bytes that leave room for a socket`);
   }
   // First, so that nothing of root's is left in a place that another user owns.

@@ -25,6 +25,9 @@ Deno.test("stateDirPath is SSHS_DIR, else below the user's runtime directory, el
         [{ ...both, XDG_RUNTIME_DIR: `${runtime}/none` }, `/var/tmp/sshs-${uid}`],
         [{ TMPDIR: "/" }, `/sshs-${uid}`],
         [{}, `/tmp/sshs-${uid}`],
+        [{ TMPDIR: "" }, `/tmp/sshs-${uid}`],
+        [{ TMPDIR: "/dev/shm" }, `/tmp/sshs-${uid}`],
+        [{ TMPDIR: `/var/${"x".repeat(60)}` }, `/tmp/sshs-${uid}`],
       ] as const
     ) {
       assert.equal(stateDirPath(systemWith(env)), path, JSON.stringify(env));
@@ -51,11 +54,11 @@ Deno.test("openStateDir makes a directory for the user alone, and takes it again
 Deno.test("openStateDir takes the longest path that leaves room for a socket, and no longer one", async () => {
   const dir = await Deno.makeTempDir({ prefix: "s-" });
   try {
-    const longest = `${dir}/`.padEnd(60, "x");
+    const longest = `${dir}/`.padEnd(59, "x");
     assert.equal(openStateDir(systemWith({ SSHS_DIR: longest })), longest);
     // In bytes: an umlaut has two.
-    for (const path of [`${longest}x`, `${dir}/`.padEnd(59, "x") + "\u00e4"]) {
-      assert.throws(() => openStateDir(systemWith({ SSHS_DIR: path })), /longer than the 60 bytes/);
+    for (const path of [`${longest}x`, `${dir}/`.padEnd(58, "x") + "\u00e4"]) {
+      assert.throws(() => openStateDir(systemWith({ SSHS_DIR: path })), /longer than the 59 bytes/);
     }
   } finally {
     await Deno.remove(dir, { recursive: true });
@@ -143,7 +146,7 @@ const HOSTILE: readonly Hostile[] = [
   {
     name: "too long a path",
     put: (path) => Promise.resolve(path.padEnd(61, "x")),
-    said: /is longer than the 60 bytes that leave room for a socket/,
+    said: /is longer than the 59 bytes that leave room for a socket/,
   },
   {
     name: "relative",
