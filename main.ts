@@ -16,7 +16,7 @@
  *                    -> share  -> route (a lane) -> exec ssh -S <socket> -o ControlMaster=no "$@"
  */
 import { callSsh } from "./lib/call.ts";
-import { undoNodeShim } from "./lib/node_shim.ts";
+import { restoreEnvironment } from "./lib/deno_environment.ts";
 import { askpass } from "./lib/prompt.ts";
 import { realSystem } from "./lib/system.ts";
 
@@ -24,7 +24,7 @@ import { realSystem } from "./lib/system.ts";
 const AS_SSH = "--as=ssh";
 
 async function main(argv: readonly string[]): Promise<never> {
-  undoNodeShim();
+  restoreEnvironment();
   const [first, ...rest] = argv;
   if (first === AS_SSH) return await callSsh(rest);
   if (first === "--askpass") Deno.exit(await askpass(rest[0] ?? "", realSystem));

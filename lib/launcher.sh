@@ -13,12 +13,11 @@ sshs_planned() {
   [ -z "${SSHS_INSIDE:-}" ] || return
   sshs_dir=${TMPDIR:-/tmp}/sshs-${UID:-$sshs_uid} # dash has no UID, and asking takes a fork
   [ -d "${XDG_RUNTIME_DIR:-}" ] && [ -O "$XDG_RUNTIME_DIR" ] && sshs_dir=$XDG_RUNTIME_DIR/sshs
-  sshs_dir=${SSHS_DIR:-$sshs_dir}
+  sshs_dir=${SSHS_DIR:-$sshs_dir} sshs_key='' sshs_plan='' sshs_pid=''
   [ "${sshs_dir#/}" != "$sshs_dir" ] && [ -O "$sshs_dir" ] && [ ! -L "$sshs_dir" ] || return
 
   # The key, as planKey() in launcher.ts makes it; the letters are listed, as [a-z] is not the same
   # in all locales. No plan's words are the beginning of another's, so the first met is the one.
-  sshs_key='' sshs_plan='' sshs_pid=''
   for sshs_word in "$@"; do
     [ -z "$sshs_plan" ] || case $sshs_word in -*) return 1 ;; *) break ;; esac # ssh's option?
     case $sshs_word in
@@ -34,8 +33,7 @@ sshs_planned() {
   # planText() made it: tests, and after them the names used below. `command` keeps a damaged plan
   # from ending the shell.
   sshs_ssh='' sshs_socket='' sshs_verified='' sshs_leases='' sshs_sleeper='' sshs_free=0
-  command . "$sshs_plan" || return
-  [ -x "$sshs_ssh" ] && [ -S "$sshs_socket" ] || return
+  command . "$sshs_plan" && [ -x "$sshs_ssh" ] && [ -S "$sshs_socket" ] || return
   read -r sshs_pid <"$sshs_sleeper"
   case $sshs_pid in '' | *[!0123456789]*) return 1 ;; *) kill -0 "$sshs_pid" || return ;; esac
 
@@ -67,8 +65,7 @@ sshs_find() {
     *) [ -f "$sshs_found" ] && [ -x "$sshs_found" ] && return ;;
     esac
     [ -n "$sshs_rest" ] || return
-    sshs_found=${sshs_rest%%:*}/$1
-    sshs_rest=${sshs_rest#*:}
+    sshs_found=${sshs_rest%%:*}/$1 sshs_rest=${sshs_rest#*:}
   done
 } 2>/dev/null
 
@@ -79,9 +76,14 @@ off,*) ;;
   sshs_planned "$@" && export SSHS_INSIDE="$sshs_ssh" &&
     exec "$sshs_ssh" -S "$sshs_socket" -o ControlMaster=no "$@"
   [ -x "$sshs_deno" ] || { sshs_find deno && sshs_deno=$sshs_found; }
-  # Deno does not start in a directory that was removed, and ssh does.
+  # Deno does not start in a directory that was removed, with a bound to its address space or as Node's
+  # child with a channel, and ssh does. It would obey NODE_OPTIONS, and ask the network for news of
+  # itself: restoreEnvironment() in deno_environment.ts makes both as they were.
+  case ${NODE_CHANNEL_FD:-}$(ulimit -v 2>/dev/null) in *[0123456789]*) sshs_program='' ;; esac
   # shellcheck disable=SC2086 # several words
   [ . -ef "$PWD" ] && [ -x "$sshs_deno" ] && [ -r "$sshs_program" ] &&
+    export SSHS_NODE_OPTIONS="${NODE_OPTIONS-}" NODE_OPTIONS= \
+      DENO_NO_UPDATE_CHECK="${DENO_NO_UPDATE_CHECK:-sshs}" &&
     exec "$sshs_deno" run $sshs_flags "$sshs_program" --as=ssh "$@" ;;
 *) [ -x "$sshs_bin/ssh" ] && sshs_find "$sshs_name" && exec "$sshs_found" -S "$sshs_bin/ssh" "$@" ;;
 esac

@@ -12,7 +12,7 @@ export const PERMISSIONS = [
   "--allow-sys=uid,networkInterfaces", // whose directory it is; which local addresses are left
 ] as const;
 
-/** Starts fast, finds all it needs in its one file, and asks nobody anything. */
+/** Starts fast, finds all it needs in its one file, and asks the user nothing. */
 export const FLAGS = [
   "--quiet",
   "--no-config",

@@ -86,7 +86,7 @@ export class PromptRelay implements AsyncDisposable {
           await this.#answer(connection);
         } catch (error) {
           // Its end tells the askpass, if that is there still, that nobody answers.
-          if (!isSystemError(error)) throw error;
+          if (!isSystemError(error) && !(error instanceof SyntaxError)) throw error;
         } finally {
           this.#waiting(false);
         }
@@ -128,7 +128,8 @@ function isShown({ kind, prompt }: Question): boolean {
 /** The prompt is its one argument; the rest that it needs is in the environment, never in the script. */
 function askpassScript(): string {
   const words = programCommand("--askpass").map((word) => `'${word.replaceAll("'", `'\\''`)}'`);
-  return `exec ${words.join(" ")} "$@"\n`;
+  // Deno would obey them, and say what is not the answer.
+  return `unset NODE_OPTIONS NODE_CHANNEL_FD\nexec ${words.join(" ")} "$@"\n`;
 }
 
 /**

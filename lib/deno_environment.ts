@@ -1,0 +1,37 @@
+/**
+ * What Deno does to the environment, or would do because of it. We are to become ssh, whose children get
+ * the environment that the user has; and a plan holds for that PATH.
+ */
+
+const SHIM_MARK = "DENO_NODE_SHIM_ACTIVE";
+const SHIM_DIRECTORY = "/node_compat_bin";
+
+/** Makes the environment what it was before the launcher and Deno came. */
+export function restoreEnvironment(): void {
+  undoNodeShim();
+  undoLauncher();
+}
+
+/**
+ * Where there is no node in PATH, Deno puts a directory first in it with a `node` that is Deno, for
+ * what its children start (since 2.9, denoland/deno#34969).
+ */
+function undoNodeShim(): void {
+  if (Deno.env.get(SHIM_MARK) === undefined) return;
+  const [first, ...users] = (Deno.env.get("PATH") ?? "").split(":");
+  if (!first.endsWith(SHIM_DIRECTORY)) return;
+  Deno.env.delete(SHIM_MARK);
+  // Alone it stands in a PATH that was not set.
+  if (users.length > 0) Deno.env.set("PATH", users.join(":"));
+  else Deno.env.delete("PATH");
+}
+
+/** The launcher keeps NODE_OPTIONS from Deno, which would load what it names, and Deno from asking for news. */
+function undoLauncher(): void {
+  const options = Deno.env.get("SSHS_NODE_OPTIONS");
+  if (options === undefined) return;
+  if (options) Deno.env.set("NODE_OPTIONS", options);
+  else Deno.env.delete("NODE_OPTIONS");
+  Deno.env.delete("SSHS_NODE_OPTIONS");
+  if (Deno.env.get("DENO_NO_UPDATE_CHECK") === "sshs") Deno.env.delete("DENO_NO_UPDATE_CHECK");
+}
