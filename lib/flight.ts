@@ -41,7 +41,7 @@ export class Flight implements Disposable {
         return undefined;
       }
       if (isSameFile(file, lockOf(dir))) {
-        file.truncateSync();
+        file.truncateSync(); // Which dates it as well, for heldFor().
         return new Flight(file, dir);
       }
       file.close(); // Locked, but removed in between: others will lock its successor.
@@ -86,6 +86,15 @@ export class Flight implements Disposable {
 /** Whether the holder of the lock waits for an answer of its user. */
 export function isAsking(dir: string): boolean {
   return statOf(lockOf(dir))?.size ? true : false;
+}
+
+/**
+ * How long the holder has had the lock, or has waited for its user since the last answer, ms. `undefined`
+ * where that is not known: the clock was set back, or the lock has just gone.
+ */
+export function heldFor(dir: string, now: number): number | undefined {
+  const taken = statOf(lockOf(dir))?.mtime?.getTime();
+  return taken === undefined || taken > now ? undefined : now - taken;
 }
 
 /**

@@ -2,7 +2,7 @@
  * A place for a call on a lane: one that is open and fit, or else a new one, started by one caller for
  * all that wait. Whatever goes wrong on our side ends in "plain": the call becomes ssh itself.
  */
-import { Flight, hasFailedSince, isAsking } from "./flight.ts";
+import { Flight, hasFailedSince, heldFor, isAsking } from "./flight.ts";
 import { openIfThere } from "./gone.ts";
 import { closeLane, isFit } from "./health.ts";
 import { hasRoom, type Lane, lanesOf, readRecord } from "./lane.ts";
@@ -12,7 +12,10 @@ import { startLane } from "./start_lane.ts";
 import type { System } from "./system.ts";
 import { say, words } from "./ui.ts";
 
-/** How long a call waits for another's attempt, ms; and where that one waits for its user's answer. */
+/**
+ * How long a call waits for another's attempt, ms; and where that one waits for its user's answer. Not for
+ * all that come before it: of 200 calls at once each has its turn.
+ */
 const WAIT = 30_000;
 const WAIT_FOR_ANSWER = 120_000;
 /** How long it waits for its turn to take a lease, ms: a turn takes some microseconds, with 200 leases 1 ms. */
@@ -52,7 +55,8 @@ export async function findPlace(
       continue;
     }
     const waited = performance.now() - start;
-    if (waited > (isAsking(request.dir) ? WAIT_FOR_ANSWER : WAIT)) {
+    const attempt = Math.min(waited, heldFor(request.dir, system.now()) ?? waited);
+    if (attempt > (isAsking(request.dir) ? WAIT_FOR_ANSWER : WAIT)) {
       const reason = "another call has been logging in for too long";
       return { kind: "plain", reason, expected: true };
     }
@@ -75,8 +79,18 @@ async function openPlace(request: PlaceRequest, system: PlaceSystem): Promise<La
     } finally {
       if (!fit) dropLease(lane, request.lease);
     }
-    if (fit) return lane;
+    if (fit) {
+      dropOthers(lane, request);
+      return lane;
+    }
     await closeLane(lane, system);
+  }
+}
+
+/** Drops the lease that the launcher may have left on another lane, whose plan did not hold. */
+function dropOthers(mine: Lane, request: PlaceRequest): void {
+  for (const lane of lanesOf(request.dir)) {
+    if (lane.name !== mine.name) dropLease(lane, request.lease);
   }
 }
 

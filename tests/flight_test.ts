@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Flight, hasFailedSince, isAsking } from "../lib/flight.ts";
+import { Flight, hasFailedSince, heldFor, isAsking } from "../lib/flight.ts";
 import { eventually } from "./support/eventually.ts";
 import { needProgram } from "./support/programs.ts";
 import { type RunResult, Sandbox } from "./support/sandbox.ts";
@@ -25,6 +25,23 @@ Deno.test("Flight.tryTake has one holder at a time, and makes the directory anew
     assert.notEqual(third, undefined);
   } finally {
     await Deno.remove(root, { recursive: true });
+  }
+});
+
+Deno.test("heldFor counts from when the present holder took the lock", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    assert.equal(heldFor(dir, Date.now()), undefined);
+    {
+      using _first = Flight.tryTake(dir);
+      await Deno.utime(`${dir}/lock`, new Date(), new Date(Date.now() - 60_000));
+      assert.ok(heldFor(dir, Date.now())! >= 60_000);
+      assert.equal(heldFor(dir, Date.now() - 3_600_000), undefined);
+    }
+    using _second = Flight.tryTake(dir);
+    assert.ok(heldFor(dir, Date.now())! < 30_000);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
   }
 });
 
