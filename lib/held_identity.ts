@@ -1,6 +1,7 @@
 /** The directory of an identity in the sleeper's hands: its lanes, and what is left when they are gone. */
 import { Flight, hasFailedSince } from "./flight.ts";
 import { type Hands, HeldLane, type HeldSystem } from "./held_lane.ts";
+import { endAbandoned } from "./master.ts";
 import { lanesAmong, lanesOf, removeLane } from "./lane.ts";
 import { WatchedDir } from "./watched_dir.ts";
 
@@ -30,7 +31,7 @@ export class HeldIdentity {
       if (!this.#lanes.has(lane.name)) this.#lanes.set(lane.name, new HeldLane(lane, this.#hands));
     }
     await Promise.all(Array.from(this.#lanes.values(), (held) => this.#look(held, names, system)));
-    return this.#lanes.size === 0 && this.#clear(system) ? "gone" : "here";
+    return this.#lanes.size === 0 && await this.#clear(system) ? "gone" : "here";
   }
 
   /** Takes nothing for granted any more. */
@@ -55,12 +56,13 @@ export class HeldIdentity {
   }
 
   /** Removes the directory. False: a call is at work in it. */
-  #clear(system: HeldSystem): boolean {
+  async #clear(system: HeldSystem): Promise<boolean> {
     const now = system.now();
     if (hasFailedSince(this.#dir, now - FAILURE_STAYS, now)) return false;
     using flight = Flight.tryTake(this.#dir);
     // Once more: a lane may have been opened since the look.
     if (!flight || lanesOf(this.#dir).length > 0) return false;
+    await endAbandoned(this.#dir, system);
     flight.removeDirectory();
     return true;
   }

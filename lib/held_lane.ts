@@ -17,15 +17,17 @@ import { DeadlineExceeded, MuxConnection } from "./mux_client.ts";
 import { probe } from "./probe.ts";
 import type { System } from "./system.ts";
 
-export type HeldSystem = Pick<System, "isAlive" | "now">;
+export type HeldSystem = Pick<System, "isAlive" | "kill" | "now" | "run">;
 
 /** How often the far end is asked, ms. */
 const PING_EVERY = 15_000;
 /**
  * A lane on which no session has begun for so long is asked no more, ms: the next call will do it. A
- * ping costs the master some 300 bytes for good, since mux.c and channels.c keep every forward.
+ * ping costs the master some 300 bytes for good, since mux.c and channels.c keep every forward; and one
+ * that is under way when the link is lost makes TCP give up after a quarter of an hour, where an idle
+ * session on a connection of its own would live on.
  */
-const PING_WHILE = 10 * 60_000;
+const PING_WHILE = { idle: 10 * 60_000, busy: 60_000 };
 
 /** What a lane needs of the sleeper. */
 export interface Hands {
@@ -83,6 +85,7 @@ export class HeldLane {
     }
     const { open, busy, used, begun } = await this.#leases.sweep(system);
     this.#isBusy = busy;
+    if (busy) cutLog(this.lane.log);
     // Retired, or withdrawn by us: its last sessions end it.
     if (!open) return await this.#leave();
     const now = performance.now();
@@ -172,14 +175,13 @@ export class HeldLane {
   #isPingDue(): boolean {
     const now = performance.now();
     return !this.#isPinging && now - this.#pingedAt >= PING_EVERY &&
-      now - this.#begunAt < PING_WHILE;
+      now - this.#begunAt < PING_WHILE[this.#isBusy ? "busy" : "idle"];
   }
 
   /** Asks the far end, and renews or withdraws the mark when it has answered or has not. */
   async #ping(record: LaneRecord, system: HeldSystem): Promise<void> {
     this.#isPinging = true;
     this.#pingedAt = performance.now();
-    cutLog(this.lane.log);
     try {
       const pings = this.#pings ?? await MuxConnection.connect(this.lane.socket);
       if (!this.#hold) return pings.close(); // Let go meanwhile.

@@ -4,6 +4,7 @@
  * lane's log: nothing of the caller is held, by itself or by a ProxyCommand of its, and no Ctrl-C and
  * no closed terminal reaches it.
  */
+import { hasTerminalDevice } from "./libc.ts";
 import { MuxConnection } from "./mux_client.ts";
 import { harmless } from "./ui.ts";
 import { INSIDE } from "./real_ssh.ts";
@@ -24,8 +25,8 @@ export interface MasterRequest {
   readonly grace: number;
   /** Takes its questions, where there is somebody to ask. */
   readonly relay?: PromptRelay;
-  /** It connects through a ProxyCommand or a jump host, whose words are the user's to see. */
-  readonly proxied: boolean;
+  /** It connects through a ProxyCommand of the user's or a jump host, whose words are the user's to see. */
+  readonly proxy?: "command" | "jump";
   /** Takes what the master says until it is up. */
   readonly stderr: (bytes: Uint8Array) => void;
   /** Done while it logs in: what takes time and needs no master. */
@@ -56,7 +57,7 @@ export async function startMaster(
   const { lane } = request;
   Deno.writeTextFileSync(lane.log, "", { createNew: true, mode: 0o600 });
   using log = Deno.openSync(lane.log);
-  using shell = request.proxied ? await ProxyShell.make(lane, system) : undefined;
+  using shell = request.proxy ? await ProxyShell.make(lane, system) : undefined;
   // A redirection is all the shell is for: Deno gives a child no file for its stderr. The words stay
   // separate arguments throughout.
   const child = new Deno.Command("/bin/sh", {
@@ -84,7 +85,18 @@ export async function startMaster(
   if (blamesSocket(said, lane) || code !== 255) {
     return { kind: "failed", reason: `the connection master ended with ${code}` };
   }
+  if (request.proxy === "command" && hasTerminalDevice() !== false && endedBeforeServer(said)) {
+    return { kind: "failed", reason: "its ProxyCommand has ended, and may need the terminal" };
+  }
   return { kind: "refused", code };
+}
+
+/**
+ * Whether the server had said nothing yet: the ProxyCommand may have wanted to ask on /dev/tty, which a
+ * master has not (kex_exchange_identification() in kex.c; sshpkt_vfatal() in packet.c).
+ */
+function endedBeforeServer(said: string): boolean {
+  return /^(kex_exchange_identification: |Connection closed by UNKNOWN )/m.test(said);
 }
 
 /** Whether the socket was the trouble, which a plain ssh has not. Under -v ssh names it in any case. */
@@ -160,8 +172,9 @@ export async function endAbandoned(
 
 /** Ends masters by the control socket in their argv, or in the title that one takes; ps(1) as POSIX has it. */
 async function endStrays(socket: string, system: Pick<System, "kill" | "run">): Promise<void> {
-  // By a shell, which has a PATH where we have none.
-  const { stdout } = await system.run("/bin/sh", ["-c", "exec ps -A -o pid= -o args="]);
+  // By a shell, which has a PATH where we have none. Some cut their lines at 80 columns without a terminal.
+  const ps = ["-c", "exec ps -A -o pid= -o args="];
+  const { stdout } = await system.run("/bin/sh", ps, { env: { COLUMNS: "100000" } });
   for (const line of stdout.split("\n")) {
     const [, pid, args] = /^\s*(\d+)\s+(.*)$/.exec(line) ?? [];
     if (args?.includes(`-S ${socket} `) || args?.includes(`${socket} [mux]`)) {

@@ -24,8 +24,8 @@ export interface PlaceRequest {
   readonly grace: number;
   readonly maxSessions: number;
   readonly forwards: boolean;
-  /** It connects through a ProxyCommand or a jump host. */
-  readonly proxied: boolean;
+  /** It connects through a ProxyCommand of the user's, or through a jump host. */
+  readonly proxy?: "command" | "jump";
   /** The configuration forbids questions. */
   readonly batch: boolean;
   readonly quiet: boolean;

@@ -35,7 +35,7 @@ export function route(
       grace: shared.linger === 0 ? 2 : Math.max(2, Math.ceil(3 * look)),
       groundwork: (asking) => groundwork(shared, system, { ...options, asking }),
       meanwhile: () => wakeSleeper(shared.stateDir, system),
-      proxied: isProxied(shared.config),
+      proxy: proxyOf(shared.config),
       stderr: options.stderr ?? stderrOf(shared),
       asking: options.asking ?? (() => {}),
     },
@@ -43,24 +43,14 @@ export function route(
   );
 }
 
-/**
- * Seconds between the server's chances to answer, and how many it may miss, where the user has set
- * none: it is the sleeper that finds dead links in time, and a session must live through as long an
- * outage as it would on a connection of its own.
- */
-const SERVER_ALIVE = ["-o", "ServerAliveInterval=60", "-o", "ServerAliveCountMax=30"];
-
 async function groundwork(
   shared: Shared,
   system: RouteSystem,
   options: RouteOptions,
 ): Promise<Groundwork> {
-  const alive = shared.config.get("serveraliveinterval") === "0" ? SERVER_ALIVE : [];
-  const native: Groundwork = {
-    kind: "ready",
-    options: [...alive, ...shared.options],
-    handOver: () => {},
-  };
+  // No ServerAlive* that the user has not set: a session must live through as long an outage as it would
+  // on a connection of its own.
+  const native: Groundwork = { kind: "ready", options: shared.options, handOver: () => {} };
   const { jump } = shared;
   if (!jump) return native;
   const place = await route({ ...jump.shared, quiet: shared.quiet }, system, options);
@@ -75,7 +65,7 @@ async function groundwork(
     options: [
       // As in ssh.c: "Never use FD passing for ProxyJump". And ssh refuses -J beside a ProxyCommand.
       ...["-o", `ProxyCommand=${jumpCommand(shared.ssh, lane.socket, jump.argv)}`],
-      ...["-o", "ProxyUseFdpass=no", ...alive, ...connectionOptions(shared.call, "J")],
+      ...["-o", "ProxyUseFdpass=no", ...connectionOptions(shared.call, "J")],
     ],
     handOver(master) {
       // What holds the jump host's lane from now on is the master behind it.
@@ -100,8 +90,9 @@ function copyFrom(log: string, start: number, stderr: (bytes: Uint8Array) => voi
   if (count) stderr(bytes.subarray(0, count));
 }
 
-function isProxied(config: SshConfig): boolean {
-  return config.get("proxyjump") !== undefined || (config.get("proxycommand") ?? "none") !== "none";
+function proxyOf(config: SshConfig): "command" | "jump" | undefined {
+  if ((config.get("proxycommand") ?? "none") !== "none") return "command";
+  return config.get("proxyjump") !== undefined ? "jump" : undefined;
 }
 
 /** With `-E` ssh's words go to a file of the user's. */

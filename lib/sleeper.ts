@@ -3,7 +3,7 @@
  * control connection to each lane, which keeps the master's ControlPersist from counting down and
  * costs the server nothing; it lets go of a lane when its last session has been gone for its linger.
  *
- * It never ends a lane that works: when the sleeper dies, masters follow after their grace once idle,
+ * It never ends a lane that works, only what a killed call has left of its attempt at one: when the sleeper dies, masters follow after their grace once idle,
  * and the next call starts another sleeper. It wakes on its own clock only.
  */
 import { BirthRegister } from "./birth_register.ts";
@@ -17,7 +17,10 @@ import { SleeperLock } from "./sleeper_lock.ts";
 import type { System } from "./system.ts";
 import { lookSeconds } from "./wake.ts";
 
-export type SleeperSystem = Pick<System, "addresses" | "env" | "isAlive" | "now" | "pid" | "run">;
+export type SleeperSystem = Pick<
+  System,
+  "addresses" | "env" | "isAlive" | "kill" | "now" | "pid" | "run"
+>;
 
 /** The clock was set, the machine slept or we were stopped if a look comes otherwise by this, ms. */
 const JUMP = 2000;
