@@ -125,7 +125,7 @@ export async function births(
     }
     return found;
   }
-  const { stdout } = await system.run("ps", ["-o", "pid=,lstart=", "-p", pids.join(",")], {
+  const { stdout } = await system.run("ps", ["-o", "pid=", "-o", "lstart=", "-p", pids.join(",")], {
     env: { LC_ALL: "C" },
   });
   for (const line of stdout.split("\n")) {
