@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { eventually } from "./support/eventually.ts";
+import { isAlive } from "./support/processes.ts";
 import { Relay } from "./support/relay.ts";
 import { Scene } from "./support/scene.ts";
 
@@ -40,19 +41,25 @@ for (const [what, ms] of [["back an hour", -HOUR], ["forward a day", 24 * HOUR]]
   Deno.test(`a dead connection is found, with the clock set ${what}`, async () => {
     await using scene = await Scene.create();
     await using relay = Relay.start(scene.sshd.port);
-    const config = await scene.sshd.writeConfig({ port: relay.port, config: ["LogLevel ERROR"] });
-    const call = () => scene.sandbox.sshs(["-F", config, "host", "echo hello"]);
-    assert.equal((await call()).stdout, "hello\n");
-    relay.cut();
+    const { sandbox, sshd } = scene;
+    sandbox.env.SSHS_LINGER = "600"; // That the dead lane is there when the second call comes.
+    const config = await sshd.writeConfig({ port: relay.port, config: ["LogLevel ERROR"] });
+    const call = async () => {
+      const { code, stdout, stderr } = await sandbox.sshs(["-F", config, "host", "echo hello"]);
+      assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: "hello\n", stderr: "" });
+    };
+    await call();
+    const lane = scene.fileOf(".leases");
+    const [master] = sandbox.masters();
+    // As after a night's sleep: a new connection passes, and what was open is dead without a word.
+    relay.cutOpen();
     setClock(scene, ms);
-    // A new connection passes, as after a night's sleep; what was open stays dead.
-    await relay.close();
-    await using again = Relay.start(scene.sshd.port);
-    await Deno.writeTextFile(
-      config,
-      (await Deno.readTextFile(config)).replace(`Port ${relay.port}`, `Port ${again.port}`),
-    );
-    assert.equal((await call()).stdout, "hello\n");
+    await call();
+    assert.equal(sshd.logins(), 2);
+    assert.notEqual(scene.fileOf(".leases"), lane, "the one that takes calls is the new one");
+    await eventually("the dead one's master is gone", () => !isAlive(master.pid));
+    const stopped = await sandbox.sshs(["--stop", "--all", "--now"], { as: "sshs" });
+    assert.equal(stopped.code, 0, stopped.stderr);
     await scene.assertClean();
   });
 }
