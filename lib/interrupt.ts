@@ -12,7 +12,9 @@ export class Interrupt implements Disposable {
   readonly #listeners = new Map<Deno.Signal, () => void>();
   #received: Deno.Signal | undefined;
 
+  /** @throws {Error} when there are no descriptors left for it */
   constructor() {
+    needDescriptors();
     for (const name of SIGNALS) {
       // Under nohup, or in the background of a script: it stays ignored, over the exec too.
       if (isIgnored(name)) continue;
@@ -42,4 +44,10 @@ export class Interrupt implements Disposable {
     for (const [name, listener] of this.#listeners) Deno.removeSignalListener(name, listener);
     this.#listeners.clear();
   }
+}
+
+/** Deno's first listener takes two descriptors, and Deno panics without (2.9, ext/signals/lib.rs). */
+function needDescriptors(): void {
+  using _one = Deno.openSync("/dev/null");
+  using _two = Deno.openSync("/dev/null");
 }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { eventually } from "./support/eventually.ts";
 import { install } from "./support/installed.ts";
-import { needProgram } from "./support/programs.ts";
+import { findProgram, needProgram } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
 
 interface Fault {
@@ -164,6 +164,34 @@ Deno.test("a call works with few descriptors", async () => {
   }
   assert.ok(works.length >= 2);
   await scene.assertClean();
+});
+
+Deno.test({
+  name: "a call that runs out of descriptors at any step becomes plain ssh, and leaves nothing",
+  ignore: findProgram("prlimit") === undefined,
+  fn: async () => {
+    await using scene = await Scene.create();
+    const { sandbox } = scene;
+    // Deno has all that it takes for itself by the time that ssh -G runs: what fails from then on is
+    // ours. A moment later, since libc is loaded while ssh works.
+    const limit = (words: string) =>
+      scene.breakSsh("-G", `sleep 0.2; ${words}; prlimit --nofile=$n: --pid=$PPID || exit 1`);
+    // Less than Deno has open, so that nothing more can be opened; ssh and the script do with 12.
+    await limit("n=12");
+    await scene.assertWorks("12", {
+      noise: /^sshs: Not shared: [^\n]*Too many open files[^\n]*\n$/,
+    });
+    // So many as it has open at that moment, less and more, until there are enough.
+    const noise = /^(sshs: Not shared: [^\n]*Too many open files[^\n]*\n)?$/;
+    let more = -3;
+    for (; sandbox.masters().length === 0; more++) {
+      assert.ok(more < 30, "no number is enough");
+      await limit(`n=3; while [ -e /proc/$PPID/fd/$n ]; do n=$((n+1)); done; n=$((n+${more}))`);
+      await scene.assertWorks(`${more} more`, { noise });
+    }
+    assert.ok(more > 3, "each of the numbers stops it at another place");
+    await scene.assertClean();
+  },
 });
 
 Deno.test("a call works with closed descriptors, and with a stderr that takes nothing", async () => {
