@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { eventually } from "./support/eventually.ts";
 import { canMount } from "./support/mounts.ts";
-import { run } from "./support/programs.ts";
+import { findProgram, run } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
 
 /** A line of ours that says why, or nothing where the call shared all the same. */
@@ -75,6 +75,39 @@ Deno.test({
     await scene.assertClean();
   },
 });
+
+Deno.test({
+  name:
+    "a state directory without hard links ends in plain ssh, and in no ssh that nobody can reach",
+  ignore: !canMount || findProgram("sshfs") === undefined || !hasFuse(),
+  fn: async () => {
+    await using scene = await Scene.create({ asRoot: true }); // Whose the files are on both sides.
+    const { sandbox, sshd } = scene;
+    for (const dir of [sandbox.stateDir, `${sshd.dir}/far`]) await Deno.mkdir(dir, { mode: 0o700 });
+    const options = ["-F", sshd.config, "-o", "disable_hardlink"];
+    await run("sshfs", [...options, `host:${sshd.dir}/far`, sandbox.stateDir]);
+    try {
+      for (const time of ["once", "twice"]) {
+        await scene.assertWorks(time, {
+          noise: /^sshs: Not shared: no control socket can be made in [^\n]*\n$/,
+        });
+      }
+      assert.deepEqual(sandbox.masters(), []);
+    } finally {
+      await run("umount", [sandbox.stateDir]);
+    }
+    await scene.assertClean();
+  },
+});
+
+function hasFuse(): boolean {
+  try {
+    return Deno.statSync("/dev/fuse").isCharDevice ?? false;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
 
 Deno.test("a state directory that is removed during a call is made anew by the next", async () => {
   await using scene = await Scene.create();
