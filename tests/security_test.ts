@@ -291,26 +291,44 @@ Deno.test("no value of a variable is written down", async () => {
   assert.deepEqual(tracesOf("secret", sandbox), []);
 });
 
-Deno.test("a master that forwards an agent goes with its last session; one that does not lingers", async () => {
-  await using sshd = await Sshd.start();
+Deno.test("a master that forwards an agent or a display goes within one look and 2 s; one that does not lingers", async () => {
   await using sandbox = await makeSandbox();
+  // A display needs no more than a cookie until somebody draws on it.
+  const cookie = `:99 MIT-MAGIC-COOKIE-1 ${"5a".repeat(16)}`;
+  const xauth = await sandbox.addProgram(
+    "xauth",
+    `if [ "$2" = - ]; then exec cat >/dev/null; fi; echo '${cookie}'`,
+  );
+  await using sshd = await Sshd.start({
+    config: ["X11Forwarding yes", `XAuthLocation ${xauth}`],
+    client: { config: [`XAuthLocation ${xauth}`] },
+  });
   const agent = `${sandbox.dir}/agent`;
   await sandbox.run([needProgram("ssh-agent"), "-s", "-a", agent]);
-  const call = (args: string[], env: Record<string, string> = {}) =>
-    sandbox.sshs(
-      ["-F", sshd.config, ...args, 'test -S "$SSH_AUTH_SOCK" && echo agent || echo none'],
-      { env: { SSH_AUTH_SOCK: agent, ...env } },
-    );
-  assert.equal((await call(["-A", "host"])).stdout, "agent\n");
-  assert.equal((await call(["host"])).stdout, "none\n");
-  assert.equal(sshd.logins(), 2, "without -A it is another connection");
-  await eventually("the forwarding master is gone", () => sandbox.masters().length === 1, DEADLINE);
-  assert.equal((await call(["host"])).stdout, "none\n");
-  assert.equal(sshd.logins(), 2, "the other is still there");
+  const call = async (args: string[], env: Record<string, string> = {}) => {
+    const command = 'test -S "$SSH_AUTH_SOCK" && echo agent; echo "${DISPLAY:+display}"';
+    const { stdout } = await sandbox.sshs(["-F", sshd.config, ...args, "host", command], {
+      env: { SSH_AUTH_SOCK: agent, DISPLAY: ":99", ...env },
+    });
+    return stdout.trim();
+  };
+  assert.equal(await call([]), "");
+  let logins = 1;
+  for (const [flag, forwarded] of [["-A", "agent"], ["-X", "display"]]) {
+    assert.equal(await call([flag]), forwarded);
+    assert.equal(sshd.logins(), ++logins, `with ${flag} it is another connection`);
+    assert.equal(sandbox.masters().length, 2);
+    // A look is 3 s here, and as much again for a slow machine.
+    await eventually(`the master of ${flag} is gone`, () => sandbox.masters().length === 1, {
+      deadline: 10_000,
+    });
+    assert.equal(await call([]), "");
+    assert.equal(sshd.logins(), logins, "the other is still there");
+  }
   // Told to, it lingers.
-  assert.equal((await call(["-A", "host"], { SSHS_LINGER: "10m" })).stdout, "agent\n");
-  assert.equal((await call(["-A", "host"], { SSHS_LINGER: "10m" })).stdout, "agent\n");
-  assert.equal(sshd.logins(), 3);
+  assert.equal(await call(["-A"], { SSHS_LINGER: "10m" }), "agent");
+  assert.equal(await call(["-A"], { SSHS_LINGER: "10m" }), "agent");
+  assert.equal(sshd.logins(), logins + 1);
 });
 
 Deno.test("a call that checks the host key does not ride on a login that did not", async () => {
