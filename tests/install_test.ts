@@ -1,7 +1,10 @@
 import { fromFileUrl } from "@std/path/posix/from-file-url";
 import assert from "node:assert/strict";
 import { programCommand } from "../lib/program.ts";
+import { install } from "./support/installed.ts";
 import { findProgram, run as output } from "./support/programs.ts";
+import { Sandbox } from "./support/sandbox.ts";
+import { Sshd } from "./support/sshd.ts";
 
 const REPOSITORY = fromFileUrl(new URL("..", import.meta.url));
 const INSTALLER = `${REPOSITORY}install.sh`;
@@ -145,6 +148,21 @@ Deno.test("install.sh --uninstall keeps what others have put beside it", async (
     Object.keys(home.contents()).map((path) => path.slice(home.prefix.length)).sort(),
     ["/bin/", "/bin/other", "/bin/scp", "/share/", "/share/man.txt"],
   );
+});
+
+Deno.test("install.sh --uninstall ends master and sleeper, and leaves no state", async () => {
+  await using sshd = await Sshd.start({ client: { config: ["LogLevel ERROR"] } });
+  await using sandbox = await Sandbox.create();
+  await install(sandbox);
+  const call = await sandbox.run(["ssh", "-F", sshd.config, "host", "exit 7"]);
+  assert.deepEqual([call.code, call.stderr], [7, ""]);
+  assert.deepEqual([sandbox.masters().length, sandbox.sleepers().length], [1, 1]);
+  // At once: the sleeper has not begun yet, and its program is about to go.
+  const prefix = `${sandbox.dir}/prefix`;
+  const gone = await sandbox.run(["sh", INSTALLER, "--uninstall", "--prefix", prefix]);
+  assert.deepEqual([gone.code, gone.stderr], [0, ""]);
+  assert.equal(exists(prefix), false);
+  await sandbox.assertClean({ deadline: 30_000 });
 });
 
 Deno.test("install.sh overwrites no program that is not its own", async () => {
