@@ -149,7 +149,10 @@ export class HeldLane {
     }
     this.#hold = hold;
     hold.closed.then(() => {
-      if (this.#hold === hold) this.#hold = undefined;
+      if (this.#hold !== hold) return;
+      this.#hold = undefined;
+      // The master has died: a launcher would rely on the mark until the next look, and ssh complain.
+      unverify(this.lane);
     });
     this.#hands.log(`${record.destination}: holding master ${record.pid}`);
     if (!record.birth) await this.#noteBirth(record.pid);

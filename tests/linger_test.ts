@@ -1,6 +1,7 @@
 /** How long lanes stay, and what the sleeper does and does not do. */
 import assert from "node:assert/strict";
 import { eventually } from "./support/eventually.ts";
+import { install, watchStarts } from "./support/installed.ts";
 import { isAlive } from "./support/processes.ts";
 import { Sandbox } from "./support/sandbox.ts";
 import { Sshd } from "./support/sshd.ts";
@@ -13,20 +14,24 @@ interface Stage extends AsyncDisposable {
   readonly sandbox: Sandbox;
   /** Runs a command and expects its output, status 0 and not a word on stderr. */
   echo(word: string, ...options: string[]): Promise<void>;
+  /** Likewise by the launcher, once it is installed. */
+  launch(word: string, ...options: string[]): Promise<void>;
 }
 
 async function stage(linger: string, look = "1", config: string[] = []): Promise<Stage> {
   const sshd = await Sshd.start({ client: { config: ["LogLevel ERROR", ...config] } });
   const sandbox = await Sandbox.create();
   Object.assign(sandbox.env, { SSHS_LOOK: look, SSHS_LINGER: linger });
+  const echo = async (ssh: string[], word: string, options: string[]) => {
+    const call = [...ssh, "-F", sshd.config, ...options, "host", `echo ${word}`];
+    const { code, stdout, stderr } = await sandbox.run(call);
+    assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: `${word}\n`, stderr: "" });
+  };
   return {
     sshd,
     sandbox,
-    async echo(word, ...options) {
-      const call = ["-F", sshd.config, ...options, "host", `echo ${word}`];
-      const { code, stdout, stderr } = await sandbox.sshs(call);
-      assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: `${word}\n`, stderr: "" });
-    },
+    echo: (word, ...options) => echo(sandbox.argv([]), word, options),
+    launch: (word, ...options) => echo(["ssh"], word, options),
     async [Symbol.asyncDispose]() {
       await sandbox[Symbol.asyncDispose]();
       await sshd[Symbol.asyncDispose]();
@@ -69,15 +74,22 @@ Deno.test("a lane stays for its linger, never goes under a session, and leaves n
 
 Deno.test("calls at the moment of expiry get an answer and no noise, 200 times", async () => {
   await using it = await stage("1", "0.5");
-  // Eight identities, so that each has its own expiry to hit.
+  await install(it.sandbox);
+  const starts = await watchStarts(it.sandbox);
+  await it.echo("first");
+  it.sshd.ageConfigs();
+  // Eight identities, so that each has its own expiry to hit; every other call by the launcher, whose
+  // look at lease and mark is another one than the program's.
   const workers = Array.from({ length: 8 }, async (_, worker) => {
+    const options = ["-o", `ServerAliveInterval=${100 + worker}`];
     for (let i = 0; i < 25; i++) {
-      await it.echo(`${worker}-${i}`, "-o", `ServerAliveInterval=${100 + worker}`);
+      await ((worker + i) % 2 ? it.launch : it.echo)(`${worker}-${i}`, ...options);
       await new Promise((resolve) => setTimeout(resolve, 700 + Math.random() * 700));
     }
   });
   await Promise.all(workers);
-  assert.ok(it.sshd.logins() > 8, "some came too late, and logged in anew");
+  assert.ok(it.sshd.logins() > 9, "some came too late, and logged in anew");
+  assert.ok(starts() < 100, "some of the launcher's did without Deno");
   await it.sandbox.assertClean(PATIENCE);
 });
 
@@ -100,6 +112,17 @@ Deno.test("a sleeper that is killed is replaced by the next call; without one ma
     deadline: 10_000,
   });
   await it.echo("three");
+});
+
+Deno.test("the mark of a master that was killed goes at once, and not at the sleeper's next look", async () => {
+  await using it = await stage("600", "60");
+  await it.echo("one");
+  await eventually("it is held", () => /holding/.test(log(it.sandbox)), PATIENCE);
+  const mark = it.sandbox.files().find((file) => file.endsWith(".verified"));
+  assert.ok(mark, log(it.sandbox));
+  Deno.kill(it.sandbox.masters()[0].pid, "SIGKILL");
+  await eventually("the mark goes", () => !it.sandbox.files().includes(mark), PATIENCE);
+  await it.echo("two");
 });
 
 Deno.test("of sleepers that are started at once one stays", async () => {
