@@ -95,6 +95,17 @@ export class Sshd implements AsyncDisposable {
     return path;
   }
 
+  /**
+   * Sets back the time of the clients' configurations, once there is a first login's known_hosts beside
+   * them: what was changed just now makes the launcher's plans void.
+   */
+  ageConfigs(): void {
+    for (const { name } of Deno.readDirSync(this.dir)) {
+      if (name.startsWith("ssh_config")) Deno.utimeSync(`${this.dir}/${name}`, 0, 0);
+    }
+    Deno.utimeSync(this.dir, 0, 0);
+  }
+
   /** What the server has logged so far (LogLevel VERBOSE). */
   log(): string {
     return Deno.readTextFileSync(`${this.dir}/log`);
