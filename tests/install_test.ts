@@ -249,27 +249,59 @@ Deno.test("install.sh cut anywhere does nothing", async () => {
   }
 });
 
-Deno.test("install.sh gets Deno by npm where there is none", async () => {
-  using home = new Home();
-  const bin = `${home.path}/bin`;
+/** Puts links to programs into a directory that is all of a PATH, and scripts beside them. */
+function fillBin(bin: string, programs: string, scripts: Record<string, string>): void {
   Deno.mkdirSync(bin);
-  const tools =
-    "sh awk basename cat chmod command cp cut dirname id mkdir mktemp mv pwd rm rmdir tr " +
-    "uname ssh curl";
-  for (const name of tools.split(" ")) {
+  for (const name of programs.split(" ")) {
     const path = findProgram(name);
     if (path) Deno.symlinkSync(path, `${bin}/${name}`);
   }
-  Deno.writeTextFileSync(
-    `${bin}/npm`,
-    `#!/bin/sh\necho "$*" >>${"'"}${home.path}/npm${"'"}\nln -s ${Deno.execPath()} ${"'"}${bin}/deno${"'"}\n`,
-    { mode: 0o755 },
-  );
-  Deno.symlinkSync(findProgram("ln")!, `${bin}/ln`);
+  for (const [name, script] of Object.entries(scripts)) {
+    Deno.writeTextFileSync(`${bin}/${name}`, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  }
+}
+
+/** What install.sh takes besides Deno. */
+const TOOLS =
+  "sh awk basename cat chmod command cp cut dirname id ln mkdir mktemp mv pwd rm rmdir " +
+  "tr uname ssh";
+
+Deno.test("install.sh gets Deno by npm where there is none", async () => {
+  using home = new Home();
+  const bin = `${home.path}/bin`;
+  fillBin(bin, TOOLS, {
+    npm: `echo "$*" >>'${home.path}/npm'; ln -s '${Deno.execPath()}' '${bin}/deno'`,
+  });
   const result = await home.run("sh", [INSTALLER, "--prefix", home.prefix], { env: { PATH: bin } });
   assert.equal(result.code, 0, result.stderr);
   assert.match(Deno.readTextFileSync(`${home.path}/npm`), /^install --global .*deno\n$/);
   assert.ok(exists(`${home.prefix}/bin/ssh`));
+});
+
+Deno.test("install.sh gets Deno by Deno's own installer where npm fails", async () => {
+  for (const place of ["", "elsewhere"]) {
+    using home = new Home();
+    const bin = `${home.path}/bin`;
+    // As https://deno.land/install.sh does with DENO_INSTALL; it is what the installer is told.
+    const installer = `echo "$*" >'${home.path}/told'
+      to=\${DENO_INSTALL:-$HOME/.deno}/bin; mkdir -p "$to"; ln -s '${Deno.execPath()}' "$to/deno"`;
+    Deno.writeTextFileSync(`${home.path}/installer`, installer);
+    fillBin(bin, TOOLS, {
+      npm: "echo no registry >&2; exit 1",
+      curl: `echo "$*" >>'${home.path}/curl'; cp '${home.path}/installer' "$3"`,
+    });
+    const env = { PATH: bin, ...place && { DENO_INSTALL: `${home.path}/${place}` } };
+    const result = await home.run("sh", [INSTALLER, "--prefix", home.prefix], { env });
+    assert.deepEqual([result.code, result.stderr], [0, ""]);
+    const asked = Deno.readTextFileSync(`${home.path}/curl`);
+    assert.match(asked, /^-fsSL -o \S.* https:\/\/deno\.land\/install\.sh\n$/);
+    // It asks no question, and edits no file of the user's.
+    assert.equal(Deno.readTextFileSync(`${home.path}/told`), "--yes --no-modify-path\n");
+    const path = `${home.path}/${place || ".deno"}/bin`;
+    assert.ok(exists(`${path}/deno`));
+    const call = await home.run(`${home.prefix}/bin/ssh`, ["-G", "-p", "77", "somewhere"], { env });
+    assert.match(call.stdout, /^port 77$/m, call.stderr);
+  }
 });
 
 Deno.test("install.sh says what it does not understand", async () => {
@@ -314,6 +346,57 @@ Deno.test({
     const left = await output("ps", ["-eo", "args"]);
     assert.doesNotMatch(left, new RegExp(`${home.path}|sshs-demo\\.`));
   },
+});
+
+Deno.test("the demo has root install sshd where there is none, and says when that cannot be", async () => {
+  const update = "-q update\n";
+  // Nothing is asked, and no server is started for all the world.
+  const both = `${update}1 noninteractive -qy install --no-install-recommends openssh-server\n`;
+  const byHand = /^demo: there is no sshd here: install OpenSSH's server \(openssh-server\)/;
+  const rows: [
+    name: string,
+    uid: number,
+    aptGet: string | undefined,
+    calls: string,
+    says: RegExp,
+  ][] = [
+    [
+      "a package that cannot be had",
+      0,
+      '[ "$2" = update ] || { echo "E: no such thing" >&2; exit 100; }',
+      both,
+      /^demo: cannot install openssh-server: E: no such thing\n$/,
+    ],
+    [
+      "no network",
+      0,
+      'echo "E: no network" >&2; exit 100',
+      update,
+      /^demo: cannot install openssh-server: E: no network\n$/,
+    ],
+    ["an ordinary user", 1000, "exit 0", "", byHand],
+    ["another system", 0, undefined, "", byHand],
+  ];
+  for (const [name, uid, aptGet, calls, says] of rows) {
+    using home = new Home();
+    const bin = `${home.path}/bin`;
+    const record = `echo $RUNLEVEL $DEBIAN_FRONTEND "$*" >>'${home.path}/calls'`;
+    fillBin(bin, "sh mktemp rm rmdir tail ssh", {
+      id: `echo ${uid}`,
+      ...aptGet !== undefined && { "apt-get": `${record}\n${aptGet}` },
+    });
+    Deno.writeTextFileSync(`${home.path}/calls`, "");
+    // It looks for sshd outside of PATH too.
+    const demo = Deno.readTextFileSync(`${REPOSITORY}lib/demo.sh`)
+      .replace(/\/usr(\/local)?\/sbin\/sshd/g, "/nowhere/sshd");
+    Deno.writeTextFileSync(`${home.path}/demo.sh`, demo);
+    const result = await home.run("sh", [`${home.path}/demo.sh`, home.prefix, `${bin}/deno`], {
+      env: { PATH: bin, RUNLEVEL: "", DEBIAN_FRONTEND: "" },
+    });
+    assert.equal(result.code, 1, name);
+    assert.match(result.stderr, says, name);
+    assert.equal(Deno.readTextFileSync(`${home.path}/calls`), calls, name);
+  }
 });
 
 Deno.test("completions offer the commands of sshs", async () => {
