@@ -290,7 +290,7 @@ Deno.test("install.sh gets Deno by Deno's own installer where npm fails", async 
       npm: "echo no registry >&2; exit 1",
       curl: `echo "$*" >>'${home.path}/curl'; cp '${home.path}/installer' "$3"`,
     });
-    const env = { PATH: bin, ...place && { DENO_INSTALL: `${home.path}/${place}` } };
+    const env = { PATH: bin, DENO_INSTALL: place && `${home.path}/${place}` };
     const result = await home.run("sh", [INSTALLER, "--prefix", home.prefix], { env });
     assert.deepEqual([result.code, result.stderr], [0, ""]);
     const asked = Deno.readTextFileSync(`${home.path}/curl`);
