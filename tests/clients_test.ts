@@ -76,23 +76,31 @@ Deno.test("git clones, fetches and pushes by PATH, GIT_SSH and core.sshCommand o
 Deno.test("git keeps two accounts on one host apart by -i", async () => {
   await using client = await Client.create();
   const { remote, ssh, sshd, sandbox } = client;
-  const key = `${sandbox.dir}/second`;
-  await client.sh(`ssh-keygen -q -t ed25519 -N '' -f ${key}`);
-  const authorized = (await client.sh(`${ssh} host 'echo hello'`)).stdout;
-  assert.equal(authorized, "hello\n");
-  await client.sh(`${ssh} host 'git init -q --bare ${remote}/repo.git'`);
+  const accounts = { ann: `${sshd.dir}/user_key`, bob: `${sandbox.dir}/bob_key` };
+  await client.sh(
+    `ssh-keygen -q -t ed25519 -N '' -f ${accounts.bob}
+    for name in ann bob; do
+      git init -q $name; git -C $name commit -q --allow-empty -m "of $name"
+      tar c -C $name .git | ${ssh} host "mkdir -p ${remote}/$name && tar x -C ${remote}/$name"
+    done
+    sshs --stop --all --now`,
+    { noisy: true },
+  );
+  // As a git host does it: the key tells who it is, and with that what the URL means.
+  const authorize = async (name: string, key: string) =>
+    `command="cd ${remote}/${name} && eval $SSH_ORIGINAL_COMMAND" ${await Deno.readTextFile(key)}`;
+  const mine = `${sshd.dir}/authorized_keys`;
+  const lines = [await authorize("ann", mine), await authorize("bob", `${accounts.bob}.pub`)];
+  await Deno.writeTextFile(mine, lines.join(""));
   const before = sshd.logins();
-  // The server does not know the second key: were the first one's connection used, it would work.
-  const other = await sandbox.run([
-    "sh",
-    "-c",
-    `git -c core.sshCommand='ssh -F /dev/null -p ${sshd.port} -o IdentitiesOnly=yes -o BatchMode=yes ` +
-    `-o UserKnownHostsFile=${sshd.dir}/known_hosts_2 -o StrictHostKeyChecking=accept-new -i ${key}' ` +
-    `ls-remote ${sshd.user.name}@127.0.0.1:${remote}/repo.git`,
-  ]);
-  assert.notEqual(other.code, 0);
-  assert.match(other.stderr, /Permission denied/);
-  assert.equal(sshd.logins(), before);
+  // Both ways round, so that each comes while the other's connection is open.
+  for (const name of ["ann", "bob", "ann", "bob"] as const) {
+    await client.sh(
+      `rm -rf clone; GIT_SSH_COMMAND='${ssh} -i ${accounts[name]}' git clone -q host:.git clone`,
+    );
+    assert.equal((await client.sh("git -C clone log --format=%s")).stdout, `of ${name}\n`);
+  }
+  assert.equal(sshd.logins() - before, 2);
 });
 
 Deno.test({
