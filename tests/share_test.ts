@@ -206,3 +206,57 @@ Deno.test("a call through a jump host has another master than one without", asyn
   }
   assert.equal(new Set(sandbox.files().filter((file) => file.endsWith("/identity"))).size, 2);
 });
+
+Deno.test("config.json is heard by real calls, and a wrong one is said in a line and passed over", async () => {
+  await using sshd = await Sshd.start({ client: { config: ["LogLevel ERROR"] } });
+  await using sandbox = await Sandbox.create();
+  sandbox.env.SSHS_LOOK = "0.5";
+  const dir = `${sandbox.home}/.config/sshs`;
+  const path = `${dir}/config.json`;
+  await Deno.mkdir(dir, { recursive: true });
+  const call = ["-F", sshd.config, "host", "echo hello"];
+  const stop = async () => {
+    const { code, stderr } = await sandbox.sshs(["--stop", "--all", "--now"], { as: "sshs" });
+    assert.deepEqual([code, stderr], [0, ""]);
+    await sandbox.assertClean(DEADLINE);
+  };
+
+  const wrong = [
+    ['{ "hosts": [{ "host": "*", "share": "no" }] }', "hosts[0].share takes true or false"],
+    ['{\n  "maxSessions": 2\n  "share": false\n}', "(line 3 column 3)"],
+  ];
+  for (const [text, place] of wrong) {
+    await Deno.writeTextFile(path, text);
+    const { code, stdout, stderr } = await sandbox.sshs(call);
+    assert.deepEqual([code, stdout], [0, "hello\n"]);
+    assert.match(stderr, /^sshs: Not read: .*; using the defaults\n$/);
+    assert.ok(stderr.includes(`${path}: `) && stderr.includes(place), stderr);
+    assert.equal((await sandbox.sshs(["-q", ...call])).stderr, "");
+  }
+  assert.equal(sshd.logins(), 1, "they share");
+  await stop();
+
+  await Deno.writeTextFile(path, '{ "hosts": [{ "host": "ho?t", "share": false }] }');
+  for (let i = 0; i < 2; i++) {
+    const { code, stdout, stderr } = await sandbox.sshs(call);
+    assert.deepEqual([code, stdout, stderr], [0, "hello\n", ""]);
+  }
+  assert.equal(sshd.logins(), 3);
+  assert.deepEqual(sandbox.files(), []);
+
+  await Deno.writeTextFile(path, '{ "maxSessions": 2 }');
+  const held: Deno.ChildProcess[] = [];
+  for (const logins of [4, 4, 5]) {
+    const child = sandbox.spawnSshs(["-F", sshd.config, "host", "echo up; cat"]);
+    const reader = child.stdout.getReader();
+    await reader.read();
+    reader.releaseLock();
+    held.push(child);
+    assert.equal(sshd.logins(), logins, `${held.length} sessions at once`);
+  }
+  for (const child of held) {
+    await child.stdin.close();
+    assert.equal((await child.output()).code, 0);
+  }
+  await stop();
+});
