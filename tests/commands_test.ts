@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
 import { eventually } from "./support/eventually.ts";
 import { isAlive } from "./support/processes.ts";
+import { needProgram } from "./support/programs.ts";
 import { Pty } from "./support/pty.ts";
 import { type RunResult, Sandbox } from "./support/sandbox.ts";
 import { Sshd } from "./support/sshd.ts";
@@ -178,6 +179,43 @@ Deno.test("--warm opens many, and has a line for each failure", async () => {
   expect(await test.sshs("--warm", "-F", config, "a", "b"), { code: 0, stderr: "" });
   const lanes = JSON.parse((await test.sshs("--list", "--json")).stdout);
   assert.deepEqual(lanes.map((lane: { sessions: number }) => lane.sessions), [0, 0]);
+});
+
+Deno.test("--warm logs in to 8 hosts at a time", async () => {
+  await using sandbox = await Sandbox.create();
+  sandbox.env.SSHS_LOOK = "0.5";
+  const [log, go] = [`${sandbox.dir}/log`, `${sandbox.dir}/go`];
+  await sandbox.fakeSsh(
+    `case $1 in -M)
+      echo in >>${log}; until [ -e ${go} ]; do sleep 0.05; done; echo out >>${log}
+      echo refused >&2; exit 255
+    esac
+    exec ${needProgram("ssh")} "$@"`,
+  );
+  await Deno.writeTextFile(log, "");
+  /** How many were inside at once at most. */
+  const most = () => {
+    let [now, most] = [0, 0];
+    for (const line of Deno.readTextFileSync(log).split("\n")) {
+      now += line === "in" ? 1 : line === "out" ? -1 : 0;
+      most = Math.max(most, now);
+    }
+    return most;
+  };
+  const hosts = Array.from({ length: 12 }, (_, i) => `host${i}.invalid`);
+  const warm = sandbox.sshs(["--warm", "-F", "none", ...hosts], { as: "sshs" });
+  await eventually("8 log in", () => most() >= 8, DEADLINE);
+  // Were there no limit, the others would be on their heels.
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  await Deno.writeTextFile(go, "");
+  const { code, stderr } = await warm;
+  assert.equal(most(), 8);
+  assert.equal(code, 1);
+  assert.deepEqual(
+    stderr.trimEnd().split("\n").sort(),
+    hosts.map((host) => `sshs: ${host}: refused`).sort(),
+  );
+  await sandbox.assertClean(DEADLINE);
 });
 
 Deno.test("--warm says that a lane without linger does not stay", async () => {
