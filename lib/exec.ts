@@ -3,6 +3,7 @@
  * and its exit status need no handing on. Where it cannot be, ssh runs as a child with our streams.
  */
 import { execv, processArgv } from "./libc.ts";
+import { isInForeground, realSystem } from "./system.ts";
 import { say } from "./ui.ts";
 
 /** What stands in Deno.args for bytes that are not UTF-8. */
@@ -29,7 +30,7 @@ export async function become(
   Deno.exit(await runAsChild(path, [...before, ...argv]));
 }
 
-/** Signals of a terminal reach the child by themselves: they must only not end us before it. */
+/** Those of our terminal reach the child by themselves: they must only not end us before it. */
 const FROM_TERMINAL: readonly Deno.Signal[] = ["SIGINT", "SIGQUIT"];
 const FORWARDED: readonly Deno.Signal[] = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"];
 
@@ -46,10 +47,22 @@ async function runAsChild(path: string, args: readonly string[]): Promise<number
     const missing = error instanceof Deno.errors.NotFound;
     fail(`Cannot run ${path}: ${(error as Error).message}`, missing ? 127 : 126);
   }
-  for (const signal of FROM_TERMINAL) Deno.addSignalListener(signal, () => {});
-  for (const signal of FORWARDED) Deno.addSignalListener(signal, () => child.kill(signal));
+  for (const signal of FROM_TERMINAL) {
+    Deno.addSignalListener(signal, async () => {
+      if (!await isInForeground(realSystem)) forward(signal, child);
+    });
+  }
+  for (const signal of FORWARDED) Deno.addSignalListener(signal, () => forward(signal, child));
   const { code } = await child.status;
   return code;
+}
+
+function forward(signal: Deno.Signal, child: Deno.ChildProcess): void {
+  try {
+    child.kill(signal);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error; // It has just ended.
+  }
 }
 
 function fail(why: string, status: number): never {

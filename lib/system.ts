@@ -3,6 +3,7 @@
  * function touches and a test needs no process of its own. What differs between Linux, macOS and BSD
  * is here and in libc.ts, and nowhere else.
  */
+import { isSystemError } from "./gone.ts";
 import { isZombie } from "./libc.ts";
 
 /** What a finished process left. */
@@ -133,6 +134,27 @@ export async function births(
     if (match) found.set(Number(match[1]), match[2]);
   }
   return found;
+}
+
+/**
+ * Whether what the terminal sends for a key (Ctrl-C) goes to this process: it has a terminal, and is in
+ * its foreground. True where the system does not tell.
+ */
+export async function isInForeground(system: Pick<System, "pid" | "run">): Promise<boolean> {
+  const [path, ...args] = Deno.build.os === "linux"
+    ? ["/bin/sh", "-c", `exec cat /proc/${system.pid}/stat`]
+    : ["ps", "-o", "pgid=,tpgid=", "-p", `${system.pid}`];
+  let stdout: string;
+  try {
+    stdout = (await system.run(path, args)).stdout;
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    return true; // No process can be had.
+  }
+  // proc(5): "pid (name) state ppid pgrp session tty_nr tpgid ...", and the name may hold anything.
+  const words = stdout.slice(stdout.lastIndexOf(")") + 1).trim().split(/\s+/);
+  const [group, foreground] = Deno.build.os === "linux" ? [words[2], words[5]] : words;
+  return group === foreground;
 }
 
 /** The start time in a line of `/proc/PID/stat`: field 22; proc(5). The name in field 2 may hold anything. */
