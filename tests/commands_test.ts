@@ -389,3 +389,46 @@ Deno.test("a destination is no command, and `ssh --list` is for ssh to refuse", 
   assert.equal((await sandbox.sshs(["--list"])).code, 7);
   assert.deepEqual(sandbox.recorded().at(-1), ["--list"]);
 });
+
+Deno.test("--doctor names what ssh's configuration holds against sharing, and what to do about it", async () => {
+  await using test = await begin();
+  const config = `${test.sandbox.dir}/config`;
+  const rows = [
+    {
+      lines: "LocalForward 1234 localhost:5",
+      says: /^warn +host would go direct: the configuration forwards ports.*\n +pass -o ClearAll/m,
+    },
+    {
+      lines: "PermitLocalCommand yes\nLocalCommand true",
+      says: /^warn +host would go direct: .*LocalCommand.*\n +\S/m,
+    },
+    { lines: "ControlMaster ask", says: /^warn +host would go direct: .*ControlMaster.*\n +\S/m },
+    // Of the user's own pair sshs takes the place.
+    {
+      lines: "ControlMaster auto\nControlPath ~/.ssh/%C\nControlPersist 60",
+      says: /^ok +host would be shared$/m,
+    },
+  ];
+  for (const { lines, says } of rows) {
+    await Deno.writeTextFile(config, `Host *\n${lines}\n`);
+    assert.match(
+      (await test.sshs("--doctor", "-F", config, "host")).stdout.replaceAll(`-F ${config} `, ""),
+      says,
+    );
+  }
+  assert.equal(test.sshd.connections(), 0);
+});
+
+Deno.test("--doctor knows OpenSSH 10.1's trouble with shared terminals", async () => {
+  await using test = await begin();
+  for (const [version, warns] of [["10.1p1", true], ["10.2p1", false]] as const) {
+    await test.sandbox.fakeSsh(
+      `[ "$*" = -V ] && { echo 'OpenSSH_${version}, OpenSSL 3.5.4' >&2; exit; }
+      exec ${needProgram("ssh")} "$@"`,
+    );
+    const { stdout } = await test.sshs("--doctor", "-F", test.sshd.config, "host");
+    const trouble = /^warn +OpenSSH_10\.1p1 at \S+\/ssh: .*IPQoS.*\n +install OpenSSH 10\.2/m;
+    assert.equal(trouble.test(stdout), warns, stdout);
+    assert.match(stdout, new RegExp(`^${warns ? "warn" : "ok"} +OpenSSH_${version} at`, "m"));
+  }
+});
