@@ -43,6 +43,13 @@ function assertNothingLeft(sandbox: Sandbox): Promise<void> {
   return sandbox.assertClean({ ...DEADLINE, ignore: /^[0-9a-f]{16}\/(identity|lock|failed)?$/ });
 }
 
+/** Ends what is shared, as its user would; then nothing at all is left. */
+async function assertStopsClean(sandbox: Sandbox): Promise<void> {
+  const { code, stderr } = await sandbox.sshs(["--stop", "--all", "--now"], { as: "sshs" });
+  assert.deepEqual([code, stderr], [0, ""]);
+  await sandbox.assertClean(DEADLINE);
+}
+
 /** What a login asks for, and the answer to it. */
 interface Asked {
   readonly question: string | RegExp;
@@ -95,7 +102,7 @@ for (const [what, asked] of Object.entries(ASKED)) {
       await using sshd = await asked.server();
       await using sandbox = await makeSandbox();
       // The second call may be long in coming, and the sleeper too.
-      Object.assign(sandbox.env, { SSHS_LOOK: "5", SSHS_LINGER: "60" });
+      Object.assign(sandbox.env, { SSHS_LOOK: "2", SSHS_LINGER: "60" });
       const call = ["-F", await asked.config(sshd), "host"];
       const right = asked.right(sshd.user);
       await using pty = await atTerminal(sandbox, [...call, "echo logged in"]);
@@ -110,8 +117,9 @@ for (const [what, asked] of Object.entries(ASKED)) {
       const second = await sandbox.sshs([...call, "echo again"]);
       assert.deepEqual([second.stdout, second.stderr], ["again\n", ""]);
       assert.equal(sshd.logins(), 1);
-      // The lane itself goes with its linger, as in the test of the host key question.
+      // --stop would remove these too.
       assert.deepEqual(sandbox.files().filter((file) => /\.(ask|askpass|shell)$/.test(file)), []);
+      await assertStopsClean(sandbox);
     },
   });
 
@@ -131,6 +139,7 @@ for (const [what, asked] of Object.entries(ASKED)) {
       direct.write("\x03");
       assert.equal((await statusOf(direct)).signal, "SIGINT");
       await assertNothingLeft(sandbox);
+      await assertStopsClean(sandbox);
       assert.equal(sshd.logins(), 0);
     },
   });
@@ -266,6 +275,9 @@ for (const shell of ["bash --norc --noprofile -i", "zsh -f -i", "busybox ash -i"
       await pty.waitFor(/[^-]echo /, DEADLINE);
       assert.equal(pty.output.includes(sshd.user.password!), false);
       assert.equal(sshd.logins(), 1);
+      pty.write("exit\r");
+      await statusOf(pty);
+      await assertStopsClean(sandbox);
     },
   });
 }
@@ -291,6 +303,9 @@ Deno.test("Ctrl-Z while the master connects stops the call, and fg goes on with 
   await pty.waitFor("\nlogged in\r\n", DEADLINE);
   await pty.waitFor("$ ", DEADLINE);
   assert.equal(sshd.logins(), 1);
+  pty.write("exit\r");
+  await statusOf(pty);
+  await assertStopsClean(sandbox);
 });
 
 Deno.test({
@@ -322,7 +337,6 @@ Deno.test({
   },
 });
 
-/** Whether root may mount here: in most containers not. */
 async function hasProgram(name: string): Promise<boolean> {
   return await run("sh", ["-c", `command -v ${name} || true`]) !== "";
 }
