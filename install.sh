@@ -206,6 +206,11 @@ place() {
   make_dir "$bin"
   # shellcheck disable=SC2086
   "$deno" install --global --force --quiet --root "$prefix" --name sshs $flags "$program" </dev/null
+  # As the launcher does, and for the same reasons.
+  sed '2a\
+export SSHS_NODE_OPTIONS="${NODE_OPTIONS-}" NODE_OPTIONS= DENO_NO_UPDATE_CHECK="${DENO_NO_UPDATE_CHECK:-sshs}"
+' "$bin/sshs" >"$stage/sshs"
+  put "$stage/sshs" 755 "$bin/sshs"
   put "$source/sshs.1" 644 "$man"
   put "$source/lib/completions/sshs.bash" 644 "$bash_completion"
   put "$source/lib/completions/sshs.zsh" 644 "$zsh_completion"

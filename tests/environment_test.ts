@@ -45,8 +45,10 @@ Deno.test("ssh gets the environment that the user has, whatever the launcher kee
       [{ DENO_NO_UPDATE_CHECK: "1" }, "DENO_NO_UPDATE_CHECK=1\n"],
     ] as const
   ) {
-    const { stdout } = await sandbox.run(["ssh", "-V"], { env: { SSHS_SSH, ...env } });
-    assert.equal(stdout, expected);
+    for (const name of ["ssh", "sshs"]) {
+      const { stdout } = await sandbox.run([name, "-V"], { env: { SSHS_SSH, ...env } });
+      assert.equal(stdout, expected, name);
+    }
   }
 });
 
