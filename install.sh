@@ -208,7 +208,7 @@ place() {
   "$deno" install --global --force --quiet --root "$prefix" --name sshs $flags "$program" </dev/null
   # As the launcher does, and for the same reasons.
   sed '2a\
-export SSHS_NODE_OPTIONS="${NODE_OPTIONS-}" NODE_OPTIONS= DENO_NO_UPDATE_CHECK="${DENO_NO_UPDATE_CHECK:-sshs}"
+export SSHS_NODE_OPTIONS="${NODE_OPTIONS-}" NODE_OPTIONS= SSHS_NOFILE="$(ulimit -S -n)" DENO_NO_UPDATE_CHECK="${DENO_NO_UPDATE_CHECK:-sshs}"
 ' "$bin/sshs" >"$stage/sshs"
   put "$stage/sshs" 755 "$bin/sshs"
   put "$source/sshs.1" 644 "$man"

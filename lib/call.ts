@@ -1,5 +1,6 @@
 /** A call of ssh: the one thing that most runs of this program are. */
 import { decide, type Shared } from "./decide.ts";
+import { restoreFileLimit } from "./deno_environment.ts";
 import { become } from "./exec.ts";
 import type { Lane } from "./lane.ts";
 import { wantsQuiet } from "./plan.ts";
@@ -73,6 +74,7 @@ async function becomeSsh(
   before: readonly string[] = [],
 ): Promise<never> {
   Deno.env.set(INSIDE, insideMark(ssh, realSystem));
+  restoreFileLimit();
   // Its absolute path as argv[0] keeps us out of what ssh runs again by it: a ProxyJump.
   return await become(ssh, before, argv);
 }

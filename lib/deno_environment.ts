@@ -1,15 +1,26 @@
 /**
- * What Deno does to the environment, or would do because of it. We are to become ssh, whose children get
+ * What Deno does to the environment and the limits, or would do because of them. We are to become ssh, whose children get
  * the environment that the user has; and a plan holds for that PATH.
  */
 
 const SHIM_MARK = "DENO_NODE_SHIM_ACTIVE";
 const SHIM_DIRECTORY = "/node_compat_bin";
+import { setFileLimit } from "./libc.ts";
+
+let fileLimit: number | undefined;
 
 /** Makes the environment what it was before the launcher and Deno came. */
 export function restoreEnvironment(): void {
   undoNodeShim();
   undoLauncher();
+}
+
+/**
+ * Makes the number of files that a process may open what it was: Deno raises it to the most that is
+ * allowed, and who closes each of a million descriptors takes its time. For what is started from now on.
+ */
+export function restoreFileLimit(): void {
+  if (fileLimit !== undefined) setFileLimit(fileLimit);
 }
 
 /**
@@ -33,5 +44,7 @@ function undoLauncher(): void {
   if (options) Deno.env.set("NODE_OPTIONS", options);
   else Deno.env.delete("NODE_OPTIONS");
   Deno.env.delete("SSHS_NODE_OPTIONS");
+  fileLimit = Number(Deno.env.get("SSHS_NOFILE")) || undefined;
+  Deno.env.delete("SSHS_NOFILE");
   if (Deno.env.get("DENO_NO_UPDATE_CHECK") === "sshs") Deno.env.delete("DENO_NO_UPDATE_CHECK");
 }

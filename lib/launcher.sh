@@ -77,12 +77,12 @@ off,*) ;;
     exec "$sshs_ssh" -S "$sshs_socket" -o ControlMaster=no "$@"
   [ -x "$sshs_deno" ] || { sshs_find deno && sshs_deno=$sshs_found; }
   # Deno does not start in a directory that was removed, with a bound to its address space or as Node's
-  # child with a channel, and ssh does. It would obey NODE_OPTIONS, and ask the network for news of
-  # itself: restoreEnvironment() in deno_environment.ts makes both as they were.
+  # child with a channel, and ssh does. It would obey NODE_OPTIONS, ask the network for news of itself,
+  # and takes all descriptors that it may have: deno_environment.ts makes it all as it was.
   case ${NODE_CHANNEL_FD:-}$(ulimit -v 2>/dev/null) in *[0123456789]*) sshs_program='' ;; esac
   # shellcheck disable=SC2086 # several words
   [ . -ef "$PWD" ] && [ -x "$sshs_deno" ] && [ -r "$sshs_program" ] &&
-    export SSHS_NODE_OPTIONS="${NODE_OPTIONS-}" NODE_OPTIONS= \
+    export SSHS_NODE_OPTIONS="${NODE_OPTIONS-}" NODE_OPTIONS= SSHS_NOFILE="$(ulimit -S -n)" \
       DENO_NO_UPDATE_CHECK="${DENO_NO_UPDATE_CHECK:-sshs}" &&
     exec "$sshs_deno" run $sshs_flags "$sshs_program" --as=ssh "$@" ;;
 *) [ -x "$sshs_bin/ssh" ] && sshs_find "$sshs_name" && exec "$sshs_found" -S "$sshs_bin/ssh" "$@" ;;

@@ -18,6 +18,8 @@ const SYMBOLS = {
   read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   close: { parameters: ["i32"], result: "i32" },
   readlink: { parameters: ["buffer", "buffer", "usize"], result: "isize" },
+  getrlimit: { parameters: ["i32", "buffer"], result: "i32" },
+  setrlimit: { parameters: ["i32", "buffer"], result: "i32" },
   ioctl: { parameters: ["i32", "u64"], result: "i32" },
 } as const;
 
@@ -82,6 +84,18 @@ const FIOCLEX = Deno.build.os === "linux" ? 0x5451n : 0x20006601n;
  */
 export function keepDescriptors(): void {
   for (let descriptor = 3; descriptor < 1024; descriptor++) libc()?.ioctl(descriptor, FIOCLEX);
+}
+
+/** Of sys/resource.h. */
+const RLIMIT_NOFILE = Deno.build.os === "linux" ? 7 : 8;
+
+/** Lowers the soft limit of open files. */
+export function setFileLimit(soft: number): void {
+  // struct rlimit: the soft and the hard limit.
+  const limits = new BigUint64Array(2);
+  if (libc()?.getrlimit(RLIMIT_NOFILE, limits) !== 0 || limits[0] <= BigInt(soft)) return;
+  limits[0] = BigInt(soft);
+  libc()?.setrlimit(RLIMIT_NOFILE, limits);
 }
 
 /**

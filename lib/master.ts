@@ -4,6 +4,7 @@
  * lane's log: nothing of the caller is held, by itself or by a ProxyCommand of its, and no Ctrl-C and
  * no closed terminal reaches it.
  */
+import { restoreFileLimit } from "./deno_environment.ts";
 import { hasTerminalDevice } from "./libc.ts";
 import { MuxConnection } from "./mux_client.ts";
 import { harmless } from "./ui.ts";
@@ -58,6 +59,7 @@ export async function startMaster(
   Deno.writeTextFileSync(lane.log, "", { createNew: true, mode: 0o600 });
   using log = Deno.openSync(lane.log);
   using shell = request.proxy ? await ProxyShell.make(lane, system) : undefined;
+  restoreFileLimit();
   // A redirection is all the shell is for: Deno gives a child no file for its stderr. The words stay
   // separate arguments throughout.
   const child = new Deno.Command("/bin/sh", {

@@ -52,6 +52,22 @@ Deno.test("ssh gets the environment that the user has, whatever the launcher kee
   }
 });
 
+Deno.test("ssh and what it starts may open as many files as the caller may", async () => {
+  await using scene = await Scene.create();
+  const { sandbox, sshd } = scene;
+  await install(sandbox);
+  const SSHS_SSH = await sandbox.addProgram("real", "ulimit -S -n");
+  const limited = (...argv: string[]) => ["sh", "-c", 'ulimit -S -n 300; exec "$@"', "sh", ...argv];
+  const direct = await sandbox.run(limited("ssh", "-V"), { env: { SSHS_SSH } });
+  assert.equal(direct.stdout, "300\n");
+  const noted = `${sandbox.dir}/limit`;
+  const relay = `exec ${needProgram("ssh")} -F ${sshd.config} -W 127.0.0.1:${sshd.port} host`;
+  const proxy = await sandbox.addProgram("proxy", `ulimit -S -n >${noted}; ${relay}`);
+  const call = ["ssh", "-o", `ProxyCommand=${proxy}`, ...scene.args("echo hello")];
+  assert.equal((await sandbox.run(limited(...call))).stdout, "hello\n");
+  assert.equal(await Deno.readTextFile(noted), "300\n");
+});
+
 Deno.test("a ProxyCommand that asks on the terminal can do so", async () => {
   await using scene = await Scene.create();
   const { sandbox, sshd } = scene;
