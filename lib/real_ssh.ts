@@ -56,17 +56,23 @@ function candidates(system: Pick<System, "env">): string[] {
 
 /** The first bytes of an executable file; `undefined` where it is none. */
 function headOf(path: string): string | undefined {
+  if (!isExecutable(path)) return undefined;
   try {
-    const info = Deno.statSync(path);
-    if (!info.isFile || !((info.mode ?? 0) & 0o111)) return undefined;
     using file = Deno.openSync(path);
     const head = new Uint8Array(256);
     return new TextDecoder("latin1").decode(head.subarray(0, file.readSync(head) ?? 0));
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
-      return undefined;
-    }
     // A program that may be run but not read cannot be one of ours.
     return error instanceof Deno.errors.PermissionDenied ? "" : undefined;
+  }
+}
+
+/** In a directory that we may not enter there is nothing for us, as for execvp(3). */
+function isExecutable(path: string): boolean {
+  try {
+    const { isFile, mode } = Deno.statSync(path);
+    return isFile && ((mode ?? 0) & 0o111) !== 0;
+  } catch {
+    return false;
   }
 }

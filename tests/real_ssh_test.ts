@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { findRealSsh, INSIDE, insideMark, isScript } from "../lib/real_ssh.ts";
-import { SSHS } from "./support/programs.ts";
+import { account, canMakeAccounts } from "./support/account.ts";
+import { needProgram, SSHS } from "./support/programs.ts";
 import { type RunResult, Sandbox } from "./support/sandbox.ts";
 import { Sshd } from "./support/sshd.ts";
 
@@ -267,4 +268,22 @@ Deno.test("a Match exec or a ProxyCommand that runs ssh finds us, and gets the p
       assert.equal(scene.sandbox.masters().length, 1);
     });
   }
+});
+
+Deno.test({
+  name: "a directory in PATH that the user may not enter is passed over",
+  ignore: !canMakeAccounts,
+  fn: async () => {
+    await using sandbox = await Sandbox.create();
+    await Deno.chmod(sandbox.dir, 0o755);
+    const { name } = await account();
+    const closed = `${sandbox.dir}/closed`;
+    await Deno.mkdir(closed, { mode: 0o700 });
+    const user = [needProgram("setpriv"), `--reuid=${name}`, "--clear-groups"];
+    const { code, stderr } = await sandbox.run([...user, ...sandbox.argv(["-V"])], {
+      env: { PATH: `${closed}:/usr/bin:/bin`, DENO_DIR: undefined },
+    });
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /^OpenSSH_[^\n]*\n$/);
+  },
 });
