@@ -180,6 +180,20 @@ export function verify(lane: Lane, roundTrip: number, now: number): void {
   mark.utimeSync(new Date(now), new Date(now + VERIFIED_FOR));
 }
 
+/**
+ * Notes that the far end has answered just now, and about as fast as before: one call of the system in
+ * place of five. Where there is no mark it makes none.
+ */
+export function renew(lane: Lane, now: number): boolean {
+  try {
+    Deno.utimeSync(lane.verified, new Date(now), new Date(now + VERIFIED_FOR));
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
 export function unverify(lane: Lane): void {
   removePath(lane.verified);
 }

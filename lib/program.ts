@@ -27,7 +27,9 @@ export const FLAGS = [
  * The sleeper works for some ms each 5 s: compilers and threads of V8 that wait for more to do double
  * its CPU (0.36 % with 50 lanes instead of 0.15 %).
  */
-const SLEEPER_FLAGS = ["--v8-flags=--lite-mode,--single-threaded,--max-semi-space-size=1"];
+const SLEEPER_FLAGS = [
+  "--v8-flags=--lite-mode,--single-threaded,--max-semi-space-size=1,--expose-gc",
+];
 
 /** The version of sshs. A sleeper or a plan of another version is not used. */
 export const VERSION = "0.1.0";

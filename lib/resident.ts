@@ -21,8 +21,15 @@ interface Range {
   readonly length: bigint;
 }
 
-/** Gives back the pages of this process's own program file. Nothing that was ever written to is touched. */
-export async function releaseProgram(): Promise<void> {
+/** Gives back what is garbage, and the pages of this process's own program file that it does not use now. */
+export async function shrink(): Promise<void> {
+  // With --expose-gc. V8 lets a heap grow as long as there is memory: 50 lanes took 3 to 6 MB more.
+  (globalThis as { gc?: () => void }).gc?.();
+  await releaseProgram();
+}
+
+/** Nothing that was ever written to is touched. */
+async function releaseProgram(): Promise<void> {
   if (Deno.build.os !== "linux" || !["x86_64", "aarch64"].includes(Deno.build.arch)) return;
   const libc = load();
   if (!libc) return;

@@ -12,7 +12,7 @@ import { namesIn, readText, removeIfEmpty, removePath } from "./gone.ts";
 import { HeldIdentity } from "./held_identity.ts";
 import type { Hands } from "./held_lane.ts";
 import { identityDirs, type Lane } from "./lane.ts";
-import { releaseProgram } from "./resident.ts";
+import { shrink } from "./resident.ts";
 import { SleeperLock } from "./sleeper_lock.ts";
 import type { System } from "./system.ts";
 import { lookSeconds } from "./wake.ts";
@@ -26,8 +26,8 @@ export type SleeperSystem = Pick<
 const JUMP = 2000;
 /** Looks follow each other no faster, ms. */
 const MIN_PAUSE = 50;
-/** How often the pages of the program are given back, ms. */
-const RELEASE_EVERY = 60_000;
+/** How often memory is given back, ms; and how soon after other lanes have come or gone. */
+const SHRINK_EVERY = { calm: 300_000, changed: 5_000 };
 
 export class Sleeper {
   readonly #dir: string;
@@ -35,7 +35,9 @@ export class Sleeper {
   readonly #held = new Map<string, HeldIdentity>();
   readonly #look: number;
   readonly #hands: Hands;
-  #releasedAt = -Infinity;
+  #shrunkAt = -Infinity;
+  /** How many lanes there were then. */
+  #shrunkWith = 0;
   #addresses: ReadonlySet<string> = new Set();
 
   constructor(stateDir: string, system: SleeperSystem) {
@@ -78,7 +80,7 @@ export class Sleeper {
       if (this.#held.size === 0) return;
       const due = Array.from(this.#held.values(), (held) => held.dueIn(this.#system));
       pause = Math.max(MIN_PAUSE, Math.min(this.#look, ...due));
-      if (performance.now() - this.#releasedAt > RELEASE_EVERY) await this.#release();
+      await this.#shrink();
       await new Promise((resolve) => setTimeout(resolve, pause));
     }
   }
@@ -118,9 +120,13 @@ export class Sleeper {
     return namesIn(`${this.#dir}/plans`).map((name) => `${this.#dir}/plans/${name}`);
   }
 
-  async #release(): Promise<void> {
-    this.#releasedAt = performance.now();
-    await releaseProgram();
+  async #shrink(): Promise<void> {
+    const since = performance.now() - this.#shrunkAt;
+    const changed = this.#held.size !== this.#shrunkWith;
+    if (since < SHRINK_EVERY[changed ? "changed" : "calm"]) return;
+    this.#shrunkAt = performance.now();
+    this.#shrunkWith = this.#held.size;
+    await shrink();
   }
 
   #cleanUp(): void {

@@ -233,7 +233,7 @@ Deno.test(
   async () => {
     await using it = await stage("600", "2");
     let lanes = 0;
-    for (const [wanted, dirty] of [[1, 16], [50, 20]]) {
+    for (const wanted of [1, 50]) {
       // Not all at once: sshd turns away more than ten that have not logged in (MaxStartups).
       while (lanes < wanted) {
         const batch = Array.from({ length: Math.min(8, wanted - lanes) }, () => lanes++);
@@ -249,11 +249,16 @@ Deno.test(
       assert.equal(it.sandbox.masters().length, wanted);
       const [sleeper, ...others] = it.sandbox.sleepers();
       assert.deepEqual(others, []);
-      const rollup = await Deno.readTextFile(`/proc/${sleeper.pid}/smaps_rollup`);
-      const kilobytes = (name: string) =>
-        Number(new RegExp(`${name}:\\s+(\\d+)`).exec(rollup)?.[1]);
-      assert.ok(kilobytes("Rss") <= 45 * 1024, `${wanted}: ${rollup}`);
-      assert.ok(kilobytes("Private_Dirty") <= dirty * 1024, `${wanted}: ${rollup}`);
+      const kilobytes = (name: string) => {
+        const rollup = Deno.readTextFileSync(`/proc/${sleeper.pid}/smaps_rollup`);
+        return Number(new RegExp(`${name}:\\s+(\\d+)`).exec(rollup)?.[1]);
+      };
+      // Within some looks it has given back what taking them needed.
+      await eventually(
+        `it is small with ${wanted}`,
+        () => kilobytes("Rss") <= 45 * 1024 && kilobytes("Private_Dirty") <= 16 * 1024,
+        PATIENCE,
+      );
     }
   },
 );

@@ -5,7 +5,7 @@ import { exists } from "../lib/gone.ts";
 import { isOpen, isVerified, type Lane, newLane, openLane, retire } from "../lib/lane.ts";
 import { leaseName } from "../lib/lease.ts";
 import { MuxConnection } from "../lib/mux_client.ts";
-import { releaseProgram } from "../lib/resident.ts";
+import { shrink } from "../lib/resident.ts";
 import { Sleeper } from "../lib/sleeper.ts";
 import { realSystem } from "../lib/system.ts";
 import { isOlder } from "../lib/wake.ts";
@@ -194,11 +194,11 @@ Deno.test("a log is emptied before it grows too large", async () => {
   }
 });
 
-Deno.test("releaseProgram makes a waiting process smaller", {
+Deno.test("shrink makes a waiting process smaller", {
   ignore: Deno.build.os !== "linux",
 }, async () => {
   const before = Deno.memoryUsage().rss;
-  await releaseProgram();
+  await shrink();
   const after = Deno.memoryUsage().rss;
   assert.ok(before - after > 4 * 1024 * 1024, `${before} to ${after} bytes`);
 });
