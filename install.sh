@@ -245,6 +245,12 @@ report() {
   say "  $program"
   say "  man page and completions in $prefix/share"
   say
+  case ${SHELL:-} in
+  */zsh)
+    say 'For completions put this into ~/.zshrc, before compinit:'
+    say "  fpath=(\"${zsh_completion%/*}\" \$fpath)"
+    ;;
+  esac
   missing=''
   [ "$(PATH=$path command -v ssh)" = "$bin/ssh" ] || missing=$bin
   PATH=$path has deno || missing=${missing:+$missing:}${deno%/*}

@@ -3,8 +3,11 @@ import assert from "node:assert/strict";
 import { programCommand } from "../lib/program.ts";
 import { install } from "./support/installed.ts";
 import { findProgram, run as output } from "./support/programs.ts";
+import { Pty } from "./support/pty.ts";
 import { Sandbox } from "./support/sandbox.ts";
 import { Sshd } from "./support/sshd.ts";
+
+const DEADLINE = { deadline: 20_000 };
 
 const REPOSITORY = fromFileUrl(new URL("..", import.meta.url));
 const INSTALLER = `${REPOSITORY}install.sh`;
@@ -419,5 +422,74 @@ Deno.test("completions offer the commands of sshs", async () => {
       [...commands, "--now"].sort(),
     );
   }
-  if (findProgram("zsh")) await output("zsh", ["-n", `${directory}/sshs.zsh`]);
 });
+
+Deno.test({
+  name: "in fish sshs completes hosts as ssh does",
+  ignore: !findProgram("fish"),
+  async fn() {
+    await using sandbox = await withHost();
+    const file = `${REPOSITORY}lib/completions/sshs.fish`;
+    const script = "source $argv[1]; complete -C 'sshs exampleh'";
+    // With --no-config it would not find its own completion of ssh; the sandbox has none to read.
+    const { stdout } = await sandbox.run(["fish", "-c", script, file]);
+    assert.match(stdout, /^examplehost\b/m);
+  },
+});
+
+Deno.test({
+  name: "in zsh the keys of completion find the commands of sshs, and hosts as after ssh",
+  ignore: !findProgram("zsh"),
+  async fn() {
+    await using sandbox = await withHost();
+    await Deno.copyFile(`${REPOSITORY}lib/completions/sshs.zsh`, `${sandbox.home}/_sshs`);
+    await using pty = await Pty.spawn(["zsh", "-f", "-i"], {
+      env: { ...sandbox.env, PS1: "$ ", PROMPT: "$ " },
+      cwd: sandbox.home,
+      columns: 200,
+    });
+    await pty.waitFor("$ ", DEADLINE);
+    pty.write(
+      "fpath=(~ $fpath); autoload -Uz compinit; compinit -u -D; bindkey -e; echo re''ady\r",
+    );
+    await pty.waitFor("ready", DEADLINE);
+    const rows = [
+      ["sshs --st", "--stop"],
+      ["sshs --stop --n", "--now"],
+      ["sshs exampleh", "examplehost"],
+      ["sshs --hold 5m exampleh", "examplehost"],
+    ];
+    for (const [typed, completed] of rows) {
+      // Run as the words of echo, which shows what the line became.
+      pty.write(`${typed}\t\x01echo '<' \x05'>'\r`);
+      await pty.waitFor(new RegExp(`^< sshs .*${completed} ?>`, "m"), DEADLINE);
+    }
+    pty.write("sshs --\t");
+    for (const command of ["--doctor", "--fresh", "--warm", "--why"]) {
+      assert.ok(await pty.waitFor(command, DEADLINE));
+    }
+  },
+});
+
+Deno.test({
+  name: "install.sh tells zsh's users the line by which their completion is found",
+  ignore: !findProgram("zsh"),
+  async fn() {
+    using home = new Home();
+    const { stdout } = await home.run("sh", [INSTALLER, "--prefix", home.prefix], {
+      env: { SHELL: "/usr/bin/zsh" },
+    });
+    const line = /^ +(fpath=.*)$/m.exec(stdout)?.[1];
+    const script = `${line}; autoload -Uz compinit; compinit -u -D; print $_comps[sshs]`;
+    assert.equal(await output("zsh", ["-f", "-c", script]), "_sshs\n", stdout);
+    assert.doesNotMatch(await home.install(), /fpath/, "another shell");
+  },
+});
+
+/** A sandbox whose user's ssh_config names a host. */
+async function withHost(): Promise<Sandbox> {
+  const sandbox = await Sandbox.create();
+  await Deno.mkdir(`${sandbox.home}/.ssh`, { mode: 0o700 });
+  await Deno.writeTextFile(`${sandbox.home}/.ssh/config`, "Host examplehost\n");
+  return sandbox;
+}
