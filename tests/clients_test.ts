@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
 import { install } from "./support/installed.ts";
-import { findProgram } from "./support/programs.ts";
+import { findProgram, needProgram } from "./support/programs.ts";
 import { Pty } from "./support/pty.ts";
 import { type RunOptions, type RunResult, Sandbox } from "./support/sandbox.ts";
 import { Sshd } from "./support/sshd.ts";
@@ -71,6 +71,14 @@ Deno.test("git clones, fetches and pushes by PATH, GIT_SSH and core.sshCommand o
   // A variant that git does not know by its name: it asks with -G first.
   await client.sh(`cd two; GIT_SSH=${wrapper} GIT_SSH_VARIANT= git pull -q`);
   assert.equal(sshd.logins(), 1);
+  // As the manual says it, by a name that git does not know either; what has no -F has another ssh.
+  const configured = await sandbox.addProgram(
+    "configured",
+    `exec ${needProgram("ssh")} -F ${sshd.config} "$@"`,
+  );
+  await client.sh(`cd two; export GIT_SSH=sshs SSHS_SSH=${configured}
+    git ls-remote -q; git fetch -q`);
+  assert.equal(sshd.logins(), 2);
 });
 
 Deno.test("git keeps two accounts on one host apart by -i", async () => {
