@@ -35,7 +35,7 @@ const TARGETS: readonly (Omit<Target, "measured"> & { readonly measure: Measure 
     why:
       "Deno takes most of it: see the row of the empty file, which alone is beyond the target on a " +
       "slow machine. The rest is ssh -G (a third), the modules of Deno that are loaded on first use " +
-      "(processes, timers, sockets) and our own code. V8's flags (--single-threaded, --no-opt, " +
+      "(processes, which bring web streams along, 12 ms; FFI, 5 ms) and our own code. V8's flags (--single-threaded, --no-opt, " +
       "--max-lazy, --no-lazy, --lite-mode) and a minified bundle made no difference that could be seen.",
     measure: (tables) => {
       const slow = cellOf("warm-call/loopback", WAYS.slow, 0)(tables);
@@ -81,7 +81,7 @@ const TARGETS: readonly (Omit<Target, "measured"> & { readonly measure: Measure 
       "Each call starts Deno, and an empty file takes it more processor time than ssh's own side of a " +
       "login: with two cores there is no time to be won. With more cores, a far server, or where " +
       "logins are rationed, there is. Waiting for the lock instead of looking again and again was " +
-      "tried; the processor time stayed the same.",
+      "tried; the processor time stayed the same, and the calls look no more than eight times each.",
     measure: ratioOf("simultaneous/200", WAYS.launcher),
   },
   {

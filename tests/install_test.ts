@@ -1,6 +1,7 @@
 import { fromFileUrl } from "@std/path/posix/from-file-url";
 import assert from "node:assert/strict";
 import { programCommand } from "../lib/program.ts";
+import { exists } from "./support/exists.ts";
 import { install } from "./support/installed.ts";
 import { findProgram, run as output } from "./support/programs.ts";
 import { Pty } from "./support/pty.ts";
@@ -101,16 +102,6 @@ function serve(spoil: (path: string) => Response | undefined = () => undefined) 
       if (exists(cached)) Deno.removeSync(cached, { recursive: true });
     },
   };
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }
 
 Deno.test("install.sh installs the same twice, and --uninstall leaves nothing of it", async () => {

@@ -5,6 +5,7 @@ import { openStateDir, StateDirError } from "../lib/state_dir.ts";
 import { harmless } from "../lib/ui.ts";
 import { canMakeAccounts } from "./support/account.ts";
 import { eventually } from "./support/eventually.ts";
+import { exists } from "./support/exists.ts";
 import { findProgram, needProgram, run } from "./support/programs.ts";
 import { Pty } from "./support/pty.ts";
 import { Sandbox } from "./support/sandbox.ts";
@@ -25,16 +26,6 @@ async function makeSandbox(): Promise<Sandbox> {
   // A directory that others may enter: what keeps them out must be ours.
   await Deno.chmod(sandbox.dir, 0o755);
   return sandbox;
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }
 
 /** The files below the state directory that anybody but their owner may use. */

@@ -9,6 +9,7 @@ import {
 } from "../lib/ssh_config.ts";
 import { realSystem } from "../lib/system.ts";
 import { eventually } from "./support/eventually.ts";
+import { exists } from "./support/exists.ts";
 import { needProgram } from "./support/programs.ts";
 import { Sandbox } from "./support/sandbox.ts";
 import { Sshd } from "./support/sshd.ts";
@@ -176,16 +177,6 @@ Deno.test("connectionOptions makes a master hand on what each session sends", as
     master.stderr.cancel(),
   ]);
 });
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
 
 Deno.test("readConfig tells the configuration and each file that ssh read", async () => {
   await using temp = await files({ "my cönfig": "", inner: "Host alias\n Port 2200\n" });

@@ -1,3 +1,4 @@
+import { exists } from "./exists.ts";
 import { processesOf, signal } from "./processes.ts";
 import { run } from "./programs.ts";
 
@@ -72,16 +73,6 @@ function remove(wanted: (name: string) => boolean): void {
 /** Whether the test process that made the account is gone without having removed it. */
 function isStale(name: string): boolean {
   return !exists(`/proc/${NAME.exec(name)![1]}`);
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }
 
 if (import.meta.main && canMakeAccounts) {
