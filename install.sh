@@ -207,9 +207,14 @@ place() {
   # shellcheck disable=SC2086
   "$deno" install --global --force --quiet --root "$prefix" --name sshs $flags "$program" </dev/null
   # As the launcher does, and for the same reasons.
-  sed '2a\
-export SSHS_NODE_OPTIONS="${NODE_OPTIONS-}" NODE_OPTIONS= SSHS_NOFILE="$(ulimit -S -n)" DENO_NO_UPDATE_CHECK="${DENO_NO_UPDATE_CHECK:-sshs}"
-' "$bin/sshs" >"$stage/sshs"
+  # shellcheck disable=SC2016 # for sshs to expand
+  {
+    read -r head && say "$head"
+    read -r mark && say "$mark"
+    say 'export SSHS_NODE_OPTIONS="${NODE_OPTIONS-}" NODE_OPTIONS= SSHS_NOFILE="$(ulimit -S -n)"'
+    say 'export DENO_NO_UPDATE_CHECK="${DENO_NO_UPDATE_CHECK:-sshs}"'
+    cat
+  } <"$bin/sshs" >"$stage/sshs"
   put "$stage/sshs" 755 "$bin/sshs"
   put "$source/sshs.1" 644 "$man"
   put "$source/lib/completions/sshs.bash" 644 "$bash_completion"

@@ -27,9 +27,8 @@ export const FLAGS = [
  * The sleeper works for some ms each 5 s: compilers and threads of V8 that wait for more to do double
  * its CPU (0.36 % with 50 lanes instead of 0.15 %).
  */
-const SLEEPER_FLAGS = [
-  "--v8-flags=--lite-mode,--single-threaded,--max-semi-space-size=1,--expose-gc",
-];
+const V8_OF_SLEEPER = "--lite-mode,--single-threaded,--max-semi-space-size=1,--expose-gc";
+const SLEEPER_FLAGS = [`--v8-flags=${V8_OF_SLEEPER}`];
 
 /** The version of sshs. A sleeper or a plan of another version is not used. */
 export const VERSION = "0.1.0";

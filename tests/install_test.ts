@@ -86,7 +86,9 @@ function serve(spoil: (path: string) => Response | undefined = () => undefined) 
     try {
       const text = Deno.readTextFileSync(`${REPOSITORY}${path}`);
       served.add(path);
-      return new Response(text, { headers: { "content-type": "text/plain" } });
+      // What a server makes of .ts where /etc/mime.types is Debian's: no module, by Deno's lights.
+      const type = path.endsWith(".ts") ? "text/vnd.trolltech.linguist" : "text/plain";
+      return new Response(text, { headers: { "content-type": type } });
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
       return new Response("no such file", { status: 404 });
@@ -96,11 +98,7 @@ function serve(spoil: (path: string) => Response | undefined = () => undefined) 
   return {
     base: `http://127.0.0.1:${port}`,
     served,
-    async [Symbol.asyncDispose]() {
-      await server.shutdown();
-      const cached = `${cacheDir}/remote/http/127.0.0.1_PORT${port}`;
-      if (exists(cached)) Deno.removeSync(cached, { recursive: true });
-    },
+    [Symbol.asyncDispose]: () => server.shutdown(),
   };
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type CachedPlan, planKey, planText, quote, writePlan } from "../lib/launcher.ts";
 import { findRealSsh, LAUNCHER_MARK } from "../lib/real_ssh.ts";
+import { exists } from "./support/exists.ts";
 
 const VERSION = "1.2.3";
 const FLAGS = ["--quiet", "--no-prompt", "--allow-read"];
@@ -140,16 +141,6 @@ class Box implements Disposable {
   [Symbol.dispose](): void {
     this.#listener.close();
     Deno.removeSync(this.root, { recursive: true });
-  }
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
   }
 }
 

@@ -41,7 +41,7 @@ clean_up() {
   [ -z "$policy" ] || rm -f "$policy"
   # A run that was interrupted leaves its account behind.
   ! command -v deno >/dev/null ||
-    deno run --quiet --no-config --allow-all tests/support/account.ts || true
+    sh deno.sh run --quiet --allow-all tests/support/account.ts || true
   rm -rf "$work"
 }
 
