@@ -1,3 +1,4 @@
+import { removePath, statOf } from "../../lib/gone.ts";
 import { exists } from "./exists.ts";
 import { processesOf, signal } from "./processes.ts";
 import { run } from "./programs.ts";
@@ -67,6 +68,16 @@ function remove(wanted: (name: string) => boolean): void {
     // --force: the processes just killed may not be gone yet.
     new Deno.Command("userdel", { args: ["--force", name] }).outputSync();
     if (exists(home)) Deno.removeSync(home, { recursive: true });
+    removeAgentSockets(Number(uid));
+  }
+}
+
+/** An sshd that was killed leaves the directory of its agent socket, in /tmp whatever TMPDIR is (session.c). */
+function removeAgentSockets(uid: number): void {
+  for (const { name } of Deno.readDirSync("/tmp")) {
+    // Those of other test files may go at this very moment.
+    if (!name.startsWith("ssh-") || statOf(`/tmp/${name}`)?.uid !== uid) continue;
+    removePath(`/tmp/${name}`);
   }
 }
 
