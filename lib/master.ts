@@ -44,6 +44,9 @@ export type MasterStart =
   /** The master came to nothing for a reason of ours. */
   | { readonly kind: "failed"; readonly reason: string };
 
+/** How long a master that has just come up may take to answer, ms: it may share its processor with 200 calls. */
+const ANSWER = 10_000;
+
 /** How often the log is looked at while the master starts, ms. */
 const LOG_TICK = 25;
 
@@ -147,8 +150,8 @@ async function verifyMaster(
   system: Pick<System, "kill" | "run">,
 ): Promise<MasterStart> {
   try {
-    const hold = await MuxConnection.connect(request.lane.socket, { deadline: 3000 });
-    return { kind: "up", pid: await hold.alive({ deadline: 3000 }), hold };
+    const hold = await MuxConnection.connect(request.lane.socket, { deadline: ANSWER });
+    return { kind: "up", pid: await hold.alive({ deadline: ANSWER }), hold };
   } catch (error) {
     await endStrays(request.lane.socket, system);
     const why = harmless((error as Error).message);

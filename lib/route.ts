@@ -31,8 +31,8 @@ export function route(
     {
       ...shared,
       // A master that must not linger goes as soon as its session has; the others wait for a sleeper
-      // that died to be replaced.
-      grace: shared.linger === 0 ? 2 : Math.max(2, Math.ceil(3 * look)),
+      // that died to be replaced, or for one that wakes on a machine with much else to do.
+      grace: shared.linger === 0 ? 2 : Math.max(5, Math.ceil(3 * look)),
       groundwork: (asking) => groundwork(shared, system, { ...options, asking }),
       meanwhile: () => wakeSleeper(shared.stateDir, system),
       proxy: proxyOf(shared.config),

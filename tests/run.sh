@@ -129,9 +129,9 @@ run_gate() {
   return "$result"
 }
 
-# From Deno's own line: ok | 12 passed (3 steps) | 0 failed | 1 ignored (5s)
+# From Deno's own line, of which each of its runs has one: ok | 12 passed (3 steps) | 0 failed | 1 ignored (5s)
 summarize() {
-  line=$(grep -E '^(ok|FAILED) \| [0-9]+ passed' "$work/output" | tail -n 1) || true
+  lines=$(grep -E '^(ok|FAILED) \| [0-9]+ passed' "$work/output") || true
   passed=$(count passed) failed=$(count failed) skipped=$(count ignored)
   # Formatting, lint, types or the run itself: a failure too. So is a run without a test.
   if [ "$failed" -eq 0 ] && { [ "$1" -ne 0 ] || [ "$passed" -eq 0 ]; }; then failed=1; fi
@@ -144,8 +144,9 @@ summarize() {
 }
 
 count() {
-  number=$(expr "$line" : ".*| \([0-9]*\) $1") || true
-  echo "${number:-0}"
+  total=0
+  for number in $(printf '%s\n' "$lines" | sed -n "s/.*| \([0-9]*\) $1.*/\1/p"); do total=$((total + number)); done
+  echo "$total"
 }
 
 main

@@ -48,7 +48,7 @@ export class Scene implements AsyncDisposable {
   ): Promise<void> {
     const { code, stdout, stderr } = await this.call("echo hello; exit 3", options);
     assert.deepEqual([code, stdout], [3, "hello\n"], `${what}: ${stderr}`);
-    assert.match(stderr, noise, what);
+    assert.match(stderr, noise, `${what}: ${stderr}`);
   }
 
   /**

@@ -1,0 +1,21 @@
+/** So many calls at once that nothing else could be tested beside them: `deno task test` runs it alone. */
+import assert from "node:assert/strict";
+import { Scene } from "./support/scene.ts";
+
+Deno.test("of 200 calls at once each works, over few logins, and nothing is left", async () => {
+  await using scene = await Scene.create();
+  const { sandbox, sshd } = scene;
+  // A master whose caller does not get to it within its grace, three looks, goes again.
+  sandbox.env.SSHS_LOOK = "5";
+  const argv = sandbox.argv(scene.args("echo @"));
+  const { code, stdout, stderr } = await sandbox.run(
+    ["sh", "-c", 'seq 200 | xargs -P 200 -I@ "$@"', "sh", ...argv],
+    { timeout: 300_000 },
+  );
+  const numbers = stdout.trimEnd().split("\n").map(Number).sort((a, b) => a - b);
+  assert.deepEqual([code, stderr], [0, ""]);
+  assert.deepEqual(numbers, Array.from({ length: 200 }, (_, i) => i + 1));
+  // Ten sessions a lane.
+  assert.ok(sshd.logins() <= 20, `${sshd.logins()} logins`);
+  await scene.assertClean();
+});
