@@ -16,7 +16,9 @@ import termios
 
 def main():
     rows, columns = int(sys.argv[1]), int(sys.argv[2])
-    # The child leads a session of its own, and the terminal controls it.
+    # The child leads a session of its own, and the terminal controls it. Its exec closes the pipe: a
+    # Ctrl-C that came before there is a foreground would reach nobody.
+    started, starting = os.pipe()
     pid, terminal = os.forkpty()
     if pid == 0:
         termios.tcsetwinsize(0, (rows, columns))
@@ -29,6 +31,9 @@ def main():
         except OSError as error:
             print(f"{sys.argv[3]}: {error.strerror}", file=sys.stderr)
             os._exit(127)
+    os.close(starting)
+    os.read(started, 1)
+    os.close(started)
     os.write(1, b"%d\n" % pid)
     serve(pid, terminal)
 
