@@ -63,7 +63,7 @@ export function execv(path: string, argv: readonly Uint8Array[]): void {
   // Rust's runtime ignores SIGPIPE, and an ignored signal stays ignored over exec: `ssh host | head`
   // would not end.
   calls.signal(NUMBERS.SIGPIPE, null);
-  calls.execv(terminated(new TextEncoder().encode(path)), pointers);
+  calls.execv(terminated(path), pointers);
 }
 
 /** Whether this process was started with the signal ignored, as under nohup(1) or by `&` in a script. */
@@ -105,7 +105,7 @@ export function setFileLimit(soft: number): void {
 export function processArgv(): Uint8Array[] | undefined {
   const calls = libc();
   if (!calls || Deno.build.os !== "linux") return undefined;
-  const file = calls.open(terminated(new TextEncoder().encode("/proc/self/cmdline")), 0);
+  const file = calls.open(terminated("/proc/self/cmdline"), 0);
   if (file < 0) return undefined;
   const bytes: number[] = [];
   const chunk = new Uint8Array(64 * 1024);
@@ -125,7 +125,7 @@ export function processArgv(): Uint8Array[] | undefined {
 export function isZombie(pid: number): boolean {
   const calls = libc();
   if (!calls || Deno.build.os !== "linux") return false;
-  const file = calls.open(terminated(new TextEncoder().encode(`/proc/${pid}/stat`)), 0);
+  const file = calls.open(terminated(`/proc/${pid}/stat`), 0);
   if (file < 0) return false;
   const bytes = new Uint8Array(1024);
   const count = Number(calls.read(file, bytes, BigInt(bytes.length)));
@@ -141,7 +141,7 @@ const O_RDWR = 2;
 export function hasTerminalDevice(): boolean | undefined {
   const calls = libc();
   if (!calls) return undefined;
-  const file = calls.open(terminated(new TextEncoder().encode("/dev/tty")), O_RDWR);
+  const file = calls.open(terminated("/dev/tty"), O_RDWR);
   if (file >= 0) calls.close(file);
   return file >= 0;
 }
@@ -155,7 +155,7 @@ export function networkFile(pid: number | "self"): string {
 export function networkNamespace(): string | undefined {
   if (Deno.build.os !== "linux") return undefined;
   const target = new Uint8Array(64);
-  const path = terminated(new TextEncoder().encode(networkFile("self")));
+  const path = terminated(networkFile("self"));
   const length = Number(libc()?.readlink(path, target, BigInt(target.length)) ?? -1);
   return length < 0 ? undefined : new TextDecoder().decode(target.subarray(0, length));
 }
@@ -170,7 +170,8 @@ function splitAtNul(bytes: Uint8Array): Uint8Array[] {
   return words;
 }
 
-function terminated(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+function terminated(text: string | Uint8Array): Uint8Array<ArrayBuffer> {
+  const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;
   const word = new Uint8Array(bytes.length + 1);
   word.set(bytes);
   return word;
