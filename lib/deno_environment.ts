@@ -1,11 +1,11 @@
 /**
- * What Deno does to the environment and the limits, or would do because of them. We are to become ssh, whose children get
- * the environment that the user has; and a plan holds for that PATH.
+ * What Deno does to the environment and the limits, or would do because of them. We are to become ssh,
+ * whose children get the environment that the user has; and a plan holds for that PATH.
  */
+import { setFileLimit } from "./libc.ts";
 
 const SHIM_MARK = "DENO_NODE_SHIM_ACTIVE";
 const SHIM_DIRECTORY = "/node_compat_bin";
-import { setFileLimit } from "./libc.ts";
 
 let fileLimit: number | undefined;
 

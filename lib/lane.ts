@@ -182,7 +182,7 @@ export function verify(lane: Lane, roundTrip: number, now: number): void {
 
 /**
  * Notes that the far end has answered just now, and about as fast as before: one call of the system in
- * place of five. Where there is no mark it makes none.
+ * place of five. False: there is no mark, and it makes none.
  */
 export function renew(lane: Lane, now: number): boolean {
   try {

@@ -3,8 +3,9 @@
  * control connection to each lane, which keeps the master's ControlPersist from counting down and
  * costs the server nothing; it lets go of a lane when its last session has been gone for its linger.
  *
- * It never ends a lane that works, only what a killed call has left of its attempt at one: when the sleeper dies, masters follow after their grace once idle,
- * and the next call starts another sleeper. It wakes on its own clock only.
+ * It never ends a lane that works, only what a killed call has left of its attempt at one: when the
+ * sleeper dies, masters follow after their grace once idle, and the next call starts another sleeper. It
+ * wakes on its own clock only.
  */
 import { BirthRegister } from "./birth_register.ts";
 import { logLine } from "./bounded_log.ts";

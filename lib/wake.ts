@@ -23,8 +23,8 @@ export function sleeperPid(
   if (!(Number(pid) > 1) || !system.isAlive(Number(pid))) return undefined;
   // One that was killed has left its file; its pid may be another process's by now, or a zombie's.
   const age = system.now() - (statOf(path)?.mtime?.getTime() ?? 0);
-  const isWaking = state === "waking" && age >= 0 && age < WAKING;
-  return isWaking || isLocked(path) ? Number(pid) : undefined;
+  const mayWake = state === "waking" && age >= 0 && age < WAKING;
+  return mayWake || isLocked(path) ? Number(pid) : undefined;
 }
 
 /** Whether a sleeper has been started, and is not awake yet: it still needs this program. */
