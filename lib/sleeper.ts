@@ -27,7 +27,7 @@ export type SleeperSystem = Pick<
 const JUMP = 2000;
 /** Looks follow each other no faster, ms. */
 const MIN_PAUSE = 50;
-/** How often memory is given back, ms; and how soon after other lanes have come or gone. */
+/** How often memory is given back, ms; and how often until the lanes have been the same ones twice. */
 const SHRINK_EVERY = { calm: 300_000, changed: 5_000 };
 
 export class Sleeper {
@@ -37,8 +37,8 @@ export class Sleeper {
   readonly #look: number;
   readonly #hands: Hands;
   #shrunkAt = -Infinity;
-  /** How many lanes there were then. */
-  #shrunkWith = 0;
+  /** How many lanes there were then, and the time before. */
+  #shrunkWith: [last: number, before: number] = [0, 0];
   #addresses: ReadonlySet<string> = new Set();
 
   constructor(stateDir: string, system: SleeperSystem) {
@@ -123,10 +123,10 @@ export class Sleeper {
 
   async #shrink(): Promise<void> {
     const since = performance.now() - this.#shrunkAt;
-    const changed = this.#held.size !== this.#shrunkWith;
-    if (since < SHRINK_EVERY[changed ? "changed" : "calm"]) return;
+    const isCalm = this.#shrunkWith.every((lanes) => lanes === this.#held.size);
+    if (since < SHRINK_EVERY[isCalm ? "calm" : "changed"]) return;
     this.#shrunkAt = performance.now();
-    this.#shrunkWith = this.#held.size;
+    this.#shrunkWith = [this.#held.size, this.#shrunkWith[0]];
     await shrink();
   }
 
