@@ -215,7 +215,7 @@ END`);
     client.sh(`printf 'a\\nb\\nc\\n' | while read -r x; do ${ssh} ${flag} host "echo $x"; done`);
   assert.equal((await loop("-n")).stdout, "a\nb\nc\n");
   assert.equal((await loop("")).stdout, "a\n");
-  const many = await client.sh(`seq 40 | xargs -P 20 -I N ${ssh} host 'echo N' | sort -n`);
+  const many = await client.sh(`seq 40 | xargs -P 20 -I{} ${ssh} host 'echo {}' | sort -n`);
   assert.equal(many.stdout, Array.from({ length: 40 }, (_, i) => `${i + 1}\n`).join(""));
   // 20 at once are two lanes of ten; a third opens where a slow machine keeps places for longer.
   assert.ok(sshd.logins() <= 4, `${sshd.logins()} logins`);

@@ -3,11 +3,11 @@ import { type Account, canMakeAccounts } from "./support/account.ts";
 import { eventually } from "./support/eventually.ts";
 import { canMount } from "./support/mounts.ts";
 import { isAlive } from "./support/processes.ts";
-import { run } from "./support/programs.ts";
+import { needProgram, run } from "./support/programs.ts";
 import { Pty } from "./support/pty.ts";
 import { Relay } from "./support/relay.ts";
 import { Sandbox } from "./support/sandbox.ts";
-import { Sshd } from "./support/sshd.ts";
+import { canAskForCodes, Sshd } from "./support/sshd.ts";
 
 const DEADLINE = { deadline: 20_000 };
 
@@ -144,6 +144,33 @@ for (const [what, asked] of Object.entries(ASKED)) {
     },
   });
 }
+
+Deno.test({
+  name: "a code that ssh would show as it is typed is asked for too, once more when wrong",
+  ignore: !canAskForCodes,
+  fn: async () => {
+    const [first, second] = ["12345678", "23456789"];
+    await using sshd = await Sshd.start({ codes: [first, second] });
+    await using sandbox = await makeSandbox();
+    const call = ["-F", sshd.config, "host", "echo logged in"];
+    await using plain = await Pty.spawn([needProgram("ssh"), ...call], { env: sandbox.env });
+    await plain.waitFor("Verification code: ", DEADLINE);
+    plain.write(`${first}\r`);
+    await plain.waitFor(first, DEADLINE);
+    await plain.waitFor("logged in", DEADLINE);
+    await using pty = await atTerminal(sandbox, call);
+    await pty.waitFor("Verification code: ", DEADLINE);
+    pty.write("00000000\r");
+    await pty.waitFor("Verification code: ", DEADLINE);
+    pty.write(`${second}\r`);
+    await pty.waitFor("logged in", DEADLINE);
+    await assertEnds(pty, 0);
+    // ssh tells an askpass nothing of echo: to show a password would be worse than to hide a code.
+    assert.doesNotMatch(pty.output, /00000000|23456789/);
+    assert.equal(sshd.logins(), 2);
+    await sandbox.assertClean(DEADLINE);
+  },
+});
 
 Deno.test("the host key question is asked with echo, and yes lets the call go on", async () => {
   await using sshd = await Sshd.start({ client: { hostKeyChecking: "ask" } });

@@ -52,7 +52,7 @@ install_missing() {
     setsid:util-linux useradd:passwd)
   # The tests of a client that cannot be had are skipped.
   optional=$(lacking rsync tmux busybox zsh dash curl mandoc strace fish sshfs borg:borgbackup mosh \
-    ansible:ansible-core)
+    ansible:ansible-core google-authenticator:libpam-google-authenticator)
   complete=true
   if [ -n "$required$optional" ]; then
     install_packages || complete=false

@@ -1,7 +1,9 @@
 import { type Account, account, canMakeAccounts } from "./account.ts";
 import { eventually } from "./eventually.ts";
+import { exists } from "./exists.ts";
+import { canMount } from "./mounts.ts";
 import { descendants, endAll, isAlive, processes, signal } from "./processes.ts";
-import { needProgram, run } from "./programs.ts";
+import { findProgram, needProgram, run } from "./programs.ts";
 
 /** How a server differs from an ordinary one that takes a key. */
 export interface SshdOptions {
@@ -11,6 +13,11 @@ export interface SshdOptions {
   passwords?: boolean;
   /** Ask for the password by keyboard-interactive instead of the key (root only). */
   keyboardInteractive?: boolean;
+  /**
+   * Ask for one of these codes (8 digits, each good for one login) by keyboard-interactive instead of
+   * the key, with echo ({@linkcode canAskForCodes} only).
+   */
+  codes?: readonly string[];
   /** The text that the server shows before the login. */
   banner?: string;
   /** Log in as root instead of as the account of the tests (root only). */
@@ -175,7 +182,8 @@ export class Sshd implements AsyncDisposable {
 }
 
 async function writeServerFiles(dir: string, options: SshdOptions): Promise<void> {
-  const { config = [], passwords = false, keyboardInteractive = false, banner } = options;
+  const { config = [], passwords = false, codes, banner } = options;
+  const keyboardInteractive = options.keyboardInteractive || codes !== undefined;
   const pam = passwords || keyboardInteractive;
   if ((pam || options.asRoot) && !canMakeAccounts) {
     throw new Error("Cannot serve passwords or root's login without being root");
@@ -188,6 +196,7 @@ async function writeServerFiles(dir: string, options: SshdOptions): Promise<void
   await Deno.writeTextFile(`${dir}/authorized_keys`, user.public);
   await Deno.chmod(`${dir}/authorized_keys`, 0o644);
   if (banner !== undefined) await Deno.writeTextFile(`${dir}/banner`, banner);
+  if (codes) await writeCodes(dir, codes);
   const yes = (on: boolean) => on ? "yes" : "no";
   const lines = [
     // The first value counts.
@@ -209,6 +218,22 @@ async function writeServerFiles(dir: string, options: SshdOptions): Promise<void
     ...(banner === undefined ? [] : [`Banner ${dir}/banner`]),
   ];
   await Deno.writeTextFile(`${dir}/sshd_config`, lines.join("\n") + "\n");
+}
+
+/** Whether a server can ask for codes: it takes root, a mount of its own, and a module of PAM. */
+export const canAskForCodes: boolean = canMount &&
+  findProgram("google-authenticator") !== undefined;
+
+/** What PAM is to do for this sshd alone, and the codes in the form of google-authenticator(1). */
+async function writeCodes(dir: string, codes: readonly string[]): Promise<void> {
+  const secret = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"; // Of the codes that go by time, which no test uses.
+  await Deno.writeTextFile(`${dir}/codes`, [secret, ...codes, ""].join("\n"), { mode: 0o400 });
+  const module = `pam_google_authenticator.so secret=${dir}/codes user=root echo_verification_code`;
+  const rules = [`auth required ${module}`, "account required pam_permit.so"];
+  await Deno.writeTextFile(
+    `${dir}/pam`,
+    [...rules, "session required pam_permit.so", ""].join("\n"),
+  );
 }
 
 interface KeyPair {
@@ -259,8 +284,14 @@ async function listen(dir: string, port: number): Promise<Deno.ChildProcess> {
   if (Deno.uid() === 0) await Deno.mkdir("/run/sshd", { recursive: true, mode: 0o755 });
   const log = `${dir}/log`;
   const before = (await readLog(log)).length;
-  const child = new Deno.Command(needProgram("sshd"), {
-    args: ["-D", "-f", `${dir}/sshd_config`, "-p", String(port), "-E", log],
+  const sshd = [needProgram("sshd"), "-D", "-f", `${dir}/sshd_config`, "-p", `${port}`, "-E", log];
+  // sshd is "sshd" to PAM (UsePAM in sshd_config(5)): its rules are put in place for this one alone.
+  const mount = ["sh", "-c", 'mount --bind "$0" /etc/pam.d/sshd && exec "$@"', `${dir}/pam`];
+  const [program, ...args] = exists(`${dir}/pam`)
+    ? ["unshare", "--mount", ...mount, ...sshd]
+    : sshd;
+  const child = new Deno.Command(program, {
+    args,
     stdin: "null",
     stdout: "null",
     stderr: "null",
