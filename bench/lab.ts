@@ -106,6 +106,7 @@ export class Lab implements AsyncDisposable {
 
   /** Ends all connections of this way: the next call is a first one. */
   async cold(way: Way): Promise<void> {
+    if (way === "plain") return; // It has none.
     await endAll(this.processes(way).map(({ pid }) => pid));
     // Ours makes its directory by itself.
     if (way === "launcher" || way === "slow") await remove(this.#state(way));

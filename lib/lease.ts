@@ -4,7 +4,8 @@
  */
 import type { BirthRegister } from "./birth_register.ts";
 import { exists, isAbsence, namesIn, removePath } from "./gone.ts";
-import { birthFromStat, type System } from "./system.ts";
+import { birthFromStat } from "./proc_stat.ts";
+import type { System } from "./system.ts";
 import { WatchedDir } from "./watched_dir.ts";
 
 /** Where a lane's leases are: open, or retired. */

@@ -1,7 +1,8 @@
 /**
- * What Deno has no call for, from libc by FFI; nothing else here uses FFI. Where it is not to be had
+ * What Deno has no call for, from libc by FFI; only resident.ts uses FFI besides. Where it is not to be had
  * (no FFI permission, no libc by a name that we know) each does nothing, or says so by its result.
  */
+import { fieldsAfterName } from "./proc_stat.ts";
 
 const NAMES: Partial<Record<typeof Deno.build.os, readonly string[]>> = {
   linux: ["libc.so.6", `libc.musl-${Deno.build.arch}.so.1`],
@@ -130,9 +131,8 @@ export function isZombie(pid: number): boolean {
   const bytes = new Uint8Array(1024);
   const count = Number(calls.read(file, bytes, BigInt(bytes.length)));
   calls.close(file);
-  // proc(5): "pid (name) state ...", and the name may hold anything.
   const stat = new TextDecoder().decode(bytes.subarray(0, Math.max(0, count)));
-  return stat.slice(stat.lastIndexOf(")")).startsWith(") Z");
+  return fieldsAfterName(stat)?.[0] === "Z";
 }
 
 const O_RDWR = 2;

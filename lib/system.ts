@@ -1,10 +1,11 @@
 /**
  * The operating system as an interface: helpers take `Pick<System, ...>`, so a signature says what a
  * function touches and a test needs no process of its own. What differs between Linux, macOS and BSD
- * is here and in libc.ts, and nowhere else.
+ * is here and in libc.ts, and nowhere else; what Linux alone has is in proc_stat.ts and resident.ts.
  */
 import { isSystemError } from "./gone.ts";
 import { isZombie } from "./libc.ts";
+import { birthFromStat, fieldsAfterName } from "./proc_stat.ts";
 
 /** What a finished process left. */
 export interface Output {
@@ -151,16 +152,8 @@ export async function isInForeground(system: Pick<System, "pid" | "run">): Promi
     if (!isSystemError(error)) throw error;
     return true; // No process can be had.
   }
-  // proc(5): "pid (name) state ppid pgrp session tty_nr tpgid ...", and the name may hold anything.
-  const words = stdout.slice(stdout.lastIndexOf(")") + 1).trim().split(/\s+/);
-  const [group, foreground] = Deno.build.os === "linux" ? [words[2], words[5]] : words;
+  const [group, foreground] = Deno.build.os === "linux"
+    ? [2, 5].map((i) => fieldsAfterName(stdout)?.[i])
+    : stdout.trim().split(/\s+/);
   return group === foreground;
-}
-
-/** The start time in a line of `/proc/PID/stat`: field 22; proc(5). The name in field 2 may hold anything. */
-export function birthFromStat(line: string): string | undefined {
-  const end = line.lastIndexOf(")");
-  const [state, ...rest] = line.slice(end + 2).split(" ");
-  // A zombie has ended, and may wait for long until its parent takes note.
-  return end < 0 || state === "Z" ? undefined : rest[18];
 }

@@ -2,8 +2,8 @@
 import type { Effort } from "../effort.ts";
 import { times } from "../hyperfine.ts";
 import type { Lab } from "../lab.ts";
-import { progress } from "../progress.ts";
 import { row, type Table } from "../table.ts";
+import { takeTurns } from "../turns.ts";
 import { EVERY_LINK, type Link, LINKS, WAYS } from "../way.ts";
 
 export async function firstCall(lab: Lab, effort: Effort): Promise<Table[]> {
@@ -13,21 +13,17 @@ export async function firstCall(lab: Lab, effort: Effort): Promise<Table[]> {
 }
 
 async function onLink(lab: Lab, link: Link, calls: number): Promise<Table> {
-  const ways = ["plain", "launcher", "auto"] as const;
-  const taken = { plain: [] as number[], launcher: [] as number[], auto: [] as number[] };
-  for (let call = 1; call <= calls; call++) {
-    progress(`first call, ${LINKS[link]}: ${call} of ${calls}`);
-    for (const way of ways) {
-      if (way !== "plain") await lab.cold(way);
-      taken[way].push(...await times(lab.call(way, link), { runs: 1, env: lab.env(way) }));
-    }
-  }
-  for (const way of ["launcher", "auto"] as const) await lab.cold(way);
+  const turns = { what: `first call, ${LINKS[link]}`, repeats: calls };
+  const taken = await takeTurns(
+    lab,
+    turns,
+    (way) => times(lab.call(way, link), { runs: 1, env: lab.env(way) }),
+  );
   return {
     id: `first-call/${link}`,
     title: `First call, ${LINKS[link]}`,
     columns: [{ name: "wall time", unit: "ms" }],
-    rows: ways.map((way) => row(WAYS[way], taken[way])),
+    rows: Array.from(taken, ([way, times]) => row(WAYS[way], times.flat())),
     baseline: WAYS.plain,
   };
 }

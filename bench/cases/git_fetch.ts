@@ -3,8 +3,8 @@ import { run } from "../../tests/support/programs.ts";
 import type { Effort } from "../effort.ts";
 import { times } from "../hyperfine.ts";
 import type { Lab } from "../lab.ts";
-import { progress } from "../progress.ts";
 import { row, type Table } from "../table.ts";
+import { takeTurns } from "../turns.ts";
 import { EVERY_LINK, type Link, LINKS, WAYS } from "../way.ts";
 
 const FETCHES = 20;
@@ -23,26 +23,17 @@ export async function gitFetch(lab: Lab, effort: Effort): Promise<Table[]> {
 }
 
 async function onLink(lab: Lab, clone: string, link: Link, repeats: number): Promise<Table> {
-  const ways = ["plain", "auto", "launcher"] as const;
-  const taken = { plain: [] as number[], auto: [] as number[], launcher: [] as number[] };
-  for (let repeat = 1; repeat <= repeats; repeat++) {
-    for (const way of ways) {
-      progress(`${FETCHES} x git fetch, ${LINKS[link]}, ${WAYS[way]}: ${repeat} of ${repeats}`);
-      if (way !== "plain") await lab.cold(way);
-      const env = {
-        ...lab.env(way),
-        GIT_DIR: clone,
-        GIT_SSH_COMMAND: lab.rsh(way, link).join(" "),
-      };
-      taken[way].push(...await times(["sh", "-c", LOOP], { runs: 1, env }));
-    }
-  }
-  for (const way of ["launcher", "auto"] as const) await lab.cold(way);
+  const turns = { what: `${FETCHES} x git fetch, ${LINKS[link]}`, repeats };
+  const taken = await takeTurns(lab, turns, (way) => {
+    const ssh = lab.rsh(way, link).join(" ");
+    const env = { ...lab.env(way), GIT_DIR: clone, GIT_SSH_COMMAND: ssh };
+    return times(["sh", "-c", LOOP], { runs: 1, env });
+  });
   return {
     id: `git-fetch/${link}`,
     title: `git fetch of nothing new, ${FETCHES} times, ${LINKS[link]}`,
     columns: [{ name: "wall time", unit: "ms" }],
-    rows: ways.map((way) => row(WAYS[way], taken[way])),
+    rows: Array.from(taken, ([way, times]) => row(WAYS[way], times.flat())),
     baseline: WAYS.plain,
   };
 }

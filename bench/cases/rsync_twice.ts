@@ -2,9 +2,9 @@
 import type { Effort } from "../effort.ts";
 import { times } from "../hyperfine.ts";
 import type { Lab } from "../lab.ts";
-import { progress } from "../progress.ts";
 import { row, type Table } from "../table.ts";
-import { EVERY_LINK, type Link, LINKS, type Way, WAYS } from "../way.ts";
+import { takeTurns } from "../turns.ts";
+import { EVERY_LINK, type Link, LINKS, WAYS } from "../way.ts";
 
 const FILES = 1000;
 
@@ -17,27 +17,22 @@ export async function rsyncTwice(lab: Lab, effort: Effort): Promise<Table[]> {
 }
 
 async function onLink(lab: Lab, tree: string, link: Link, repeats: number): Promise<Table> {
-  const ways = ["plain", "auto", "launcher"] as const;
-  const taken = new Map<Way, { both: number[]; again: number[] }>();
-  for (const way of ways) taken.set(way, { both: [], again: [] });
-  for (let repeat = 1; repeat <= repeats; repeat++) {
-    for (const way of ways) {
-      progress(`rsync twice, ${LINKS[link]}, ${WAYS[way]}: ${repeat} of ${repeats}`);
-      if (way !== "plain") await lab.cold(way);
-      const copy = `${lab.remote}/copy.${crypto.randomUUID()}`;
-      const rsync = ["rsync", "-a", "-e", lab.rsh(way, link).join(" "), `${tree}/`, `host:${copy}`];
-      const [first, again] = await times(rsync, { runs: 2, env: lab.env(way) });
-      taken.get(way)!.both.push(first + again);
-      taken.get(way)!.again.push(again);
-      await Deno.remove(copy, { recursive: true });
-    }
-  }
-  for (const way of ["launcher", "auto"] as const) await lab.cold(way);
+  const turns = { what: `rsync twice, ${LINKS[link]}`, repeats };
+  const taken = await takeTurns(lab, turns, async (way) => {
+    const copy = `${lab.remote}/copy.${crypto.randomUUID()}`;
+    const rsync = ["rsync", "-a", "-e", lab.rsh(way, link).join(" "), `${tree}/`, `host:${copy}`];
+    const [first, again] = await times(rsync, { runs: 2, env: lab.env(way) });
+    await Deno.remove(copy, { recursive: true });
+    return { both: first + again, again };
+  });
   return {
     id: `rsync-twice/${link}`,
     title: `rsync of ${FILES} small files, twice, ${LINKS[link]}`,
     columns: [{ name: "both", unit: "ms" }, { name: "the second", unit: "ms" }],
-    rows: Array.from(taken, ([way, { both, again }]) => row(WAYS[way], both, again)),
+    rows: Array.from(
+      taken,
+      ([way, runs]) => row(WAYS[way], runs.map(({ both }) => both), runs.map(({ again }) => again)),
+    ),
     baseline: WAYS.plain,
   };
 }

@@ -1,8 +1,8 @@
 /** 50 calls at the same moment to a host that there is no connection to yet. */
 import type { Effort } from "../effort.ts";
 import { Lab } from "../lab.ts";
-import { progress } from "../progress.ts";
 import { row, type Table } from "../table.ts";
+import { takeTurns } from "../turns.ts";
 import { type Way, WAYS } from "../way.ts";
 
 const CALLS = 50;
@@ -25,18 +25,8 @@ async function against(
   maxStartups: keyof typeof MAX_STARTUPS,
   { repeats }: Effort,
 ): Promise<Table> {
-  const ways = ["plain", "auto", "launcher"] as const;
-  const found: Record<string, Burst[]> = {};
-  for (let repeat = 1; repeat <= repeats; repeat++) {
-    for (const way of ways) {
-      progress(
-        `${CALLS} first calls, MaxStartups ${maxStartups}, ${WAYS[way]}: ${repeat} of ${repeats}`,
-      );
-      if (way !== "plain") await lab.cold(way);
-      (found[way] ??= []).push(await burst(lab, way));
-    }
-  }
-  for (const way of ["launcher", "auto"] as const) await lab.cold(way);
+  const turns = { what: `${CALLS} first calls, MaxStartups ${maxStartups}`, repeats };
+  const found = await takeTurns(lab, turns, (way) => burst(lab, way));
   return {
     id: `simultaneous/${maxStartups}`,
     title: `${CALLS} simultaneous first calls, MaxStartups ${maxStartups}`,
@@ -46,15 +36,14 @@ async function against(
       { name: "failed calls", unit: "" },
       { name: "lines on stderr", unit: "" },
     ],
-    rows: ways.map((way) =>
+    rows: Array.from(found, ([way, bursts]) =>
       row(
         WAYS[way],
-        found[way].map(({ wall }) => wall),
-        found[way].map(({ logins }) => logins),
-        found[way].map(({ failures }) => failures),
-        found[way].map(({ lines }) => lines),
-      )
-    ),
+        bursts.map(({ wall }) => wall),
+        bursts.map(({ logins }) => logins),
+        bursts.map(({ failures }) => failures),
+        bursts.map(({ lines }) => lines),
+      )),
     baseline: WAYS.plain,
     notes: maxStartups === "default"
       ? ["A call that sshd drops ends early: the wall time of ways with failed calls says little."]

@@ -37,7 +37,7 @@ async function onLink(lab: Lab, link: Link, effort: Effort): Promise<Table> {
     const start = [...SSHS.slice(0, -1), empty];
     deno.push(...await times(start, { runs: effort.warmRuns[link], env: lab.env("slow") }));
   }
-  for (const way of ways) if (way !== "plain") await lab.cold(way);
+  for (const way of ways) await lab.cold(way);
   return {
     id: `warm-call/${link}`,
     title: `Warm call, ${LINKS[link]}`,
