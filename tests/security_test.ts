@@ -6,6 +6,7 @@ import { harmless } from "../lib/ui.ts";
 import { canMakeAccounts } from "./support/account.ts";
 import { eventually } from "./support/eventually.ts";
 import { exists } from "./support/exists.ts";
+import { signal } from "./support/processes.ts";
 import { findProgram, needProgram, run } from "./support/programs.ts";
 import { Pty } from "./support/pty.ts";
 import { Sandbox } from "./support/sandbox.ts";
@@ -489,6 +490,39 @@ Deno.test("the sleeper listens nowhere and holds nothing of the caller", async (
     assert.equal((await filesOf(master.pid)).includes(held), false);
   }
 });
+
+Deno.test({
+  name:
+    "the sleeper opens no session and writes nowhere but in the state directory and Deno's cache",
+  ignore: !findProgram("strace"),
+  fn: async () => {
+    await using sshd = await Sshd.start();
+    await using sandbox = await makeSandbox();
+    sandbox.env.SSHS_LINGER = "5";
+    await sandbox.sshs(["-F", sshd.config, "host", "true"]);
+    const [called] = await eventually("a sleeper", () => sandbox.sleepers(), DEADLINE);
+    signal([called.pid], "SIGKILL");
+    const trace = `${sandbox.dir}/trace`;
+    const strace = ["strace", "-f", "-e", "trace=%file,%process", "-o", trace];
+    const sleeper = sandbox.argv(["--sleeper", sandbox.stateDir], "sshs");
+    assert.equal((await sandbox.run([...strace, ...sleeper])).code, 0);
+    await sandbox.assertClean(DEADLINE);
+    assert.equal(sshd.sessions(), 1);
+    const lines = (await Deno.readTextFile(trace)).split("\n");
+    const writes = lines.filter((line) => WRITES.test(line));
+    const places = [`${sandbox.stateDir}/`, `${sandbox.env.DENO_DIR}/`];
+    const within = (line: string) =>
+      [...line.matchAll(/"([^"]*)"/g)].every(([, path]) =>
+        places.some((place) => path.startsWith(place))
+      );
+    assert.ok(writes.some(within));
+    assert.deepEqual(writes.filter((line) => !within(line)), []);
+  },
+});
+
+/** A line of strace(1) that tells of a call that makes, changes or removes a file. */
+const WRITES =
+  /^\d+ +((creat|mk|rm|unlink|rename|link|symlink|truncate|chmod|chown|fchmod|fchown|utime)\w*\(|open(at)?\(.*O_(WRONLY|RDWR|CREAT|TRUNC))/;
 
 async function filesOf(pid: number): Promise<string[]> {
   const names = [...Deno.readDirSync(`/proc/${pid}/fd`)].map(({ name }) => name);
