@@ -81,11 +81,16 @@ export async function startMaster(
   const copy = () => said = copyRest(log, request.stderr, said);
   const copying = setInterval(copy, LOG_TICK);
   if (request.relay) request.relay.beforeQuestion = copy;
-  const [{ code }] = await Promise.all([child.status, request.meanwhile()]);
+  // Held as soon as it is up: its grace is running.
+  const login = child.status.then(async ({ code }) => ({
+    code,
+    up: code === 0 ? await verifyMaster(request, system) : undefined,
+  }));
+  const [{ code, up }] = await Promise.all([login, request.meanwhile()]);
   clearInterval(copying);
   request.signal.removeEventListener("abort", end);
   copy();
-  if (code === 0) return await verifyMaster(request, system);
+  if (up) return up;
   if (request.signal.aborted) return { kind: "failed", reason: "it was interrupted" };
   if (blamesSocket(said, lane) || code !== 255) {
     return { kind: "failed", reason: `the connection master ended with ${code}` };
