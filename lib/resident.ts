@@ -18,6 +18,9 @@ const [MADV_RANDOM, MADV_DONTNEED] = [1, 4]; // madvise(2)
 /** A multiple of the page size of every machine, bytes. */
 const PAGE = 64n * 1024n;
 
+/** What malloc(3) keeps for the next look, bytes: to get it anew each time is work. */
+const KEPT = 1024n * 1024n;
+
 interface Range {
   readonly start: bigint;
   readonly length: bigint;
@@ -25,7 +28,7 @@ interface Range {
 
 /** Gives back what is garbage, and the pages of this process's own program file that it does not use now. */
 export async function shrink(): Promise<void> {
-  // With --expose-gc. V8 and malloc(3) keep what they once had: 50 lanes took 4 to 6 MB more. The last
+  // With --expose-gc. V8 and malloc(3) keep what they once had: 50 lanes took 3 to 6 MB more. The last
   // resort is the collection that moves what is left together.
   (globalThis as { gc?: (how: object) => void }).gc?.({
     type: "major",
@@ -35,7 +38,7 @@ export async function shrink(): Promise<void> {
   if (Deno.build.os !== "linux") return;
   const libc = load();
   if (!libc) return;
-  await libc.symbols.malloc_trim?.(0n);
+  await libc.symbols.malloc_trim?.(KEPT);
   await releaseProgram(libc.symbols);
   libc.close();
 }

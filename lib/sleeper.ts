@@ -27,8 +27,8 @@ export type SleeperSystem = Pick<
 const JUMP = 2000;
 /** Looks follow each other no faster, ms. */
 const MIN_PAUSE = 50;
-/** How often memory is given back, ms; and how often until the lanes have been the same ones twice. */
-const SHRINK_EVERY = { calm: 300_000, changed: 5_000 };
+/** How often memory is given back, ms; and how soon after lanes have come or gone. */
+const SHRINK = { every: 300_000, afterChange: 10_000 };
 
 export class Sleeper {
   readonly #dir: string;
@@ -36,9 +36,9 @@ export class Sleeper {
   readonly #held = new Map<string, HeldIdentity>();
   readonly #look: number;
   readonly #hands: Hands;
-  #shrunkAt = -Infinity;
-  /** How many lanes there were then, and the time before. */
-  #shrunkWith: [last: number, before: number] = [0, 0];
+  /** When memory is given back next, and how many identities there are until then. */
+  #shrinkAt = 0;
+  #shrinkWith = 0;
   #addresses: ReadonlySet<string> = new Set();
 
   constructor(stateDir: string, system: SleeperSystem) {
@@ -68,6 +68,7 @@ export class Sleeper {
   }
 
   async #watch(lock: SleeperLock): Promise<void> {
+    await shrink(); // To start took more than to wait.
     let [wall, steady, pause] = [this.#system.now(), performance.now(), 0];
     while (lock.isMine()) {
       const [wallNow, steadyNow] = [this.#system.now(), performance.now()];
@@ -122,11 +123,11 @@ export class Sleeper {
   }
 
   async #shrink(): Promise<void> {
-    const since = performance.now() - this.#shrunkAt;
-    const isCalm = this.#shrunkWith.every((lanes) => lanes === this.#held.size);
-    if (since < SHRINK_EVERY[isCalm ? "calm" : "changed"]) return;
-    this.#shrunkAt = performance.now();
-    this.#shrunkWith = [this.#held.size, this.#shrunkWith[0]];
+    const now = performance.now();
+    if (this.#held.size !== this.#shrinkWith) this.#shrinkAt = now + SHRINK.afterChange;
+    this.#shrinkWith = this.#held.size;
+    if (now < this.#shrinkAt) return;
+    this.#shrinkAt = now + SHRINK.every;
     await shrink();
   }
 
