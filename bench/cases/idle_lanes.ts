@@ -43,6 +43,9 @@ async function startLane(lab: Lab, way: Way, index: number): Promise<void> {
   if (!success) throw new Error(`Cannot start lane ${index} of ${WAYS[way]}`);
 }
 
+/** The sleeper gives memory back 10 s after lanes have come, at its next look but one at the latest, ms. */
+const TIDIED = 20_000;
+
 /** Waits until the sleeper holds all lanes and both sides are at rest. */
 async function settle(lab: Lab, lanes: number): Promise<void> {
   await eventually("the sleeper holds all lanes", async () => {
@@ -50,6 +53,7 @@ async function settle(lab: Lab, lanes: number): Promise<void> {
       .catch(() => "");
     return log.match(/ holding master /g)?.length === lanes;
   }, { deadline: 30_000, interval: 200 });
+  await sleep(TIDIED);
   await eventually("all are at rest", async () => {
     const before = cpu(lab.processes("launcher"));
     await sleep(1000);
