@@ -71,12 +71,13 @@ Deno.test("probe finds a path that is no master's socket foreign, whatever answe
   for (const [what, behaviour, reason] of rows) {
     await t.step(what, async () => {
       await using fake = await FakeMaster.listen(behaviour);
+      // Time for a busy machine to read what is said; for what is not said there is no need of it.
+      const deadline = reason.source === "in time$" ? 250 : 5_000;
       const start = performance.now();
-      const found = await probe(fake.socket, { deadline: 250 });
+      const found = await probe(fake.socket, { deadline });
       assert.equal(found.kind, "foreign");
       assert.match(found.kind === "foreign" ? found.reason : "", reason);
-      // The deadline, and slack for a busy machine.
-      assert.ok(performance.now() - start < 1_250);
+      assert.ok(performance.now() - start < deadline + 1_000);
     });
   }
 });
