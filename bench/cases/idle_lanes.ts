@@ -1,4 +1,5 @@
 /** What connections cost while nobody uses them: masters, and the one sleeper that holds ours. */
+import { fieldsAfterName } from "../../lib/proc_stat.ts";
 import { eventually } from "../../tests/support/eventually.ts";
 import type { Process } from "../../tests/support/processes.ts";
 import type { Effort } from "../effort.ts";
@@ -142,8 +143,7 @@ class Samples {
 /** The processor time that processes have taken, with the children they have waited for, in ms. */
 function cpu(all: readonly Process[]): number {
   return all.reduce((sum, { pid }) => {
-    const text = Deno.readTextFileSync(`/proc/${pid}/stat`);
-    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ").map(Number);
+    const fields = fieldsAfterName(Deno.readTextFileSync(`/proc/${pid}/stat`))!.map(Number);
     // utime, stime, cutime, cstime: fields 14 to 17, of which the first two are cut off.
     return sum + (fields[11] + fields[12] + fields[13] + fields[14]) * TICK;
   }, 0);
