@@ -21,8 +21,8 @@ END
 }
 
 # What is needed besides the modules of main.ts, which Deno finds by itself.
-FILES='deno.json deno.sh imports.npm.json lib/launcher.sh lib/demo.sh
-  lib/completions/sshs.bash lib/completions/sshs.zsh lib/completions/sshs.fish sshs.1'
+FILES='deno.json deno.sh imports.npm.json lib/launcher/launcher.sh lib/launcher/demo.sh
+  lib/launcher/completions/sshs.bash lib/launcher/completions/sshs.zsh lib/launcher/completions/sshs.fish sshs.1'
 
 main() {
   action=install prefix=${HOME:-}/.local keep=yes
@@ -64,7 +64,7 @@ main() {
   build
   place
   if [ "$prefix" != "$stage/prefix" ]; then report; fi
-  if [ "$action" = demo ]; then sh "$source/lib/demo.sh" "$prefix" "$deno"; fi
+  if [ "$action" = demo ]; then sh "$source/lib/launcher/demo.sh" "$prefix" "$deno"; fi
 }
 
 layout() {
@@ -131,7 +131,7 @@ get_source() {
   fi
   source=$stage/source base=${SSHS_BASE%/}
   say "Fetching $base"
-  mkdir -p "$source/lib/completions"
+  mkdir -p "$source/lib/launcher/completions"
   for file in $FILES; do
     fetch "$base/$file" "$source/$file" || fail "Cannot fetch $base/$file"
   done
@@ -160,14 +160,14 @@ END
 
 # Makes in $stage what `place` puts in place: the program in one file, and the launcher.
 build() {
-  # The flags and permissions that it runs with are named in lib/program.ts, one a line.
+  # The flags and permissions that it runs with are named in lib/os/program.ts, one a line.
   flags=--no-remote version=''
   while read -r word rest; do
     case $word:$rest in
     '"--'*) word=${word#\"} && flags="$flags ${word%%\"*}" ;;
     'export:const VERSION = '*) version=${rest#*\"} && version=${version%%\"*} ;;
     esac
-  done <"$source/lib/program.ts"
+  done <"$source/lib/os/program.ts"
   say 'Building sshs'
   (cd "$source" && sh deno.sh bundle --quiet --output "$stage/sshs.js" main.ts </dev/null) ||
     fail 'Cannot bundle main.ts'
@@ -183,7 +183,7 @@ build() {
     say "sshs_deno=$(quote "$deno")"
     say "sshs_program=$(quote "$program")"
     say "sshs_flags=$(quote "$flags")"
-    cat "$source/lib/launcher.sh"
+    cat "$source/lib/launcher/launcher.sh"
   } >"$stage/launcher"
   # A server may cut a file short without a word; and without a real ssh there is nothing to share.
   if ! answer=$(SSHS=off sh "$stage/launcher" -V 2>&1 </dev/null) || [ -z "$answer" ]; then
@@ -217,9 +217,9 @@ place() {
   } <"$bin/sshs" >"$stage/sshs"
   put "$stage/sshs" 755 "$bin/sshs"
   put "$source/sshs.1" 644 "$man"
-  put "$source/lib/completions/sshs.bash" 644 "$bash_completion"
-  put "$source/lib/completions/sshs.zsh" 644 "$zsh_completion"
-  put "$source/lib/completions/sshs.fish" 644 "$fish_completion"
+  put "$source/lib/launcher/completions/sshs.bash" 644 "$bash_completion"
+  put "$source/lib/launcher/completions/sshs.zsh" 644 "$zsh_completion"
+  put "$source/lib/launcher/completions/sshs.fish" 644 "$fish_completion"
   # The directories that were made go with --uninstall, once empty; the newest come first.
   printf '%s' "$made" >"$stage/made"
   [ ! -f "$made_list" ] || cat "$made_list" >>"$stage/made"

@@ -15,10 +15,10 @@
  *     argv -> decide -> direct -----------------> exec ssh "$@"
  *                    -> share  -> route (a lane) -> exec ssh -S <socket> -o ControlMaster=no "$@"
  */
-import { callSsh } from "./lib/call.ts";
-import { restoreEnvironment } from "./lib/deno_environment.ts";
-import { askpass } from "./lib/prompt.ts";
-import { realSystem } from "./lib/system.ts";
+import { callSsh } from "./lib/call/call.ts";
+import { restoreEnvironment } from "./lib/os/deno_environment.ts";
+import { askpass } from "./lib/lane/prompt.ts";
+import { realSystem } from "./lib/os/system.ts";
 
 /** The launchers put it before the user's words: `ssh --list` is for ssh to refuse, not for us. */
 const AS_SSH = "--as=ssh";
@@ -29,7 +29,7 @@ async function main(argv: readonly string[]): Promise<never> {
   if (first === AS_SSH) return await callSsh(rest);
   if (first === "--askpass") Deno.exit(await askpass(rest[0] ?? "", realSystem));
   if (first === "--sleeper") {
-    const { Sleeper } = await import("./lib/sleeper.ts");
+    const { Sleeper } = await import("./lib/sleeper/sleeper.ts");
     Deno.exit(await new Sleeper(rest[0], realSystem).run());
   }
   if (first?.startsWith("--") && first !== "--") {

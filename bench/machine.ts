@@ -1,5 +1,5 @@
 /** What the figures were taken with: they mean nothing without it. No name of the machine or path. */
-import { VERSION } from "../lib/program.ts";
+import { VERSION } from "../lib/os/program.ts";
 import { findProgram } from "../tests/support/programs.ts";
 
 /** Facts by name, in the order of the report. */

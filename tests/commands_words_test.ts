@@ -8,7 +8,7 @@ import { nearest } from "../lib/commands/nearest.ts";
 import type { SeenLane } from "../lib/commands/seen_lane.ts";
 import { isNamed } from "../lib/commands/select.ts";
 import { cell, duration, table, width } from "../lib/commands/table.ts";
-import { laneAt } from "../lib/lane.ts";
+import { laneAt } from "../lib/lane/lane.ts";
 
 const COMMANDS: [string, Command][] = [
   ["--list", { kind: "list", json: false }],

@@ -4,7 +4,7 @@ import {
   dependsOnSession,
   includePatterns,
   watchedPaths,
-} from "../lib/config_files.ts";
+} from "../lib/ssh/config_files.ts";
 
 Deno.test("dependsOnMore finds what makes the same argv resolve otherwise without a changed file", () => {
   for (

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Flight, hasFailedSince, heldFor, isAsking } from "../lib/flight.ts";
+import { Flight, hasFailedSince, heldFor, isAsking } from "../lib/lane/flight.ts";
 import { eventually } from "./support/eventually.ts";
 import { needProgram } from "./support/programs.ts";
 import { type RunResult, Sandbox } from "./support/sandbox.ts";

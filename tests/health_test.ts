@@ -1,6 +1,6 @@
 /** A link that swallows all (Relay): found by a ping, left behind, and good again for who is on it. */
 import assert from "node:assert/strict";
-import { exists } from "../lib/gone.ts";
+import { exists } from "../lib/os/files.ts";
 import { eventually } from "./support/eventually.ts";
 import { Relay } from "./support/relay.ts";
 import { Sandbox } from "./support/sandbox.ts";

@@ -7,10 +7,10 @@ import {
   identityText,
   REDIRECTING,
   sharesAgentOrDisplay,
-} from "../lib/identity.ts";
-import { parseSshArgs } from "../lib/ssh_args.ts";
-import { readConfig, type SshConfig } from "../lib/ssh_config.ts";
-import { realSystem } from "../lib/system.ts";
+} from "../lib/ssh/identity.ts";
+import { parseSshArgs } from "../lib/ssh/arguments.ts";
+import { readConfig, type SshConfig } from "../lib/ssh/configuration.ts";
+import { realSystem } from "../lib/os/system.ts";
 import { needProgram } from "./support/programs.ts";
 
 /** Where the calls below are made from, unless they say otherwise. */

@@ -1,6 +1,6 @@
 import { fromFileUrl } from "@std/path/posix/from-file-url";
 import assert from "node:assert/strict";
-import { programCommand } from "../lib/program.ts";
+import { programCommand } from "../lib/os/program.ts";
 import { exists } from "./support/exists.ts";
 import { install } from "./support/installed.ts";
 import { findProgram, run as output } from "./support/programs.ts";
@@ -208,7 +208,10 @@ Deno.test({
       new Response(Deno.readTextFileSync(REPOSITORY + path).slice(0, 2500));
     const missing = () => new Response("", { status: 404 });
     for (
-      const [path, answer] of [["lib/launcher.sh", cut], ["lib/ssh_args.ts", missing]] as const
+      const [path, answer] of [["lib/launcher/launcher.sh", cut], [
+        "lib/ssh_args.ts",
+        missing,
+      ]] as const
     ) {
       using home = new Home();
       await using server = serve((asked) => asked === path ? answer(path) : undefined);
@@ -379,7 +382,7 @@ Deno.test("the demo has root install sshd where there is none, and says when tha
     });
     Deno.writeTextFileSync(`${home.path}/calls`, "");
     // It looks for sshd outside of PATH too.
-    const demo = Deno.readTextFileSync(`${REPOSITORY}lib/demo.sh`)
+    const demo = Deno.readTextFileSync(`${REPOSITORY}lib/launcher/demo.sh`)
       .replace(/\/usr(\/local)?\/sbin\/sshd/g, "/nowhere/sshd");
     Deno.writeTextFileSync(`${home.path}/demo.sh`, demo);
     const result = await home.run("sh", [`${home.path}/demo.sh`, home.prefix, `${bin}/deno`], {
@@ -392,7 +395,7 @@ Deno.test("the demo has root install sshd where there is none, and says when tha
 });
 
 Deno.test("completions offer the commands of sshs", async () => {
-  const directory = `${REPOSITORY}lib/completions`;
+  const directory = `${REPOSITORY}lib/launcher/completions`;
   const commands = ["--doctor", "--fresh", "--help", "--hold", "--list", "--stop", "--version"]
     .concat("--warm", "--why");
   if (findProgram("bash")) {
@@ -418,7 +421,7 @@ Deno.test({
   ignore: !findProgram("fish"),
   async fn() {
     await using sandbox = await withHost();
-    const file = `${REPOSITORY}lib/completions/sshs.fish`;
+    const file = `${REPOSITORY}lib/launcher/completions/sshs.fish`;
     const script = "source $argv[1]; complete -C 'sshs exampleh'";
     // With --no-config it would not find its own completion of ssh; the sandbox has none to read.
     const { stdout } = await sandbox.run(["fish", "-c", script, file]);
@@ -431,7 +434,7 @@ Deno.test({
   ignore: !findProgram("zsh"),
   async fn() {
     await using sandbox = await withHost();
-    await Deno.copyFile(`${REPOSITORY}lib/completions/sshs.zsh`, `${sandbox.home}/_sshs`);
+    await Deno.copyFile(`${REPOSITORY}lib/launcher/completions/sshs.zsh`, `${sandbox.home}/_sshs`);
     await using pty = await Pty.spawn(["zsh", "-f", "-i"], {
       env: { ...sandbox.env, PS1: "$ ", PROMPT: "$ " },
       cwd: sandbox.home,

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { decide, type Direct } from "../lib/decide.ts";
-import { jumpCall, jumpCommand } from "../lib/jump.ts";
-import { parseSshArgs, type SshCall } from "../lib/ssh_args.ts";
-import { parseConfigDump } from "../lib/ssh_config.ts";
-import { realSystem } from "../lib/system.ts";
+import { decide, type Direct } from "../lib/call/decide.ts";
+import { jumpCall, jumpCommand } from "../lib/ssh/jump.ts";
+import { parseSshArgs, type SshCall } from "../lib/ssh/arguments.ts";
+import { parseConfigDump } from "../lib/ssh/configuration.ts";
+import { realSystem } from "../lib/os/system.ts";
 import { account, canMakeAccounts } from "./support/account.ts";
 import { eventually } from "./support/eventually.ts";
 import { isAlive } from "./support/processes.ts";

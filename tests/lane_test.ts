@@ -1,7 +1,7 @@
 /** The files of a lane: the gate, and the leases behind it. */
 import assert from "node:assert/strict";
-import { BirthRegister } from "../lib/birth_register.ts";
-import { exists } from "../lib/gone.ts";
+import { BirthRegister } from "../lib/os/birth_register.ts";
+import { exists } from "../lib/os/files.ts";
 import {
   isOpen,
   isVerified,
@@ -16,9 +16,9 @@ import {
   VERIFIED_FOR,
   verify,
   withdraw,
-} from "../lib/lane.ts";
-import { leaseName, LeaseWatch, liveLeases, placesTaken, takeLease } from "../lib/lease.ts";
-import { realSystem } from "../lib/system.ts";
+} from "../lib/lane/lane.ts";
+import { leaseName, LeaseWatch, liveLeases, placesTaken, takeLease } from "../lib/lane/lease.ts";
+import { realSystem } from "../lib/os/system.ts";
 
 const OWN = leaseName(Deno.pid, true);
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { type CachedPlan, planKey, planText, quote, writePlan } from "../lib/launcher.ts";
-import { findRealSsh, LAUNCHER_MARK } from "../lib/real_ssh.ts";
+import { type CachedPlan, planKey, planText, quote, writePlan } from "../lib/launcher/plan_file.ts";
+import { findRealSsh, LAUNCHER_MARK } from "../lib/ssh/real_ssh.ts";
 import { exists } from "./support/exists.ts";
 
 const VERSION = "1.2.3";
@@ -74,7 +74,7 @@ class Box implements Disposable {
       `sshs_program=${quote(`${this.base}/sshs.js`)}`,
       `sshs_flags=${quote(FLAGS.join(" "))}`,
     ];
-    const text = Deno.readTextFileSync(new URL("../lib/launcher.sh", import.meta.url));
+    const text = Deno.readTextFileSync(new URL("../lib/launcher/launcher.sh", import.meta.url));
     return `${head.join("\n")}\n${text}`;
   }
 
@@ -526,7 +526,7 @@ function word(random: (n: number) => number): string {
 }
 
 Deno.test("launcher.sh keeps to 60 lines of code, comments and blank lines not counted", () => {
-  const text = Deno.readTextFileSync(new URL("../lib/launcher.sh", import.meta.url));
+  const text = Deno.readTextFileSync(new URL("../lib/launcher/launcher.sh", import.meta.url));
   const code = text.split("\n").filter((line) => !/^\s*(#|$)/.test(line));
   assert.ok(code.length <= 60, `${code.length} lines`);
 });

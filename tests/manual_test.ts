@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { USAGE } from "../lib/commands/command.ts";
 import { HELP } from "../lib/commands/help.ts";
-import { VERSION } from "../lib/program.ts";
+import { VERSION } from "../lib/os/program.ts";
 import { findProgram } from "./support/programs.ts";
 
 const MANUAL = new URL("../sshs.1", import.meta.url);

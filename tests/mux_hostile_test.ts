@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { DeadlineExceeded, MuxClosed, MuxConnection, MuxRefused } from "../lib/mux_client.ts";
+import { DeadlineExceeded, MuxClosed, MuxConnection, MuxRefused } from "../lib/lane/mux_client.ts";
 import {
   decode,
   encode,
@@ -16,8 +16,8 @@ import {
   MUX_S_REMOTE_PORT,
   MUX_VERSION,
   type MuxMessage,
-} from "../lib/mux_protocol.ts";
-import { probe } from "../lib/probe.ts";
+} from "../lib/lane/mux_protocol.ts";
+import { probe } from "../lib/lane/probe.ts";
 import { eventually } from "./support/eventually.ts";
 
 const HELLO = encode({ type: MUX_MSG_HELLO, version: MUX_VERSION });

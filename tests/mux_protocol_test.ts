@@ -19,7 +19,7 @@ import {
   MUX_VERSION,
   type MuxMessage,
   MuxProtocolError,
-} from "../lib/mux_protocol.ts";
+} from "../lib/lane/mux_protocol.ts";
 
 const forward = {
   forwardType: MUX_FWD_REMOTE,

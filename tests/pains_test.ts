@@ -4,7 +4,7 @@
  * here in short.
  */
 import assert from "node:assert/strict";
-import { versionOf } from "../lib/plan.ts";
+import { versionOf } from "../lib/call/decision.ts";
 import { account, canMakeAccounts } from "./support/account.ts";
 import { eventually } from "./support/eventually.ts";
 import { exists } from "./support/exists.ts";

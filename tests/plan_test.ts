@@ -7,10 +7,10 @@ import {
   takesPlace,
   versionOf,
   wantsQuiet,
-} from "../lib/plan.ts";
-import { parseSettings, settingsFor } from "../lib/settings.ts";
-import { parseSshArgs } from "../lib/ssh_args.ts";
-import { parseConfigDump } from "../lib/ssh_config.ts";
+} from "../lib/call/decision.ts";
+import { parseSettings, settingsFor } from "../lib/call/settings.ts";
+import { parseSshArgs } from "../lib/ssh/arguments.ts";
+import { parseConfigDump } from "../lib/ssh/configuration.ts";
 
 /** The words after `ssh`, apart by blanks. */
 function argsOf(text: string) {

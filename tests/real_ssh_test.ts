@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { findRealSsh, INSIDE, insideMark, isScript } from "../lib/real_ssh.ts";
+import { findRealSsh, INSIDE, insideMark, isScript } from "../lib/ssh/real_ssh.ts";
 import { account, canMakeAccounts } from "./support/account.ts";
 import { needProgram, SSHS } from "./support/programs.ts";
 import { type RunResult, Sandbox } from "./support/sandbox.ts";

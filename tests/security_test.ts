@@ -1,8 +1,8 @@
 /** What SECURITY.md claims, as far as no other file shows it. */
 import assert from "node:assert/strict";
-import { withoutValues } from "../lib/identity.ts";
-import { openStateDir, StateDirError } from "../lib/state_dir.ts";
-import { harmless } from "../lib/ui.ts";
+import { withoutValues } from "../lib/ssh/identity.ts";
+import { openStateDir, StateDirError } from "../lib/lane/state_dir.ts";
+import { harmless } from "../lib/os/terminal.ts";
 import { canMakeAccounts } from "./support/account.ts";
 import { eventually } from "./support/eventually.ts";
 import { exists } from "./support/exists.ts";

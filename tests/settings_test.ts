@@ -7,7 +7,7 @@ import {
   parseSettings,
   readSettingsFile,
   settingsFor,
-} from "../lib/settings.ts";
+} from "../lib/call/settings.ts";
 
 const NO_ENVIRONMENT = { env: () => undefined };
 

@@ -1,14 +1,14 @@
 /** The sleeper with a clock, a network and a state directory that misbehave. */
 import assert from "node:assert/strict";
-import { cutLog, logLine } from "../lib/bounded_log.ts";
-import { exists } from "../lib/gone.ts";
-import { isOpen, isVerified, type Lane, newLane, openLane, retire } from "../lib/lane.ts";
-import { leaseName } from "../lib/lease.ts";
-import { MuxConnection } from "../lib/mux_client.ts";
-import { shrink } from "../lib/resident.ts";
-import { Sleeper } from "../lib/sleeper.ts";
-import { realSystem } from "../lib/system.ts";
-import { isOlder } from "../lib/wake.ts";
+import { cutLog, logLine } from "../lib/os/log.ts";
+import { exists } from "../lib/os/files.ts";
+import { isOpen, isVerified, type Lane, newLane, openLane, retire } from "../lib/lane/lane.ts";
+import { leaseName } from "../lib/lane/lease.ts";
+import { MuxConnection } from "../lib/lane/mux_client.ts";
+import { shrink } from "../lib/sleeper/memory.ts";
+import { Sleeper } from "../lib/sleeper/sleeper.ts";
+import { realSystem } from "../lib/os/system.ts";
+import { isOlder } from "../lib/sleeper/sleeper_start.ts";
 import { eventually } from "./support/eventually.ts";
 import { Relay } from "./support/relay.ts";
 import { Sandbox } from "./support/sandbox.ts";

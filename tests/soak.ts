@@ -8,8 +8,8 @@
  *
  * with 1000 calls, which takes some minutes and ends in a line of figures.
  */
-import { identityDirs, type Lane, lanesOf, readRecord } from "../lib/lane.ts";
-import { exists, namesIn } from "../lib/gone.ts";
+import { identityDirs, type Lane, lanesOf, readRecord } from "../lib/lane/lane.ts";
+import { exists, namesIn } from "../lib/os/files.ts";
 import { install, watchStarts } from "./support/installed.ts";
 import { isAlive } from "./support/processes.ts";
 import { Sandbox } from "./support/sandbox.ts";

@@ -6,7 +6,7 @@ import {
   parseSshArgs,
   type SshCall,
   type SshOption,
-} from "../lib/ssh_args.ts";
+} from "../lib/ssh/arguments.ts";
 import { needProgram, run } from "./support/programs.ts";
 
 const SEED = 20240601;

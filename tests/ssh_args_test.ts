@@ -4,7 +4,7 @@ import {
   parseDestination,
   parseSshArgs,
   type SshOption,
-} from "../lib/ssh_args.ts";
+} from "../lib/ssh/arguments.ts";
 
 /** A command line as shown below: options, the destination in <>, options after it, `:` command. */
 function show(argv: readonly string[]): string {

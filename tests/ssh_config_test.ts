@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
-import { parseSshArgs, type SshCall } from "../lib/ssh_args.ts";
+import { parseSshArgs, type SshCall } from "../lib/ssh/arguments.ts";
 import {
   connectionOptions,
   dumpArguments,
   keyOf,
   parseConfigDump,
   readConfig,
-} from "../lib/ssh_config.ts";
-import { realSystem } from "../lib/system.ts";
+} from "../lib/ssh/configuration.ts";
+import { realSystem } from "../lib/os/system.ts";
 import { eventually } from "./support/eventually.ts";
 import { exists } from "./support/exists.ts";
 import { endAll } from "./support/processes.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openStateDir, stateDirPath } from "../lib/state_dir.ts";
+import { openStateDir, stateDirPath } from "../lib/lane/state_dir.ts";
 import { canMakeAccounts } from "./support/account.ts";
 import { canMount } from "./support/mounts.ts";
 import { needProgram, run } from "./support/programs.ts";

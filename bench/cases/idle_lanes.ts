@@ -1,5 +1,5 @@
 /** What connections cost while nobody uses them: masters, and the one sleeper that holds ours. */
-import { fieldsAfterName } from "../../lib/proc_stat.ts";
+import { fieldsAfterName } from "../../lib/os/proc_stat.ts";
 import { eventually } from "../../tests/support/eventually.ts";
 import type { Process } from "../../tests/support/processes.ts";
 import type { Effort } from "../effort.ts";

@@ -1,8 +1,8 @@
 /** The doctor's look at the programs: the real ssh, Deno, and who is first in PATH. */
-import { hasLibc } from "../libc.ts";
-import { versionOf } from "../plan.ts";
-import { findRealSsh, isLauncher } from "../real_ssh.ts";
-import type { System } from "../system.ts";
+import { hasLibc } from "../os/libc.ts";
+import { versionOf } from "../call/decision.ts";
+import { findRealSsh, isLauncher } from "../ssh/real_ssh.ts";
+import type { System } from "../os/system.ts";
 import { type Finding, ok, warn } from "./finding.ts";
 import { sshVersion } from "./version.ts";
 

@@ -1,9 +1,9 @@
 /** The doctor's look at what sshs keeps and is told: state directory, sleeper, settings. */
-import { removePath } from "../gone.ts";
-import { parseDuration, readSettingsFile } from "../settings.ts";
-import { openStateDir, StateDirError, stateDirPath } from "../state_dir.ts";
-import type { System } from "../system.ts";
-import { sleeperPid } from "../wake.ts";
+import { removePath } from "../os/files.ts";
+import { parseDuration, readSettingsFile } from "../call/settings.ts";
+import { openStateDir, StateDirError, stateDirPath } from "../lane/state_dir.ts";
+import type { System } from "../os/system.ts";
+import { sleeperPid } from "../sleeper/sleeper_start.ts";
 import { type Finding, ok, warn } from "./finding.ts";
 import { seeLanes, type SeeSystem } from "./seen_lane.ts";
 import { count } from "./words.ts";

@@ -1,6 +1,6 @@
 /** Our own commands, as they are written after `sshs`. Pure. */
-import { parseDuration } from "../settings.ts";
-import { parseSshArgs } from "../ssh_args.ts";
+import { parseDuration } from "../call/settings.ts";
+import { parseSshArgs } from "../ssh/arguments.ts";
 import { isFlag, takeFlags } from "./flags.ts";
 import { nearest } from "./nearest.ts";
 

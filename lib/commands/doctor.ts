@@ -1,6 +1,6 @@
 /** `sshs --doctor [HOST]`: what stands in the way of sharing, each with the next thing to type. */
-import { decide, type DecideSystem } from "../decide.ts";
-import { findRealSsh } from "../real_ssh.ts";
+import { decide, type DecideSystem } from "../call/decide.ts";
+import { findRealSsh } from "../ssh/real_ssh.ts";
 import { checkPrograms } from "./check_programs.ts";
 import { checkState, stateDirProblem } from "./check_state.ts";
 import { type Finding, findingLines, ok, warn } from "./finding.ts";

@@ -1,10 +1,10 @@
 /** `sshs --fresh HOST [COMMAND...]`: a new login now; what was shared takes no more sessions. */
-import { callSsh } from "../call.ts";
-import { decide, type DecideSystem } from "../decide.ts";
-import { closeLane } from "../health.ts";
-import { lanesOf } from "../lane.ts";
-import { findRealSsh } from "../real_ssh.ts";
-import type { System } from "../system.ts";
+import { callSsh } from "../call/call.ts";
+import { decide, type DecideSystem } from "../call/decide.ts";
+import { closeLane } from "../lane/health.ts";
+import { lanesOf } from "../lane/lane.ts";
+import { findRealSsh } from "../ssh/real_ssh.ts";
+import type { System } from "../os/system.ts";
 
 /**
  * Closes the lanes of a call, then makes the call. New groups, another shell, changed settings of

@@ -1,5 +1,5 @@
 /** `sshs --help`: the manual in short, 80 columns wide. */
-import { DEFAULT_LINGER, DEFAULT_MAX_SESSIONS } from "../settings.ts";
+import { DEFAULT_LINGER, DEFAULT_MAX_SESSIONS } from "../call/settings.ts";
 import { duration } from "./table.ts";
 import { USAGE } from "./command.ts";
 

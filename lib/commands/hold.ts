@@ -1,9 +1,9 @@
 /** `sshs --hold DURATION HOST`: keeps a lane for that long, whatever its linger; 0 takes it back. */
-import type { DecideSystem } from "../decide.ts";
-import { type Lane, readRecord, writeRecord } from "../lane.ts";
-import type { RouteSystem } from "../route.ts";
-import type { System } from "../system.ts";
-import { say } from "../ui.ts";
+import type { DecideSystem } from "../call/decide.ts";
+import { type Lane, readRecord, writeRecord } from "../lane/lane.ts";
+import type { RouteSystem } from "../lane/route.ts";
+import type { System } from "../os/system.ts";
+import { say } from "../os/terminal.ts";
 import { openLaneOf } from "./open.ts";
 import { print } from "./print.ts";
 import { seeLanes, type SeeSystem } from "./seen_lane.ts";

@@ -22,8 +22,8 @@
  * oldest first. Keys may be added, and none is ever taken away or given another meaning.
  */
 import { basename } from "@std/path/posix/basename";
-import { stateDirPath } from "../state_dir.ts";
-import { sleeperPid } from "../wake.ts";
+import { stateDirPath } from "../lane/state_dir.ts";
+import { sleeperPid } from "../sleeper/sleeper_start.ts";
 import { print, printJson } from "./print.ts";
 import { type LaneState, seeLanes, type SeenLane, type SeeSystem } from "./seen_lane.ts";
 import { cell, type Colour, colour, COLUMNS, duration, table, width } from "./table.ts";

@@ -1,7 +1,7 @@
 /** Our own commands: `sshs --list` and the like. What they print is no session's, so stdout is theirs. */
-import { StateDirError } from "../state_dir.ts";
-import type { System } from "../system.ts";
-import { say } from "../ui.ts";
+import { StateDirError } from "../lane/state_dir.ts";
+import type { System } from "../os/system.ts";
+import { say } from "../os/terminal.ts";
 import { parseCommand } from "./command.ts";
 import { doctor } from "./doctor.ts";
 import { fresh } from "./fresh.ts";

@@ -1,11 +1,11 @@
 /** Opens a lane without a session: what --warm and --hold do before anything else. */
-import { decide } from "../decide.ts";
-import type { Lane } from "../lane.ts";
-import { dropLease } from "../lease.ts";
-import { findRealSsh } from "../real_ssh.ts";
-import { route, type RouteSystem } from "../route.ts";
-import { words } from "../ui.ts";
-import { wakeSleeper } from "../wake.ts";
+import { decide } from "../call/decide.ts";
+import type { Lane } from "../lane/lane.ts";
+import { dropLease } from "../lane/lease.ts";
+import { findRealSsh } from "../ssh/real_ssh.ts";
+import { route, type RouteSystem } from "../lane/route.ts";
+import { words } from "../os/terminal.ts";
+import { wakeSleeper } from "../sleeper/sleeper_start.ts";
 
 export type Opened =
   | { readonly kind: "open"; readonly lane: Lane; readonly started: boolean }

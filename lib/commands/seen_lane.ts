@@ -1,5 +1,5 @@
 /** The lanes as they are now: read from their files, without asking anybody. */
-import { exists, statOf } from "../gone.ts";
+import { exists, statOf } from "../os/files.ts";
 import {
   identityDirs,
   isOpen,
@@ -9,10 +9,10 @@ import {
   lanesOf,
   readRecord,
   roundTripOf,
-} from "../lane.ts";
-import { liveLeases, placesTaken } from "../lease.ts";
-import { openStateDir, stateDirPath } from "../state_dir.ts";
-import { births, type System } from "../system.ts";
+} from "../lane/lane.ts";
+import { liveLeases, placesTaken } from "../lane/lease.ts";
+import { openStateDir, stateDirPath } from "../lane/state_dir.ts";
+import { births, type System } from "../os/system.ts";
 
 /**
  * - `open`: takes sessions

@@ -1,7 +1,7 @@
 /** Which lanes are meant by the words of an ssh call: for --stop, --hold and --fresh. */
-import { decide, type DecideSystem } from "../decide.ts";
-import type { LaneRecord } from "../lane.ts";
-import { findRealSsh } from "../real_ssh.ts";
+import { decide, type DecideSystem } from "../call/decide.ts";
+import type { LaneRecord } from "../lane/lane.ts";
+import { findRealSsh } from "../ssh/real_ssh.ts";
 import type { SeenLane } from "./seen_lane.ts";
 
 /** Whether a lane goes by this name: its destination as written or as resolved, or a part of that. */

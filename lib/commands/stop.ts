@@ -2,13 +2,13 @@
  * `sshs --stop HOST|--all [--now]`: ends what is shared. Gently, the sessions on it live on and new
  * ones log in anew; with --now they end too. HOST is whatever --list shows, or the words of a call.
  */
-import { closeLane } from "../health.ts";
-import { removeLane } from "../lane.ts";
-import { stateDirPath } from "../state_dir.ts";
-import type { System } from "../system.ts";
-import { say } from "../ui.ts";
-import { isWaking, wakeSleeper } from "../wake.ts";
-import type { DecideSystem } from "../decide.ts";
+import { closeLane } from "../lane/health.ts";
+import { removeLane } from "../lane/lane.ts";
+import { stateDirPath } from "../lane/state_dir.ts";
+import type { System } from "../os/system.ts";
+import { say } from "../os/terminal.ts";
+import { isWaking, wakeSleeper } from "../sleeper/sleeper_start.ts";
+import type { DecideSystem } from "../call/decide.ts";
 import { print } from "./print.ts";
 import { seeLanes, type SeenLane, type SeeSystem } from "./seen_lane.ts";
 import { lanesMeant } from "./select.ts";

@@ -1,5 +1,5 @@
 /** Text in columns for a terminal: how wide it is, and how it is coloured. */
-import { harmless } from "../ui.ts";
+import { harmless } from "../os/terminal.ts";
 
 /** What fits everywhere. */
 export const COLUMNS = 80;

@@ -1,7 +1,7 @@
 /** `sshs --version`: the versions that a bug report needs, on one line. */
-import { VERSION } from "../program.ts";
-import { findRealSsh } from "../real_ssh.ts";
-import type { System } from "../system.ts";
+import { VERSION } from "../os/program.ts";
+import { findRealSsh } from "../ssh/real_ssh.ts";
+import type { System } from "../os/system.ts";
 
 /** `sshs 0.1.0, Deno 2.9.0, OpenSSH_9.2p1 ...`. */
 export async function versionLine(system: Pick<System, "env" | "run">): Promise<string> {

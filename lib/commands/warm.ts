@@ -1,8 +1,8 @@
 /** `sshs --warm HOST...`: logs in to many hosts at once, so that the first calls need not. */
-import { isTerminalBusy } from "../ask.ts";
-import type { RouteSystem } from "../route.ts";
-import { say, writeStderr } from "../ui.ts";
-import { readRecord } from "../lane.ts";
+import { isTerminalBusy } from "../lane/ask.ts";
+import type { RouteSystem } from "../lane/route.ts";
+import { say, writeStderr } from "../os/terminal.ts";
+import { readRecord } from "../lane/lane.ts";
 import { openLaneOf } from "./open.ts";
 import { cell, COLUMNS } from "./table.ts";
 import { commandWords } from "./words.ts";

@@ -19,14 +19,14 @@
  *     }
  */
 import { basename } from "@std/path/posix/basename";
-import { over } from "../call.ts";
-import { decide, type DecideSystem, type Shared } from "../decide.ts";
-import { exists } from "../gone.ts";
-import { hasRoom, laneAt, lanesOf } from "../lane.ts";
-import { planKey, quote } from "../launcher.ts";
-import { liveLeases } from "../lease.ts";
-import { findRealSsh, INSIDE } from "../real_ssh.ts";
-import { say, words } from "../ui.ts";
+import { over } from "../call/call.ts";
+import { decide, type DecideSystem, type Shared } from "../call/decide.ts";
+import { exists } from "../os/files.ts";
+import { hasRoom, laneAt, lanesOf } from "../lane/lane.ts";
+import { planKey, quote } from "../launcher/plan_file.ts";
+import { liveLeases } from "../lane/lease.ts";
+import { findRealSsh, INSIDE } from "../ssh/real_ssh.ts";
+import { say, words } from "../os/terminal.ts";
 import { laneJson } from "./list.ts";
 import { print, printJson } from "./print.ts";
 import { seeLanes, type SeenLane, type SeeSystem } from "./seen_lane.ts";

@@ -1,4 +1,4 @@
-import { removePath, statOf } from "../../lib/gone.ts";
+import { removePath, statOf } from "../../lib/os/files.ts";
 import { exists } from "./exists.ts";
 import { processesOf, signal } from "./processes.ts";
 import { run } from "./programs.ts";

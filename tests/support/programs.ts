@@ -1,6 +1,6 @@
 /** Where the programs are that the tests run: the bundle of sshs and those of the system. */
 import { fromFileUrl } from "@std/path/posix/from-file-url";
-import { FLAGS, PERMISSIONS } from "../../lib/program.ts";
+import { FLAGS, PERMISSIONS } from "../../lib/os/program.ts";
 
 /** The bundle that `deno task bundle` writes. */
 export const BUNDLE: string = fromFileUrl(new URL("../../dist/sshs.js", import.meta.url));

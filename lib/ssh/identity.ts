@@ -1,0 +1,162 @@
+/**
+ * A connection identity: two calls share a master only if ssh would have connected the same way for
+ * both. It is the answer of `ssh -G` less what is the session's own, and what else ssh looks at.
+ */
+import { keyOf, type SshConfig } from "./configuration.ts";
+
+/**
+ * The keywords that tell nothing of a connection. Whatever is not here splits, so that a keyword of
+ * an OpenSSH to come never joins two connections. ServerAlive*, IPQoS, ObscureKeystrokeTiming,
+ * ChannelTimeout, PermitRemoteOpen, ForwardAgent and ForwardX11* stay: the master's are in force. So
+ * does SetEnv: a master puts its own over that of each session (client_session2_setup()).
+ */
+const SESSION_KEYS = new Set([
+  // The mux client sends these with each session (mux_client_request_session() in mux.c). SendEnv
+  // too, as far as the master lets it through, see connectionOptions().
+  ...["requesttty", "sessiontype", "remotecommand", "escapechar", "sendenv"],
+  ...["stdinnull", "forkafterauthentication"],
+  // Over a master there is no ~C (process_escapes() in clientloop.c).
+  "enableescapecommandline",
+  // What one process says, and where.
+  ...["loglevel", "logverbose", "syslogfacility"],
+  // How hard and how loudly a connection is tried for, not which it is.
+  ...["batchmode", "connecttimeout", "connectionattempts", "numberofpasswordprompts"],
+  "visualhostkey",
+  // Multiplexing is ours.
+  ...["controlmaster", "controlpath", "controlpersist"],
+  // A call that forwards or has a LocalCommand goes direct, and a master is started without.
+  ...["clearallforwardings", "exitonforwardfailure", "gatewayports"],
+  ...["streamlocalbindmask", "streamlocalbindunlink"],
+  ...["permitlocalcommand", "localcommand"],
+  // Names that have done their work once the configuration is read.
+  ...["host", "tag"],
+]);
+
+// Values that are files, relative to the directory that ssh is started in.
+const FILE_KEYS = new Set([
+  ...["identityfile", "certificatefile", "globalknownhostsfile", "userknownhostsfile"],
+  ...["revokedhostkeys", "identityagent", "forwardagent", "xauthlocation"],
+]);
+const NO_FILES = new Set(["none", "no", "yes", "SSH_AUTH_SOCK"]);
+
+// Values in which any word may be a file: commands, and libraries, which dlopen() searches unless
+// there is a slash.
+const COMMAND_KEYS = new Set([
+  ...["proxycommand", "knownhostscommand", "pkcs11provider", "securitykeyprovider"],
+]);
+
+/** Where a call is made from. */
+export interface IdentityContext {
+  /** The real ssh's path. */
+  readonly ssh: string;
+  /** The destination as written. */
+  readonly destination: string;
+  /** The directory that the call is made in. */
+  readonly cwd: string;
+  /** The network namespace, where there are such: a container may share our files and not our network. */
+  readonly network?: string;
+  /** The identity of the jump host's connection, where it is known. */
+  readonly jump?: string;
+  env(name: string): string | undefined;
+}
+
+/** The identity as text, one fact a line. Equal texts: one connection does for both calls. */
+export function identityText(config: SshConfig, context: IdentityContext): string {
+  const lines = [...connectionLines(config), `ssh ${context.ssh}`];
+  for (const name of environmentNames(config)) {
+    lines.push(`environment ${name} ${JSON.stringify(context.env(name) ?? null)}`);
+  }
+  if (context.network) lines.push(`network ${context.network}`);
+  if (dependsOnName(config)) lines.push(`destination ${context.destination}`);
+  if (dependsOnDirectory(config)) lines.push(`directory ${context.cwd}`);
+  if (context.jump) {
+    lines.push(...context.jump.trimEnd().split("\n").map((line) => `jump ${line}`));
+  } else if (config.get("proxyjump")) {
+    // The jump host's own settings are read by another ssh, from these (with -F handed on to it).
+    lines.push(...config.files.map((file) => `file ${file}`));
+  }
+  return lines.join("\n") + "\n";
+}
+
+/** The name of an identity: 16 hex digits of the text's SHA-256. */
+export async function identityOf(text: string): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return new Uint8Array(digest).toHex().slice(0, 16);
+}
+
+/** The text as it may lie in a file: without the values of variables, which may be secrets. */
+export function withoutValues(text: string): string {
+  return text.replace(/^((?:jump )*(?:environment \S+|setenv [^\s=]+))[ =].*$/gm, "$1");
+}
+
+/** Whether a master for this may open the caller's agent or display to the far side. */
+export function sharesAgentOrDisplay(config: SshConfig): boolean {
+  return (config.get("forwardagent") ?? "no") !== "no" || config.get("forwardx11") === "yes";
+}
+
+/**
+ * What is loaded into ssh, or takes one host for another, may connect it elsewhere: torsocks, proxychains,
+ * tsocks, resolv.conf(5), hostname(7).
+ */
+export const REDIRECTING: readonly string[] = [
+  ...["LD_PRELOAD", "DYLD_INSERT_LIBRARIES", "HOSTALIASES", "LOCALDOMAIN"],
+  ...["TORSOCKS_CONF_FILE", "PROXYCHAINS_CONF_FILE", "TSOCKS_CONF_FILE"],
+];
+
+/** The variables that decide about the connection beside what `ssh -G` has expanded, sorted. */
+export function environmentNames(config: SshConfig): string[] {
+  const names = new Set<string>(REDIRECTING);
+  if (asksCallersAgent(config)) names.add("SSH_AUTH_SOCK");
+  if (config.get("forwardx11") === "yes") names.add("DISPLAY").add("XAUTHORITY");
+  if (config.get("gssapiauthentication") === "yes" || config.get("gssapikeyexchange") === "yes") {
+    names.add("KRB5CCNAME");
+  }
+  // ssh's own ${NAME}, and $NAME: in IdentityAgent, in SecurityKeyProvider, in a command's shell.
+  for (const line of connectionLines(config)) {
+    for (const [, name] of line.matchAll(/\$\{?([A-Za-z_][A-Za-z0-9_]*)/g)) names.add(name);
+  }
+  return [...names].sort();
+}
+
+/** Whether the same configuration is another one in another directory, by a relative path in it. */
+export function dependsOnDirectory(config: SshConfig): boolean {
+  if (config.files.some((file) => !file.startsWith("/"))) return true;
+  return connectionLines(config).some((line) => {
+    const key = keyOf(line);
+    const value = line.slice(key.length + 1);
+    if (FILE_KEYS.has(key)) return value.split(" ").some(isRelativeFile);
+    return COMMAND_KEYS.has(key) &&
+      value.split(/[\s;|&<>()"'`=:,]+/).some((word) => word.includes("/") && isRelativeFile(word));
+  });
+}
+
+function isRelativeFile(word: string): boolean {
+  return !/^([/~$-]|%d|$)/.test(word) && !NO_FILES.has(word);
+}
+
+/** The lines of `ssh -G` that tell of the connection. */
+function connectionLines(config: SshConfig): string[] {
+  const lines = config.lines.filter((line) => !SESSION_KEYS.has(keyOf(line)));
+  // Debian's ssh makes 300 of an unset interval under BatchMode, and 0 else.
+  if (config.get("batchmode") !== "yes") return lines;
+  return lines.map((line) => line === "serveraliveinterval 300" ? "serveraliveinterval 0" : line);
+}
+
+/**
+ * Whether the agent of SSH_AUTH_SOCK comes into it. With another IdentityAgent ssh puts that one into
+ * the variable, but only after it has started a ProxyCommand or a jump host (main() in ssh.c).
+ */
+function asksCallersAgent(config: SshConfig): boolean {
+  const agent = config.get("identityagent") ?? "SSH_AUTH_SOCK";
+  return agent === "SSH_AUTH_SOCK" || config.get("proxyjump") !== undefined ||
+    (config.get("proxycommand") ?? "none") !== "none";
+}
+
+/** Whether a value still holds %n, the destination as written, or %k, which is the same by default. */
+function dependsOnName(config: SshConfig): boolean {
+  const aliased = (config.get("hostkeyalias") ?? "none") !== "none";
+  return connectionLines(config).some((line) =>
+    Array.from(line.matchAll(/%(.)/g), ([, token]) => token)
+      .some((token) => token === "n" || (token === "k" && !aliased))
+  );
+}

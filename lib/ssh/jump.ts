@@ -1,0 +1,81 @@
+/**
+ * Jump hosts that share too. ssh reaches a jump host by running itself again with `-W '[%h]:%p'`
+ * (main() in ssh.c, "ProxyJump"); here that ssh is a client of the jump host's own lane, so ten hosts
+ * behind one bastion make one login there. Pure.
+ */
+import type { SshCall } from "./arguments.ts";
+import type { SshConfig } from "./configuration.ts";
+
+/** Where the jump host connects to, for ssh to fill in. */
+const TARGET = "[%h]:%p";
+
+/**
+ * The argv by which ssh would call the jump host of a call, after the program's name: `undefined`
+ * without a jump host, and for one that is left to ssh. As in ssh.c the last of a chain is the jump
+ * host, the rest is its own, and of the call's options it gets only -F and -v.
+ */
+export function jumpCall(call: SshCall, config: SshConfig): string[] | undefined {
+  const hops = config.get("proxyjump")?.split(",");
+  // "none" is not printed.
+  if (!hops || !isValidHost(config.get("hostname") ?? "")) return undefined;
+  const last = parseHop(hops[hops.length - 1]);
+  if (!last || !isValidHost(last.host) || !isValidUser(last.user ?? "")) return undefined;
+  const file = call.options.findLast(({ letter }) => letter === "F")?.value;
+  const verbosity = call.options.filter(({ letter }) => letter === "v").length;
+  return [
+    ...(last.user === undefined ? [] : ["-l", last.user]),
+    ...(last.port === undefined ? [] : ["-p", last.port]),
+    ...(hops.length > 1 ? ["-J", hops.slice(0, -1).join(",")] : []),
+    ...(file === undefined ? [] : ["-F", file]),
+    ...(verbosity === 0 ? [] : [`-${"v".repeat(Math.min(verbosity, 3))}`]),
+    // Implied by -W, for those who look at the options only.
+    ...["-o", "ClearAllForwardings=yes"],
+    // No session runs on the jump host, and its master stays as long as those behind it: it must not
+    // be able to open the agent or the display (ssh leaves them open to it for the time of the jump).
+    ...["-a", "-x"],
+    ...["-W", TARGET],
+    "--",
+    last.host,
+  ];
+}
+
+/** A jump host as `ssh -G` prints it: `[user@]host[:port]`, an address in brackets. */
+function parseHop(text: string): { user?: string; host: string; port?: string } | undefined {
+  const hop = /^(?:(.+)@)?(?:\[([^\]]+)\]|([^:/[\]]+))(?::(\d+))?$/s.exec(text);
+  return hop ? { user: hop[1], host: hop[2] ?? hop[3], port: hop[4] } : undefined;
+}
+
+/** valid_hostname() in ssh.c, which looks only at a host from the command line; here it is every one. */
+function isValidHost(host: string): boolean {
+  // deno-lint-ignore no-control-regex
+  return /^(?!-)[^'`"$\\;&<>|(){},\s\x00-\x1f\x7f]+$/.test(host);
+}
+
+/** valid_ruser() in ssh.c, likewise. */
+function isValidUser(user: string): boolean {
+  // deno-lint-ignore no-control-regex
+  return !/^-|['`";&<>|(){}\x00-\x1f\x7f]|\s-|\\$/.test(user);
+}
+
+/** What no shell takes for anything else, so that no quoting is needed and none can be wrong. */
+const PLAIN_WORD = /^[A-Za-z0-9@+:,._/-][A-Za-z0-9@+=:,._/-]*$/;
+
+/** What every shell takes as it is between single quotes, where ssh itself writes its `'[%h]:%p'`. */
+const BRACKETED_WORD = /^[A-Za-z0-9@+:,._/[\]-]+$/;
+
+/**
+ * The ProxyCommand that reaches the jump host over its lane. The user's shell reads it, whichever that
+ * is, so a word that would need more quoting than ssh's own makes it `undefined`: then ssh jumps by
+ * itself.
+ */
+export function jumpCommand(
+  ssh: string,
+  socket: string,
+  argv: readonly string[],
+): string | undefined {
+  const words = [ssh, "-S", socket, "-o", "ControlMaster=no", ...argv].map((word) => {
+    if (PLAIN_WORD.test(word)) return word;
+    return word === TARGET || BRACKETED_WORD.test(word) ? `'${word}'` : undefined;
+  });
+  return words.includes(undefined) ? undefined : words.join(" ");
+}
