@@ -1,43 +1,52 @@
 /** How much is measured: enough for the record, or just enough to see that a case works. */
 export interface Effort {
-  /** Rounds of the calls that are timed one by one. In each round every way has its turn. */
-  readonly rounds: number;
-  /** Runs of a warm call in a round, by link. */
-  readonly warmRuns: { readonly loopback: number; readonly far: number };
-  /** First calls of each way, by link. */
-  readonly firstCalls: { readonly loopback: number; readonly far: number };
-  /** Repetitions of what is itself many calls. */
+  /** Rounds of warm calls, by pace, and on the far link. */
+  readonly warm: { readonly steady: number; readonly rapid: number; readonly far: number };
+  /** Rounds of first calls on loopback; half of it where a call takes longer. */
+  readonly first: number;
+  readonly direct: number;
+  /** How many calls come at once, and how often. */
+  readonly bursts: readonly { readonly calls: number; readonly rounds: number }[];
+  /** Rounds of what is itself many calls. */
   readonly repeats: number;
-  /** Numbers of idle lanes. */
+  /** Numbers of idle lanes, when they are at rest, and how long they are watched, in s. */
   readonly lanes: readonly number[];
-  /** Windows in which idle lanes are watched, and their length in s. */
+  readonly restSeconds: number;
   readonly windows: number;
   readonly windowSeconds: number;
-  /** When the calls after a cut are made, in s after it, and how many each time. */
-  readonly cutDelays: readonly number[];
+  /** When calls are made after a cut, in s; how many each time, and how long each may take, in s. */
+  readonly cuts: readonly number[];
   readonly cutCalls: number;
+  readonly cutDeadline: number;
 }
 
 export const FULL: Effort = {
-  rounds: 5,
-  warmRuns: { loopback: 20, far: 6 },
-  firstCalls: { loopback: 30, far: 12 },
+  warm: { steady: 30, rapid: 6, far: 15 },
+  first: 24,
+  direct: 30,
+  bursts: [{ calls: 50, rounds: 3 }, { calls: 200, rounds: 1 }],
   repeats: 3,
-  lanes: [1, 10, 50],
+  lanes: [1, 50],
+  // The sleeper gives memory back 10 s after lanes have come.
+  restSeconds: 15,
   windows: 2,
-  windowSeconds: 15,
-  cutDelays: [1, 8, 25],
+  windowSeconds: 20,
+  cuts: [0.1, 1, 5, 15, 25],
   cutCalls: 3,
+  cutDeadline: 30,
 };
 
 export const QUICK: Effort = {
-  rounds: 2,
-  warmRuns: { loopback: 3, far: 2 },
-  firstCalls: { loopback: 3, far: 2 },
+  warm: { steady: 3, rapid: 1, far: 2 },
+  first: 2,
+  direct: 3,
+  bursts: [{ calls: 12, rounds: 1 }],
   repeats: 1,
-  lanes: [1, 3],
+  lanes: [2],
+  restSeconds: 1,
   windows: 1,
-  windowSeconds: 5,
-  cutDelays: [1, 20],
+  windowSeconds: 3,
+  cuts: [1],
   cutCalls: 1,
+  cutDeadline: 8,
 };

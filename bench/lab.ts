@@ -1,221 +1,203 @@
 /**
- * Where the calls are made: a server of its own, a slow link to it, sshs installed for the time, and
- * for each way a directory with its control sockets. All of it is gone when the lab is disposed.
+ * Where the calls are made: a server of its own, a slow link to it, a host behind it, launchers of sshs,
+ * and for each way a state directory. All of it is gone when the lab is disposed.
  */
-import { emptyDir } from "@std/fs";
 import { fromFileUrl } from "@std/path/posix/from-file-url";
 import { eventually } from "../tests/support/eventually.ts";
+import { writeLaunchers } from "../tests/support/launchers.ts";
+import { canMount } from "../tests/support/mounts.ts";
 import { endAll, type Process, processes } from "../tests/support/processes.ts";
-import { findProgram, needProgram, run, SSHS } from "../tests/support/programs.ts";
+import { needProgram, run } from "../tests/support/programs.ts";
 import { Sshd } from "../tests/support/sshd.ts";
-import { EVERY_LINK, type Link, type Way } from "./way.ts";
+import { call } from "./call.ts";
 
-/** One way in ms: a round trip takes twice as long. */
-const DELAY = 25;
+/** How a call is made; the value is its name in the report. */
+export const WAYS = {
+  plain: "plain ssh",
+  auto: "ControlMaster auto",
+  mux: "ssh -S, master up",
+  sshs: "sshs",
+  fresh: "sshs, words never seen",
+} as const;
+
+export type Way = keyof typeof WAYS;
+
+/**
+ * What is called; the value is its name in the report. `far` takes 25 ms each way; `inner` is the server
+ * again, through itself; `direct` refuses connections, and its configuration has a forward.
+ */
+export const HOSTS = {
+  near: "loopback",
+  far: "50 ms link",
+  inner: "behind a bastion",
+  direct: "direct by its configuration",
+} as const;
+
+export type Host = keyof typeof HOSTS;
 
 export class Lab implements AsyncDisposable {
-  readonly dir: string;
-  readonly sshd: Sshd;
+  readonly dir: string = Deno.makeTempDirSync();
+  /** Short: a control socket's path takes 104 bytes at most. */
+  readonly #states: string = Deno.makeTempDirSync({ prefix: "b-" });
   /** Where both the server's account and the bench may write. */
-  readonly remote: string;
-  readonly #ports: Readonly<Record<Link, number>>;
+  readonly remote = `${this.dir}/remote`;
+  readonly sshd: Sshd;
   readonly #relay: Deno.ChildProcess;
 
-  private constructor(dir: string, sshd: Sshd, relay: Deno.ChildProcess, far: number) {
-    this.dir = dir;
+  private constructor(sshd: Sshd, relay: Deno.ChildProcess) {
     this.sshd = sshd;
-    this.remote = `${dir}/remote`;
     this.#relay = relay;
-    this.#ports = { loopback: sshd.port, far };
   }
 
-  /** Starts the server and the link, and installs sshs. */
+  /** Starts the server and the link, and writes the launchers and configurations. */
   static async open(config: readonly string[] = []): Promise<Lab> {
-    // Short: a control socket's path takes 104 bytes at most.
-    const dir = await Deno.makeTempDir({ prefix: "b-" });
-    await Deno.chmod(dir, 0o755);
     const sshd = await Sshd.start({ config });
     const { relay, port } = await startRelay(sshd.port);
-    const lab = new Lab(dir, sshd, relay, port);
-    try {
-      await lab.#furnish();
-    } catch (error) {
-      await lab[Symbol.asyncDispose]();
-      throw error;
-    }
+    const lab = new Lab(sshd, relay);
+    await lab.#furnish(port);
     return lab;
   }
 
   /** The words that stand for `ssh`: with a destination and a command behind them they are a call. */
-  rsh(way: Way, link: Link): string[] {
-    const config = ["-F", `${this.dir}/ssh/${way === "auto" ? "auto" : "plain"}-${link}`];
-    const ssh = needProgram("ssh");
-    switch (way) {
-      case "launcher":
-        return [`${this.dir}/prefix/bin/ssh`, ...config];
-      case "slow":
-        return [...SSHS, "--as=ssh", ...config];
-      case "mux":
-        return [ssh, ...config, "-S", this.#socket(link)];
-      case "auto":
-      case "plain":
-        return [ssh, ...config];
-      case "plink":
-        return [
-          needProgram("plink"),
-          ...["-ssh", "-batch", "-share", "-i", `${this.dir}/key.ppk`, "-P", this.#port(link)],
-        ];
-      default:
-        return way satisfies never;
-    }
+  rsh(way: Way, host: Host): string[] {
+    const program = way === "sshs" || way === "fresh" ? `${this.dir}/bin/ssh` : needProgram("ssh");
+    const socket = way === "mux" ? ["-S", `${this.state(way)}/${host}`] : [];
+    return [
+      program,
+      "-F",
+      `${this.dir}/cfg/${way === "auto" ? "auto" : "plain"}-${host}`,
+      ...socket,
+    ];
   }
 
   /** A whole call. */
-  call(way: Way, link: Link, command: readonly string[] = ["true"]): string[] {
-    return [...this.rsh(way, link), this.#destination(way), ...command];
+  argv(way: Way, host: Host, command: readonly string[] = ["true"]): string[] {
+    return [...this.rsh(way, host), host === "inner" ? "inner" : "host", ...command];
   }
 
   /** The whole environment of a call. */
-  env(way: Way): Record<string, string> {
-    const outer = Deno.env.toObject();
+  env(way: Way, state: string = this.state(way)): Record<string, string> {
     return {
-      PATH: outer.PATH,
+      PATH: Deno.env.get("PATH")!,
       HOME: `${this.dir}/home`,
       LANG: "C.UTF-8",
-      SSHS_DIR: this.#state(way),
+      SSHS_DIR: state,
+      // As ControlPersist has it in the other way's configuration: 10 s are the default for loopback.
+      SSHS_LINGER: "10m",
       // Not the user's, which other programs are at work in.
       DENO_DIR: `${this.dir}/deno`,
-      GIT_CONFIG_GLOBAL: "/dev/null",
-      GIT_CONFIG_NOSYSTEM: "1",
     };
   }
 
-  /** Sees to it that the next call of this way finds a connection, if it is one that shares. */
-  async warm(way: Way, link: Link): Promise<void> {
-    if (way === "mux") await this.#run(way, [...this.rsh(way, link), "-MNf", "host"]);
-    if (way === "plink") await this.#startPlink(link);
-    await this.#run(way, this.call(way, link));
-    if (way !== "launcher") return;
-    // The first plan may be void: a plan is dated two seconds back, when its config may be younger.
-    await eventually("the launcher's plan holds", async () => {
-      const before = this.planned();
-      await this.#run(way, this.call(way, link));
-      return before !== "" && before === this.planned();
-    }, { interval: 500, deadline: 20_000 });
+  /** Where a way keeps its control sockets. */
+  state(way: Way): string {
+    return `${this.#states}/${way}`;
   }
 
-  /** Ends all connections of this way: the next call is a first one. */
+  /** Makes a call, which must end well; resolves to how long it took, ms. */
+  async time(way: Way, host: Host): Promise<number> {
+    const { ms, success, said } = await call(this.argv(way, host), this.env(way));
+    if (!success) throw new Error(`${WAYS[way]}, ${HOSTS[host]}: ${said}`);
+    return ms;
+  }
+
+  /** Ends all connections of this way: the next call is a first one. Plans stay, but for words never seen. */
   async cold(way: Way): Promise<void> {
     if (way === "plain") return; // It has none.
+    const state = this.state(way);
     await endAll(this.processes(way).map(({ pid }) => pid));
-    // Ours makes its directory by itself.
-    if (way === "launcher" || way === "slow") await remove(this.#state(way));
-    else await emptyDir(this.#state(way));
-  }
-
-  /** What this way keeps running: masters, and the sleeper. */
-  processes(way: Way): Process[] {
-    const state = `${this.#state(way)}`;
-    return processes().filter(({ pid, args }) =>
-      pid !== Deno.pid && args.some((word) => word.includes(`${state}/`) || word === state)
-    );
-  }
-
-  /** The launcher's plans and their dates: another text after a call that went the slow way. */
-  planned(): string {
-    const plans = `${this.#state("launcher")}/plans`;
-    try {
-      const names = Array.from(Deno.readDirSync(plans), ({ name }) => name).sort();
-      return names.map((name) => `${name} ${Deno.statSync(`${plans}/${name}`).ino}`).join("\n");
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return "";
-      throw error;
+    const kept = way === "sshs" ? ["plans", "stamps"] : [];
+    for await (const { name } of Deno.readDir(state)) {
+      if (!kept.includes(name)) await Deno.remove(`${state}/${name}`, { recursive: true });
     }
+    // Where there is none yet, each of many calls decides by itself.
+    if (way === "fresh") await Deno.mkdir(`${state}/plans`, { mode: 0o700 });
+  }
+
+  /** Sees to it that the next call of this way finds a connection, if it is one that shares. */
+  async warm(way: Way, host: Host): Promise<void> {
+    if (way === "mux") await call([...this.rsh(way, host), "-MNf", "host"], this.env(way));
+    await this.time(way, host);
+    if (way === "sshs") await this.#waitForPlan(host);
+  }
+
+  /** Sees to it that the next call of this way is a first one, of words that have a plan. */
+  async plan(host: Host): Promise<void> {
+    await this.time("sshs", host);
+    await this.#waitForPlan(host);
+    await this.cold("sshs");
+  }
+
+  /** What a way keeps running: masters with their proxies, and sleepers. */
+  processes(way: Way): Process[] {
+    return this.#processes(this.state(way));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const ours = processes().filter(({ pid, args, environ }) =>
-      pid !== Deno.pid && (environ.includes(this.dir) || args.some((a) => a.includes(this.dir)))
-    );
-    await endAll([...ours.map(({ pid }) => pid), this.#relay.pid]);
+    const left = [...this.#processes(this.dir), ...this.#processes(this.#states)];
+    await endAll([...left.map(({ pid }) => pid), this.#relay.pid]);
     await this.#relay.status;
     await this.sshd[Symbol.asyncDispose]();
-    await Deno.remove(this.dir, { recursive: true });
+    if (canMount) await run("umount", ["--lazy", this.#states]);
+    for (const dir of [this.dir, this.#states]) await Deno.remove(dir, { recursive: true });
   }
 
-  async #furnish(): Promise<void> {
-    for (const name of ["home", "ssh", "remote"]) await Deno.mkdir(`${this.dir}/${name}`);
+  /** Those that name a path in their words or environment. */
+  #processes(path: string): Process[] {
+    return processes().filter(({ pid, args, environ }) =>
+      pid !== Deno.pid && (environ.includes(path) || args.some((word) => word.includes(path)))
+    );
+  }
+
+  async #waitForPlan(host: Host): Promise<void> {
+    // The launcher says whether it has one that holds.
+    const env = { ...this.env("sshs"), SSHS_TASK: "plan" };
+    await eventually("a plan holds (under nohup none is made)", async () => {
+      return (await call(this.argv("sshs", host), env)).success;
+    }, { deadline: 20_000, interval: 200 });
+  }
+
+  async #furnish(farPort: number): Promise<void> {
+    await Deno.chmod(this.dir, 0o755);
+    // In memory, as what XDG_RUNTIME_DIR names is, where sshs keeps its state by default.
+    if (canMount) await run("mount", ["-t", "tmpfs", "bench", this.#states]);
+    for (const name of ["home", "remote", "bin", "cfg"]) await Deno.mkdir(`${this.dir}/${name}`);
+    for (const way of ["auto", "mux", "sshs", "fresh"] as const) {
+      await Deno.mkdir(this.state(way), { mode: 0o700 });
+    }
+    await Deno.mkdir(`${this.state("fresh")}/plans`, { mode: 0o700 });
     await Deno.chmod(this.remote, 0o777);
-    const auto = ["ControlMaster auto", "ControlPersist 10m", `ControlPath ${this.dir}/auto/%C`];
-    for (const link of EVERY_LINK) {
-      const port = this.#ports[link];
-      await this.sshd.writeConfig({ port }, `${this.dir}/ssh/plain-${link}`);
-      await this.sshd.writeConfig({ port, config: auto }, `${this.dir}/ssh/auto-${link}`);
+    await writeLaunchers(`${this.dir}/bin`);
+    const auto = [
+      "ControlMaster auto",
+      "ControlPersist 10m",
+      `ControlPath ${this.state("auto")}/%C`,
+    ];
+    for (const [way, config] of Object.entries({ plain: [], auto })) {
+      await this.writeConfig(`${way}-near`, { config });
+      await this.writeConfig(`${way}-far`, { config, port: farPort });
+      await this.writeConfig(`${way}-direct`, { config: ["LocalForward 1 localhost:1"], port: 1 });
+      const path = await this.writeConfig(`${way}-inner`, { config, aliases: ["inner"] });
+      const text = await Deno.readTextFile(path);
+      await Deno.writeTextFile(path, `Host inner\nProxyJump host\n${text}`);
     }
-    for (const way of ["mux", "auto", "plink"] as const) await Deno.mkdir(this.#state(way));
-    await install(`${this.dir}/prefix`);
-    // Fills Deno's cache, as any call has that came before.
-    for (const way of ["launcher", "slow"] as const) {
-      await this.#run(way, [...this.rsh(way, "loopback"), "-V"]);
+    await this.#rest();
+  }
+
+  /** Writes a client's configuration that knows the server, and is at rest; resolves to its path. */
+  async writeConfig(name: string, options: Parameters<Sshd["writeConfig"]>[0]): Promise<string> {
+    const path = `${this.dir}/cfg/${name}`;
+    await this.sshd.writeConfig({ knowsHost: true, ...options }, path);
+    await this.#rest();
+    return path;
+  }
+
+  /** Plans hold only where nothing has just been changed. */
+  async #rest(): Promise<void> {
+    for (const dir of [`${this.dir}/cfg`, `${this.dir}/home`, this.sshd.dir]) {
+      for await (const { name } of Deno.readDir(dir)) await Deno.utime(`${dir}/${name}`, 0, 0);
+      await Deno.utime(dir, 0, 0);
     }
-    if (findProgram("puttygen")) {
-      const key = [`${this.sshd.dir}/user_key`, "-O", "private", "-o", `${this.dir}/key.ppk`];
-      await run("puttygen", key);
-    }
-    // Each config has its own known hosts: none is to be learnt in what is measured.
-    for (const link of EVERY_LINK) {
-      await this.#run("plain", this.call("plain", link));
-      await this.#run("auto", [...this.rsh("auto", link), "-S", "none", "host", "true"]);
-    }
-  }
-
-  async #run(way: Way, [program, ...args]: readonly string[]): Promise<void> {
-    const child = new Deno.Command(program, {
-      args,
-      env: this.env(way),
-      clearEnv: true,
-      stdin: "null",
-      stdout: "null",
-      // Not a pipe: a master that the call leaves behind would hold it.
-      stderr: "null",
-    }).spawn();
-    const { success, code } = await child.status;
-    if (!success) throw new Error(`${program} ${args.join(" ")}: it ended with ${code}`);
-  }
-
-  /** The first plink serves those that come later, for as long as its own session lasts. */
-  async #startPlink(link: Link): Promise<void> {
-    const fingerprint = await run("ssh-keygen", ["-lf", `${this.sshd.dir}/host_key`]);
-    const [program, ...args] = this.rsh("plink", link);
-    const hostKey = ["-hostkey", fingerprint.split(" ")[1]];
-    const options = { env: this.env("plink"), clearEnv: true } as const;
-    const quiet = { stdin: "null", stdout: "null", stderr: "null" } as const;
-    new Deno.Command(program, {
-      args: [...args, ...hostKey, "-N", this.#destination("plink")],
-      ...options,
-      ...quiet,
-    }).spawn().unref();
-    await eventually("plink shares", async () => {
-      const asked = [...args, "-shareexists", this.#destination("plink")];
-      return (await new Deno.Command(program, { args: asked, ...options, ...quiet }).output())
-        .success;
-    });
-  }
-
-  #destination(way: Way): string {
-    return way === "plink" ? `${this.sshd.user.name}@127.0.0.1` : "host";
-  }
-
-  #socket(link: Link): string {
-    return `${this.#state("mux")}/${link}`;
-  }
-
-  #port(link: Link): string {
-    return `${this.#ports[link]}`;
-  }
-
-  #state(way: Way): string {
-    return `${this.dir}/${way}`;
   }
 }
 
@@ -223,7 +205,7 @@ export class Lab implements AsyncDisposable {
 async function startRelay(target: number): Promise<{ relay: Deno.ChildProcess; port: number }> {
   const script = fromFileUrl(new URL("../tests/support/relay.ts", import.meta.url));
   const relay = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", "--no-config", "--allow-net", script, `${target}`, `${DELAY}`],
+    args: ["run", "--quiet", "--no-config", "--allow-net", script, `${target}`, "25"],
     stdin: "null",
     stdout: "piped",
   }).spawn();
@@ -232,17 +214,4 @@ async function startRelay(target: number): Promise<{ relay: Deno.ChildProcess; p
   while (!said.includes("\n")) said += (await reader.read()).value ?? "\n";
   reader.releaseLock();
   return { relay, port: Number(said) };
-}
-
-async function install(prefix: string): Promise<void> {
-  const script = fromFileUrl(new URL("../install.sh", import.meta.url));
-  await run("sh", [script, "--prefix", prefix]);
-}
-
-async function remove(path: string): Promise<void> {
-  try {
-    await Deno.remove(path, { recursive: true });
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
 }

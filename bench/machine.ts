@@ -1,5 +1,6 @@
 /** What the figures were taken with: they mean nothing without it. No name of the machine or path. */
 import { VERSION } from "../lib/os/program.ts";
+import { canMount } from "../tests/support/mounts.ts";
 import { findProgram } from "../tests/support/programs.ts";
 
 /** Facts by name, in the order of the report. */
@@ -15,12 +16,11 @@ export async function describeMachine(quick: boolean): Promise<Machine> {
     cpu: `${cpu?.[1] ?? "unknown"}, ${navigator.hardwareConcurrency} cores`,
     memory: `${memory.toFixed(1)} GiB`,
     kernel: `${Deno.build.os} ${Deno.osRelease().split("-")[0]} ${Deno.build.arch}`,
+    "control sockets": canMount ? "in memory, as $XDG_RUNTIME_DIR is" : "on the disk of $TMPDIR",
     "load at the start": Deno.loadavg()[0].toFixed(2),
     sshs: VERSION,
     deno: Deno.version.deno,
     openssh: await version("ssh", "-V"),
-    hyperfine: await version("hyperfine", "--version"),
-    plink: await version("plink", "-V"),
     git: await version("git", "--version"),
     rsync: await version("rsync", "--version"),
   };

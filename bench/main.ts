@@ -6,9 +6,8 @@
  *     deno task bench --only CASE             one case; can be repeated
  *     deno task bench --output DIRECTORY      writes there (bench/ for a whole run)
  *
- * With --quick or --only the report is only printed, unless --output is given. As root it installs
- * what it needs (hyperfine, putty-tools) and logs in to an account of its own that is removed again;
- * the report says what could not be run.
+ * With --quick or --only the report is only printed, unless --output is given. As root it logs in to an
+ * account of its own, which is removed again; the report says what could not be run.
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { canMakeAccounts } from "../tests/support/account.ts";
@@ -21,7 +20,6 @@ import { progress } from "./progress.ts";
 import { markdown, type Results, type Skipped } from "./report.ts";
 import type { Table } from "./table.ts";
 import { targets } from "./targets.ts";
-import { installTools } from "./tools.ts";
 
 interface Options {
   readonly quick: boolean;
@@ -30,9 +28,8 @@ interface Options {
 }
 
 async function main(options: Options): Promise<void> {
-  const missing = await installTools();
   const machine = await describeMachine(options.quick);
-  const { tables, skipped } = await measure(options, missing);
+  const { tables, skipped } = await measure(options);
   const results: Results = { machine, targets: targets(tables), tables, skipped };
   const partly = options.quick || options.only.length > 0;
   const directory = options.output ?? (partly ? undefined : import.meta.dirname);
@@ -40,29 +37,21 @@ async function main(options: Options): Promise<void> {
   else await write(directory, results);
 }
 
-async function measure(options: Options, missing: readonly string[]) {
+async function measure(options: Options) {
   const names = options.only.length > 0 ? options.only : Object.keys(CASES);
   const tables: Table[] = [];
   const skipped: Skipped[] = canMakeAccounts ? [] : [{
     case: "an account of its own",
-    reason: "it takes root; the calls log in as the current user, whose shell may take its time",
+    reason: "that takes root; the calls log in as the current user, whose shell may take its time",
   }];
-  if (missing.includes("plink") && names.includes("warm-call")) {
-    skipped.push({ case: "plink -share", reason: "plink is not installed" });
-  }
   const interrupted = Promise.withResolvers<never>();
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     Deno.addSignalListener(signal, () => interrupted.reject(new Error(`Ended by ${signal}`)));
   }
   await using lab = await Lab.open();
   for (const name of names) {
-    const lacking = CASES[name].needs.filter((program) => missing.includes(program));
-    if (lacking.length > 0) {
-      skipped.push({ case: name, reason: `${lacking.join(", ")} is not installed` });
-      continue;
-    }
     try {
-      const run = CASES[name].run(lab, options.quick ? QUICK : FULL);
+      const run = CASES[name](lab, options.quick ? QUICK : FULL);
       tables.push(...await Promise.race([run, interrupted.promise]));
     } catch (error) {
       // One case less is no reason to lose the others; an interruption is.
@@ -89,11 +78,11 @@ function readOptions(argv: readonly string[]): Options {
     boolean: ["quick"],
     string: ["only", "output"],
     collect: ["only"],
-    unknown: (option: string) => refuse(`Cannot understand ${option}`),
+    unknown: (option: string) => refuse(`cannot understand ${option}`),
   });
   for (const name of flags.only) {
     if (!(name in CASES)) {
-      refuse(`There is no case ${name}; there are ${Object.keys(CASES).join(", ")}`);
+      refuse(`there is no case ${name}; there are ${Object.keys(CASES).join(", ")}`);
     }
   }
   return flags;

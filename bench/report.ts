@@ -1,8 +1,7 @@
 /** The results as JSON's value and as Markdown. Pure. */
 import type { Machine } from "./machine.ts";
-import type { Summary } from "./stats.ts";
-import { type Column, ratio, type Table } from "./table.ts";
-import { show, type Target, verdict } from "./targets.ts";
+import { type Column, ratio, type Summary, type Table } from "./table.ts";
+import { type Target, verdict } from "./targets.ts";
 
 /** All of a run: what results.json holds. */
 export interface Results {
@@ -23,15 +22,14 @@ export function markdown({ machine, targets, tables, skipped }: Results): string
     "# Benchmarks",
     "",
     "Written by `deno task bench`. Every figure is the median of its runs; in brackets what one run in",
-    "ten is better and worse than (p10-p90). A ratio is to the row in italics.",
+    "ten is better and worse than (p10-p90). All ways of a table were measured in turns, in one run; a ratio",
+    "is to its first row.",
     "",
     ...grid(["", ""], Object.entries(machine)),
     "",
     "## Targets",
     "",
     ...grid(["target", "at most", "measured", ""], targets.map(targetCells)),
-    ...targets.filter((target) => target.why && verdict(target).startsWith("missed"))
-      .flatMap(({ what, why }) => ["", `**${what}.** ${why}`]),
     ...skipped.length === 0 ? [] : ["", "## Not run", ""],
     ...skipped.map((skipped) => `- ${skipped.case}: ${skipped.reason}`),
     ...tables.flatMap(section),
@@ -41,16 +39,20 @@ export function markdown({ machine, targets, tables, skipped }: Results): string
 
 function targetCells(target: Target): string[] {
   const { what, limit, unit, measured } = target;
-  const shown = measured === undefined ? "" : show(measured, unit);
-  return [what, show(limit, unit), shown, verdict(target)];
+  const show = (value: number) => `${number(value, unit)} ${unit}`.trim();
+  return [what, show(limit), measured === undefined ? "" : show(measured), verdict(target)];
 }
 
 function section(table: Table): string[] {
   const rows = table.rows.map((row) => {
     const times = ratio(table, row);
-    const name = row.name === table.baseline ? `*${row.name}*` : row.name;
     const cells = row.cells.map((cell, i) => cellText(cell, table.columns[i]));
-    return [name, ...cells, times === undefined ? "" : times.toFixed(2), `${row.cells[0].runs}`];
+    return [
+      row.name,
+      ...cells,
+      times === undefined ? "" : times.toFixed(2),
+      `${row.cells[0].runs}`,
+    ];
   });
   const heads = table.columns.map(({ name, unit }) => unit ? `${name}, ${unit}` : name);
   return [

@@ -1,27 +1,43 @@
-/** Ways that take turns, so that what else the machine does meets all of them alike. */
-import type { Lab } from "./lab.ts";
+/** Measures that take turns, so that what else the machine does meets all of them alike. */
+import { pause } from "./call.ts";
+import { type Way, WAYS } from "./lab.ts";
 import { progress } from "./progress.ts";
-import { WAYS } from "./way.ts";
 
-/** The ways that begin without a connection. */
-const PEERS = ["plain", "auto", "launcher"] as const;
+/** What each measure has found, by its name: a row of values for each time. */
+export type Found = Readonly<Record<string, readonly (readonly number[])[]>>;
 
-export type Peer = typeof PEERS[number];
+export interface Turns {
+  readonly what: string;
+  readonly rounds: number;
+  /** Calls that follow one another within a turn; 1 unless told. */
+  readonly runs?: number;
+  /** From the start of one run to that of the next, in ms; at once unless told. */
+  readonly pace?: number;
+}
 
-/** Measures each way `repeats` times, one after the other, with no connection left when its turn comes. */
-export async function takeTurns<T>(
-  lab: Lab,
-  { what, repeats }: { readonly what: string; readonly repeats: number },
-  measure: (way: Peer) => Promise<T>,
-): Promise<Map<Peer, T[]>> {
-  const found = new Map<Peer, T[]>(PEERS.map((way) => [way, []]));
-  for (let repeat = 1; repeat <= repeats; repeat++) {
-    for (const [way, taken] of found) {
-      progress(`${what}, ${WAYS[way]}: ${repeat} of ${repeats}`);
-      await lab.cold(way);
-      taken.push(await measure(way));
+/** Takes each measure in turn, round by round. A measure is a value, or one for each column. */
+export async function takeTurns(
+  { what, rounds, runs = 1, pace = 0 }: Turns,
+  measures: Readonly<Record<string, () => Promise<number | readonly number[]>>>,
+): Promise<Found> {
+  const found = Object.fromEntries(Object.keys(measures).map((name) => [name, [] as number[][]]));
+  for (let round = 1; round <= rounds; round++) {
+    progress(`${what}: ${round} of ${rounds}`);
+    for (const [name, measure] of Object.entries(measures)) {
+      for (let run = 0; run < runs; run++) {
+        const next = pause(pace);
+        found[name].push([await measure()].flat());
+        await next;
+      }
     }
   }
-  for (const way of PEERS) await lab.cold(way);
   return found;
+}
+
+/** The measures of some ways, by their names in the report. */
+export function measuresOf<W extends Way, T>(
+  ways: readonly W[],
+  measure: (way: W) => Promise<T>,
+): Record<string, () => Promise<T>> {
+  return Object.fromEntries(ways.map((way) => [WAYS[way], () => measure(way)]));
 }

@@ -1,60 +1,56 @@
 /** The programs that run ssh, each the real one, through the installed launchers. */
 import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
-import { install } from "./support/installed.ts";
 import { findProgram, needProgram } from "./support/programs.ts";
-import { Pty } from "./support/pty.ts";
-import { type RunOptions, type RunResult, Sandbox } from "./support/sandbox.ts";
-import { Sshd } from "./support/sshd.ts";
+import type { RunOptions, RunResult } from "./support/sandbox.ts";
+import { Scene } from "./support/scene.ts";
 
-/** A server, the launchers in PATH, and a directory on each side. */
+/** A scene, and a directory on each side. */
 class Client implements AsyncDisposable {
-  readonly sshd: Sshd;
-  readonly sandbox: Sandbox;
+  readonly scene: Scene;
   /** `ssh` as a user who has this configuration would write it. */
   readonly ssh: string;
   /** A directory on the server. */
   readonly remote: string;
 
-  private constructor(sshd: Sshd, sandbox: Sandbox) {
-    this.sshd = sshd;
-    this.sandbox = sandbox;
-    this.ssh = `ssh -F ${sshd.config}`;
-    this.remote = `${sshd.user.home}/clients`;
-    sandbox.env.SSHS_LOOK = "1";
-    sandbox.env.GIT_CONFIG_GLOBAL = `${sandbox.home}/gitconfig`;
-    sandbox.env.GIT_CONFIG_SYSTEM = "/dev/null";
+  private constructor(scene: Scene) {
+    this.scene = scene;
+    this.ssh = `ssh -F ${scene.config}`;
+    this.remote = `${scene.user.home}/clients`;
+    scene.sandbox.env.GIT_CONFIG_GLOBAL = `${scene.sandbox.home}/gitconfig`;
+    scene.sandbox.env.GIT_CONFIG_SYSTEM = "/dev/null";
   }
 
-  static async create(): Promise<Client> {
-    const client = new Client(
-      await Sshd.start({ client: { config: ["LogLevel ERROR"] } }),
-      await Sandbox.create(),
-    );
-    await install(client.sandbox);
+  static async open(): Promise<Client> {
+    const client = new Client(await Scene.open({ env: { SSHS_LINGER: "60" } }));
     await client.sh(`git config --file "$GIT_CONFIG_GLOBAL" user.email a@example.com
       git config --file "$GIT_CONFIG_GLOBAL" user.name a`);
     await client.sh(`${client.ssh} host 'rm -rf ${client.remote}; mkdir ${client.remote}'`);
     return client;
   }
 
+  /** How many logins there have been. */
+  get logins(): number {
+    return this.scene.logins();
+  }
+
   /** Runs a script that must succeed, and say nothing on stderr unless `noisy`. */
   async sh(script: string, options: RunOptions & { noisy?: boolean } = {}): Promise<RunResult> {
-    const result = await this.sandbox.run(["sh", "-euc", script], { timeout: 60_000, ...options });
+    const result = await this.scene.run(["sh", "-euc", script], options);
     assert.equal(result.code, 0, `${script}\n${result.stdout}${result.stderr}`);
     if (!options.noisy) assert.equal(result.stderr, "", script);
     return result;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.sandbox[Symbol.asyncDispose]();
-    await this.sshd[Symbol.asyncDispose]();
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.scene[Symbol.asyncDispose]();
   }
 }
 
 Deno.test("git clones, fetches and pushes by PATH, GIT_SSH and core.sshCommand over one login", async () => {
-  await using client = await Client.create();
-  const { remote, ssh, sandbox, sshd } = client;
+  await using client = await Client.open();
+  const { remote, ssh } = client;
+  const { sandbox, sshd } = client.scene;
   await client.sh(`${ssh} host 'git init -q --bare ${remote}/repo.git'`);
   // Unqualified, so that git looks for it in PATH.
   await client.sh(
@@ -70,7 +66,7 @@ Deno.test("git clones, fetches and pushes by PATH, GIT_SSH and core.sshCommand o
   await client.sh(`cd two; GIT_SSH=${wrapper} git fetch -q; GIT_SSH=${wrapper} git ls-remote -q`);
   // A variant that git does not know by its name: it asks with -G first.
   await client.sh(`cd two; GIT_SSH=${wrapper} GIT_SSH_VARIANT= git pull -q`);
-  assert.equal(sshd.logins(), 1);
+  assert.equal(client.logins, 1);
   // As the manual says it, by a name that git does not know either; what has no -F has another ssh.
   const configured = await sandbox.addProgram(
     "configured",
@@ -78,12 +74,13 @@ Deno.test("git clones, fetches and pushes by PATH, GIT_SSH and core.sshCommand o
   );
   await client.sh(`cd two; export GIT_SSH=sshs SSHS_SSH=${configured}
     git ls-remote -q; git fetch -q`);
-  assert.equal(sshd.logins(), 2);
+  assert.equal(client.logins, 2);
 });
 
 Deno.test("git keeps two accounts on one host apart by -i", async () => {
-  await using client = await Client.create();
-  const { remote, ssh, sshd, sandbox } = client;
+  await using client = await Client.open();
+  const { remote, ssh } = client;
+  const { sshd, sandbox } = client.scene;
   const accounts = { ann: `${sshd.dir}/user_key`, bob: `${sandbox.dir}/bob_key` };
   await client.sh(
     `ssh-keygen -q -t ed25519 -N '' -f ${accounts.bob}
@@ -100,7 +97,7 @@ Deno.test("git keeps two accounts on one host apart by -i", async () => {
   const mine = `${sshd.dir}/authorized_keys`;
   const lines = [await authorize("ann", mine), await authorize("bob", `${accounts.bob}.pub`)];
   await Deno.writeTextFile(mine, lines.join(""));
-  const before = sshd.logins();
+  const before = client.logins;
   // Both ways round, so that each comes while the other's connection is open.
   for (const name of ["ann", "bob", "ann", "bob"] as const) {
     await client.sh(
@@ -108,26 +105,27 @@ Deno.test("git keeps two accounts on one host apart by -i", async () => {
     );
     assert.equal((await client.sh("git -C clone log --format=%s")).stdout, `of ${name}\n`);
   }
-  assert.equal(sshd.logins() - before, 2);
+  assert.equal(client.logins - before, 2);
 });
 
 Deno.test({
   name: "rsync copies both ways",
   ignore: !findProgram("rsync"),
   async fn() {
-    await using client = await Client.create();
-    const { remote, ssh, sshd } = client;
+    await using client = await Client.open();
+    const { remote, ssh } = client;
     await client.sh(`mkdir -p tree/sub; echo a >tree/a; head -c 1000000 /dev/urandom >tree/sub/b
       rsync -a -e '${ssh}' tree/ host:${remote}/tree/
       RSYNC_RSH='${ssh}' rsync -a host:${remote}/tree/ back/
       diff -r tree back`);
-    assert.equal(sshd.logins(), 1);
+    assert.equal(client.logins, 1);
   },
 });
 
 Deno.test("scp and sftp share by their launchers and by -S", async () => {
-  await using client = await Client.create();
-  const { remote, sshd, sandbox } = client;
+  await using client = await Client.open();
+  const { remote } = client;
+  const { sshd } = client.scene;
   const file = `-F ${sshd.config}`;
   await client.sh(`head -c 3000000 /dev/urandom >big
     scp -q ${file} big host:${remote}/one
@@ -136,22 +134,20 @@ Deno.test("scp and sftp share by their launchers and by -S", async () => {
     echo 'get ${remote}/two three' >batch
     sftp -q ${file} -b batch host >/dev/null; cmp big three
     sftp -q -S "$(command -v ssh)" ${file} -b batch host >/dev/null`);
-  assert.equal(sshd.logins(), 1);
-  await using pty = await Pty.spawn(["sftp", "-F", sshd.config, "host"], {
-    env: sandbox.env,
-    cwd: sandbox.home,
-  });
+  assert.equal(client.logins, 1);
+  await using pty = await client.scene.pty(["sftp", "-F", sshd.config, "host"]);
   await pty.waitFor("sftp> ");
   pty.write(`ls ${remote}\r`);
   await pty.waitFor("one");
   pty.write("bye\r");
   assert.equal((await pty.status).code, 0);
-  assert.equal(sshd.logins(), 1);
+  assert.equal(client.logins, 1);
 });
 
 Deno.test("ssh-copy-id puts a key there", async () => {
-  await using client = await Client.create();
-  const { sshd, ssh } = client;
+  await using client = await Client.open();
+  const { ssh } = client;
+  const { sshd } = client.scene;
   await client.sh(
     `mkdir -m 700 .ssh
     ssh-keygen -q -t ed25519 -N '' -C copied -f new
@@ -167,7 +163,7 @@ Deno.test({
   // It takes the kernel's FUSE, which not every machine that runs the tests has.
   ignore: !findProgram("sshfs") || !findProgram("fusermount3") || !isFuseThere(),
   async fn() {
-    await using client = await Client.create();
+    await using client = await Client.open();
     const { remote, ssh } = client;
     await client.sh(`${ssh} host 'echo hello >${remote}/file'
       mkdir mount
@@ -181,8 +177,8 @@ Deno.test({
   name: "borg makes a backup and lists it",
   ignore: !findProgram("borg"),
   async fn() {
-    await using client = await Client.create();
-    const { remote, ssh, sshd } = client;
+    await using client = await Client.open();
+    const { remote, ssh } = client;
     await client.sh(
       `export BORG_RSH='${ssh}' BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes
       export BORG_BASE_DIR="$HOME/borg"
@@ -192,13 +188,13 @@ Deno.test({
       borg list --short ssh://host${remote}/backup | grep -x one`,
       { noisy: true, timeout: 90_000 },
     );
-    assert.equal(sshd.logins(), 1);
+    assert.equal(client.logins, 1);
   },
 });
 
 Deno.test("shell idioms read and write what they would with ssh", async () => {
-  await using client = await Client.create();
-  const { remote, ssh, sshd } = client;
+  await using client = await Client.open();
+  const { remote, ssh } = client;
   await client.sh(`mkdir tree; head -c 2000000 /dev/urandom >tree/a
     tar c tree | ${ssh} host 'cd ${remote} && tar x'
     ${ssh} host 'cd ${remote} && tar c tree' | tar xO >a; cmp a tree/a
@@ -218,28 +214,28 @@ END`);
   const many = await client.sh(`seq 40 | xargs -P 20 -I{} ${ssh} host 'echo {}' | sort -n`);
   assert.equal(many.stdout, Array.from({ length: 40 }, (_, i) => `${i + 1}\n`).join(""));
   // 20 at once are two lanes of ten; a third opens where a slow machine keeps places for longer.
-  assert.ok(sshd.logins() <= 4, `${sshd.logins()} logins`);
+  assert.ok(client.logins <= 4, `${client.logins} logins`);
 });
 
 Deno.test("ssh-keyscan is not ours", async () => {
-  await using client = await Client.create();
+  await using client = await Client.open();
   const { stdout } = await client.sh(
-    `ssh-keyscan -p ${client.sshd.port} 127.0.0.1 2>/dev/null; command -v ssh-keyscan`,
+    `ssh-keyscan -p ${client.scene.sshd.port} 127.0.0.1 2>/dev/null; command -v ssh-keyscan`,
   );
   assert.match(stdout, /ssh-ed25519/);
-  assert.doesNotMatch(stdout, new RegExp(client.sandbox.dir));
+  assert.doesNotMatch(stdout, new RegExp(client.scene.sandbox.dir));
 });
 
 Deno.test({
   name: "ansible shares as ansible_ssh_executable, and its own ControlPath still works",
   ignore: !findProgram("ansible"),
   async fn() {
-    await using client = await Client.create();
-    const { sshd, sandbox } = client;
+    await using client = await Client.open();
+    const { sshd, sandbox } = client.scene;
     // The account on the server may run only the system's.
     const python = findProgram("python3", "/usr/bin:/usr/local/bin");
     const inventory = `host ansible_ssh_common_args='-F ${sshd.config}' ` +
-      `ansible_python_interpreter=${python} ansible_ssh_executable=${sandbox.dir}/prefix/bin/ssh\n`;
+      `ansible_python_interpreter=${python} ansible_ssh_executable=${client.scene.bin}/ssh\n`;
     await Deno.writeTextFile(`${sandbox.home}/inventory`, inventory);
     sandbox.env.ANSIBLE_HOME = `${sandbox.home}/ansible`;
     sandbox.env.LC_ALL = "C.UTF-8";
@@ -251,11 +247,11 @@ Deno.test({
     // It asks for other ways to log in than the call before, so it has a connection of its own.
     assert.match((await ping("")).stdout, /"ping": "pong"/);
     assert.match((await ping("")).stdout, /"ping": "pong"/);
-    assert.equal(sshd.logins(), 2);
+    assert.equal(client.logins, 2);
     const own = `${sandbox.dir}/own`;
     const args = `-o ControlMaster=auto -o ControlPersist=60 -o ControlPath=${own}`;
     assert.match((await ping(args)).stdout, /"ping": "pong"/);
-    assert.equal(sshd.logins(), 3);
+    assert.equal(client.logins, 3);
     await client.sh(`${client.ssh} -o ControlPath=${own} -O exit host`, { noisy: true });
   },
 });
@@ -264,25 +260,16 @@ Deno.test({
   name: "mosh runs a program",
   ignore: !findProgram("mosh") || !canMakeAccounts,
   async fn() {
-    await using client = await Client.create();
-    const { sandbox, sshd, ssh } = client;
-    await using pty = await Pty.spawn(
-      [
-        "mosh",
-        `--ssh=${ssh}`,
-
-        "host",
-        "--",
-        "sh",
-        "-c",
-        "echo mosh-$((40 + 2)); sleep 1",
-      ],
-      { env: { ...sandbox.env, LANG: "C.UTF-8", LC_ALL: "C.UTF-8" }, cwd: sandbox.home },
+    await using client = await Client.open();
+    const { ssh } = client;
+    await using pty = await client.scene.pty(
+      ["mosh", `--ssh=${ssh}`, "host", "--", "sh", "-c", "echo mosh-$((40 + 2)); sleep 1"],
+      { env: { LC_ALL: "C.UTF-8" } },
     );
     await pty.waitFor("mosh-42", { deadline: 30_000 });
     await pty.status;
     // It passes -S none, so its call goes direct.
-    assert.equal(sshd.logins(), 2);
+    assert.equal(client.logins, 2);
   },
 });
 

@@ -1,26 +1,32 @@
 /** What our commands are read from and printed as: pure. */
 import assert from "node:assert/strict";
-import { checkVersion } from "../lib/commands/check_programs.ts";
-import { type Command, parseCommand } from "../lib/commands/command.ts";
+import { checkVersion, fileSystemOf } from "../lib/commands/doctor.ts";
+import { type Command, nearest, parseCommand, parseHosts } from "../lib/commands/command.ts";
 import { HELP } from "../lib/commands/help.ts";
-import { laneJson, laneTable } from "../lib/commands/list.ts";
-import { nearest } from "../lib/commands/nearest.ts";
-import type { SeenLane } from "../lib/commands/seen_lane.ts";
-import { isNamed } from "../lib/commands/select.ts";
+import { laneJson, listLines } from "../lib/commands/list.ts";
+import type { SeenLane } from "../lib/commands/seen.ts";
+import { isNamed } from "../lib/commands/stop.ts";
 import { cell, duration, table, width } from "../lib/commands/table.ts";
-import { laneAt } from "../lib/lane/lane.ts";
+import { laneAt } from "../lib/lane/layout.ts";
 
 const COMMANDS: [string, Command][] = [
   ["--list", { kind: "list", json: false }],
   ["--list --json", { kind: "list", json: true }],
+  ["--list --watch", { kind: "watch" }],
   ["--stop --all", { kind: "stop", now: false }],
   ["--stop --all --now", { kind: "stop", now: true }],
   ["--stop web", { kind: "stop", argv: ["web"], now: false }],
   ["--stop=web", { kind: "stop", argv: ["web"], now: false }],
   ["--stop web --now", { kind: "stop", argv: ["web"], now: true }],
   ["--stop --now -p 22 web", { kind: "stop", argv: ["-p", "22", "web"], now: true }],
-  ["--warm a b", { kind: "warm", calls: [["a"], ["b"]] }],
-  ["--warm -F c -4 a b", { kind: "warm", calls: [["-F", "c", "-4", "a"], ["-F", "c", "-4", "b"]] }],
+  ["--warm a b", { kind: "warm", options: [], hosts: ["a", "b"], json: false }],
+  ["--warm -F c -4 a b", {
+    kind: "warm",
+    options: ["-F", "c", "-4"],
+    hosts: ["a", "b"],
+    json: false,
+  }],
+  ["--warm --json -4 -", { kind: "warm", options: ["-4"], hosts: ["-"], json: true }],
   ["--hold 1h30m web", { kind: "hold", seconds: 5400, argv: ["web"] }],
   ["--hold=0 -l me web", { kind: "hold", seconds: 0, argv: ["-l", "me", "web"] }],
   ["--hold forever web", { kind: "hold", seconds: Infinity, argv: ["web"] }],
@@ -40,38 +46,53 @@ for (const [line, command] of COMMANDS) {
   });
 }
 
-const MISUSES: [string, string][] = [
-  ["--lst", "sshs --list"],
-  ["--lst --json", "sshs --list --json"],
-  ["--warn a b", "sshs --warm a b"],
-  ["--stopp=web", "sshs --stop"],
-  ["--ver", "sshs --version"],
-  ["--nonsense", "sshs --help"],
-  ["--=x", "sshs --help"],
-  ["--list web", "sshs --list [--json]"],
-  ["--list --jsn", "sshs --list [--json]"],
-  ["--stop", "sshs --stop HOST|--all [--now]"],
-  ["--stop --all web", "sshs --stop HOST|--all [--now]"],
-  ["--stop a b", "sshs --stop HOST|--all [--now]"],
-  ["--stop -z web", "sshs --stop HOST|--all [--now]"],
-  ["--warm", "sshs --warm [OPTIONS] HOST..."],
-  ["--warm a -p 22 b", "sshs --warm [OPTIONS] HOST..."],
-  ["--hold web", "sshs --hold DURATION [OPTIONS] HOST"],
-  ["--hold 1h", "sshs --hold DURATION [OPTIONS] HOST"],
-  ["--hold 1h web ls", "sshs --hold DURATION [OPTIONS] HOST"],
-  ["--fresh", "sshs --fresh [OPTIONS] HOST [COMMAND...]"],
-  ["--why", "sshs --why [--json] [OPTIONS] HOST [COMMAND...]"],
-  ["--why --all web", "sshs --why [--json] [OPTIONS] HOST [COMMAND...]"],
-  ["--help me", "sshs --help"],
+const WARM = "sshs --warm [--json] [OPTIONS] HOST...|-";
+const WHY = "sshs --why [--json] [OPTIONS] HOST [COMMAND...]";
+const STOP = "sshs --stop HOST|--all [--now]";
+const LIST = "sshs --list [--watch|--json]";
+const HOLD = "sshs --hold DURATION [OPTIONS] HOST";
+
+const MISUSES: [string, string, string][] = [
+  ["--lst", "unknown command --lst", "did you mean --list?"],
+  ["--warn a b", "unknown command --warn", "did you mean --warm?"],
+  ["--stopp=web", "unknown command --stopp", "did you mean --stop?"],
+  ["--ver", "unknown command --ver", "did you mean --version?"],
+  ["--nonsense", "unknown command --nonsense", "sshs --help"],
+  ["--=x", "unknown command --", "sshs --help"],
+  ["--list web", "--list takes no host: web", LIST],
+  ["--list --jsn", "--list has no option --jsn", LIST],
+  ["--list --watch --json", "--list takes --watch or --json, not both", LIST],
+  ["--stop", "--stop takes a host", STOP],
+  ["--stop --all web", "--stop takes a host or --all, not both", STOP],
+  ["--stop a b", "--stop takes one host and no command: b", STOP],
+  ["--stop -z web", 'Cannot parse option "-z"', STOP],
+  ["--warm", "--warm takes a host", WARM],
+  ["--warm a -p 22 b", "options stand before the hosts: -p", WARM],
+  ["--hold web", "not a duration: web", `${HOLD}, with 30m, 1h30m, 2d, forever, or 0 to release`],
+  ["--hold 1h", "--hold takes a host", HOLD],
+  ["--hold 1h web ls", "--hold takes one host and no command: ls", HOLD],
+  ["--fresh", "--fresh takes a host", "sshs --fresh [OPTIONS] HOST [COMMAND...]"],
+  ["--why", "--why takes the arguments of an ssh call", WHY],
+  ["--why --all web", "--why has no option --all", WHY],
+  ["--help me", "--help takes nothing", "sshs --help"],
 ];
 
-for (const [line, hint] of MISUSES) {
+for (const [line, reason, hint] of MISUSES) {
   Deno.test(`parseCommand refuses ${line} with a hint`, () => {
-    const command = parseCommand(line.split(" "));
-    assert.equal(command.kind, "misuse");
-    assert.equal(command.kind === "misuse" && command.hint, hint);
+    assert.deepEqual(parseCommand(line.split(" ")), { kind: "misuse", reason, hint });
   });
 }
+
+Deno.test("parseHosts takes one host a line, and no options", () => {
+  assert.deepEqual(parseHosts("# all\r\nweb1\n\n me@web2 # ours\nssh://web3:22\n"), [
+    "web1",
+    "me@web2",
+    "ssh://web3:22",
+  ]);
+  assert.deepEqual(parseHosts(""), []);
+  assert.deepEqual(parseHosts("a\n-p 22 b\n"), { line: 2, text: "-p 22 b" });
+  assert.deepEqual(parseHosts("a b\n"), { line: 1, text: "a b" });
+});
 
 Deno.test("nearest guesses only what is near", () => {
   const names = ["list", "stop", "warm", "why", "fresh"];
@@ -141,31 +162,38 @@ for (const [seconds, text] of DURATIONS) {
 
 function seenLane(destination: string, more: Partial<SeenLane> = {}): SeenLane {
   return {
-    lane: laneAt("/run/sshs/0123456789abcdef", "ab12"),
+    kind: "lane",
+    lane: laneAt("/run/sshs/0123456789abcdef", "12"),
     record: {
-      pid: 4194303,
       destination,
       resolved: `user@${destination}.example.com:22`,
-      started: 0,
       linger: 600,
       maxSessions: 10,
+      grace: 15,
       forwards: false,
+      agent: null,
     },
     state: "open",
+    pid: 4194303,
     sessions: 0,
+    forwards: [],
     age: 86_399,
     idle: 3599,
-    goesIn: 3599,
+    closesIn: 3599,
+    isHeld: false,
     roundTrip: 1234.5,
     ...more,
   };
 }
 
-Deno.test("laneTable keeps to 80 columns and stays aligned", () => {
+const SYSTEM = { isAlive: () => false, now: () => 0 };
+
+Deno.test("listLines keeps to a terminal's width, and stays aligned", () => {
   const hosts = ["a", "日本語サーバーの長い名前ですね", "x".repeat(100), "esc\x1b[2J\nend"];
   const lanes = hosts.map((host) => seenLane(host, { state: "unverified" }));
+  const shown = listLines(lanes, SYSTEM, 80);
   // Without colours, on a terminal too.
-  const lines = laneTable(lanes).map((line) =>
+  const lines = shown.slice(0, shown.indexOf("")).map((line) =>
     line.replaceAll("\x1b", "").replaceAll(/\[\d+m/g, "")
   );
   for (const line of lines) assert.ok(width(line) <= 80, line);
@@ -175,27 +203,42 @@ Deno.test("laneTable keeps to 80 columns and stays aligned", () => {
   for (const line of lines) assert.ok(!line.includes("\x1b") && !line.includes("\n"), line);
 });
 
+Deno.test("listLines cuts nothing in a pipe, and has a line for what is no connection", () => {
+  const long = "x".repeat(100);
+  const dir = "/run/sshs/fedcba9876543210";
+  const lines = listLines([
+    seenLane(long),
+    { kind: "login", dir, name: "3", pid: 77, age: 4 },
+    { kind: "direct", dir, reason: "not shared until tomorrow: one session a connection" },
+  ], SYSTEM);
+  assert.match(lines[1], new RegExp(`^${long}  open`));
+  assert.match(lines[3], /^\S+ +logging in +77 +- +4s /);
+  assert.match(lines[4], /^\S+ +direct /);
+  assert.equal(lines[5], "  not shared until tomorrow: one session a connection");
+});
+
 Deno.test("laneJson has null for what does not end or is not known", () => {
   const json = laneJson(
-    seenLane("web", { idle: undefined, goesIn: Infinity, roundTrip: undefined }),
-    0,
+    seenLane("web", { idle: undefined, closesIn: Infinity, roundTrip: undefined }),
   );
   assert.deepEqual(json, {
     destination: "web",
     resolved: "user@web.example.com:22",
     identity: "0123456789abcdef",
-    lane: "ab12",
-    socket: "/run/sshs/0123456789abcdef/ab12.sock",
+    lane: "12",
+    socket: "/run/sshs/0123456789abcdef/12.sock",
     pid: 4194303,
     state: "open",
     sessions: 0,
     maxSessions: 10,
+    forwards: [],
     age: 86_399,
     idle: null,
     linger: 600,
     goesIn: null,
     held: false,
     roundTrip: null,
+    note: null,
   });
 });
 
@@ -207,20 +250,43 @@ Deno.test("isNamed knows a lane by what was typed and by what ssh made of it", (
   for (const name of ["we", "user", "example.com", "22", ""]) {
     assert.equal(isNamed(record, name), false, name);
   }
+  const long = { ...record, destination: `${"x".repeat(50)}\x1b` };
+  for (const name of [`${"x".repeat(50)}^[`, `${"x".repeat(20)}…`]) {
+    assert.equal(isNamed(long, name), true, name);
+  }
+  for (const name of ["…", "y…"]) assert.equal(isNamed(long, name), false, name);
   const six = { ...record, resolved: "me@::1:2222" };
   assert.equal(isNamed(six, "::1"), true);
 });
 
 Deno.test("checkVersion warns of the versions that do not share well", () => {
-  const warns = (version: string) => !checkVersion("/usr/bin/ssh", version)[0].ok;
+  const warns = (version: string) => !checkVersion("/usr/bin/ssh", version).ok;
   assert.equal(warns("OpenSSH_10.1p1, OpenSSL 3.6.0"), true);
-  assert.equal(warns("OpenSSH_8.3p1, OpenSSL 1.1.1"), true);
   assert.equal(warns("Dropbear v2022.83"), true);
   for (
     const fine of ["OpenSSH_8.4p1", "OpenSSH_9.2p1 Debian-2", "OpenSSH_10.0p2", "OpenSSH_10.2p1"]
   ) {
     assert.equal(warns(fine), false, fine);
   }
+});
+
+Deno.test("fileSystemOf finds the mount that a path is on", () => {
+  const mounts = [
+    "/dev/sda1 / ext4 rw 0 0",
+    "server:/home /home nfs4 rw 0 0",
+    "tmpfs /home/me/with\\040blank tmpfs rw 0 0",
+    "proc /home2 proc rw 0 0",
+    "overlay /home overlay rw 0 0",
+    "",
+  ].join("\n");
+  const rows: [string, string | undefined][] = [
+    ["/run/user/0/sshs", "ext4"],
+    ["/home/me", "overlay"],
+    ["/home/me/with blank/sshs", "tmpfs"],
+    ["/homeless", "ext4"],
+  ];
+  for (const [path, type] of rows) assert.equal(fileSystemOf(path, mounts), type, path);
+  assert.equal(fileSystemOf("/", ""), undefined);
 });
 
 Deno.test("HELP is 80 columns wide at most", () => {

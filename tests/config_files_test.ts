@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import {
   dependsOnMore,
   dependsOnSession,
+  includedPaths,
   includePatterns,
-  watchedPaths,
-} from "../lib/ssh/config_files.ts";
+} from "../lib/ssh/watches.ts";
 
 Deno.test("dependsOnMore finds what makes the same argv resolve otherwise without a changed file", () => {
   for (
@@ -54,18 +54,21 @@ Deno.test("includePatterns lists the arguments of Include lines", () => {
   assert.deepEqual(includePatterns(text), ["a", "b c/*", "~/d", ""]);
 });
 
-Deno.test("watchedPaths gives the directories in which an included file could appear", () => {
-  const rows: [text: string, expected: string[]][] = [
-    ["", []],
-    ["Include /etc/ssh/ssh_config.d/*.conf", ["/etc/ssh/ssh_config.d"]],
-    ["Include /x", ["/"]],
-    ["Include ~/.ssh/config.d/*", ["/home/ann/.ssh/config.d"]],
-    ["Include ~/c", ["/home/ann"]],
-    ["Include work", ["/home/ann/.ssh", "/etc/ssh"]],
-    ["Include work/*.conf", ["/home/ann/.ssh/work", "/etc/ssh/work"]],
-    ["Include a b ~/.ssh/c", ["/home/ann/.ssh", "/etc/ssh"]],
+Deno.test("includedPaths tells files that are named from directories of globs", () => {
+  const rows: [text: string, files: string[], directories: string[]][] = [
+    ["", [], []],
+    ["Include /etc/ssh/ssh_config.d/*.conf", [], ["/etc/ssh/ssh_config.d"]],
+    ["Include /*", [], ["/"]],
+    ["Include ~/.ssh/config.d/[ab]", [], ["/home/ann/.ssh/config.d"]],
+    ["Include ~/c /x", ["/home/ann/c", "/x"], []],
+    ["Include work", ["/home/ann/.ssh/work", "/etc/ssh/work"], []],
+    ["Include w/?.conf w/x", ["/home/ann/.ssh/w/x", "/etc/ssh/w/x"], [
+      "/home/ann/.ssh/w",
+      "/etc/ssh/w",
+    ]],
   ];
-  for (const [text, expected] of rows) {
-    assert.deepEqual(watchedPaths("/etc/ssh/ssh_config", text, "/home/ann"), expected, text);
+  for (const [text, files, directories] of rows) {
+    const expected = { files, directories };
+    assert.deepEqual(includedPaths("/etc/ssh/ssh_config", text, "/home/ann"), expected, text);
   }
 });

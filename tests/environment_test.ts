@@ -1,15 +1,12 @@
 /** What is in the caller's environment and would stop or mislead Deno, but not ssh. */
 import assert from "node:assert/strict";
-import { install } from "./support/installed.ts";
-import { Pty } from "./support/pty.ts";
+import { removePath } from "../lib/os/files.ts";
 import { needProgram } from "./support/programs.ts";
-import { Sandbox } from "./support/sandbox.ts";
 import { Scene } from "./support/scene.ts";
 
 Deno.test("what Deno takes from the environment keeps no installed ssh from working", async () => {
-  await using scene = await Scene.create();
+  await using scene = await Scene.open();
   const { sandbox, sshd } = scene;
-  await install(sandbox);
   const loud = `${sandbox.dir}/loud.cjs`;
   await Deno.writeTextFile(loud, 'console.log("loaded");\n');
   const rows: [what: string, before: string, env: Record<string, string>, logins: number][] = [
@@ -28,16 +25,21 @@ Deno.test("what Deno takes from the environment keeps no installed ssh from work
     );
     assert.deepEqual([code, stdout, stderr], [3, "hello\n", ""], what);
     assert.equal(sshd.logins() - had, logins, what);
-    await Deno.remove(`${sandbox.stateDir}/plans`, { recursive: true }).catch(() => {});
+    removePath(`${sandbox.stateDir}/plans`);
   }
   await scene.assertClean();
 });
 
 Deno.test("ssh gets the environment that the user has, whatever the launcher keeps from Deno", async () => {
-  await using sandbox = await Sandbox.create();
-  await install(sandbox);
-  const names = "^(NODE_OPTIONS|SSHS_NODE_OPTIONS|DENO_NO_UPDATE_CHECK)=";
-  const SSHS_SSH = await sandbox.addProgram("real", `env | grep -E '${names}' | sort; exit 0`);
+  await using scene = await Scene.open();
+  const { sandbox } = scene;
+  const names =
+    "^(NODE_OPTIONS|DENO_NO_UPDATE_CHECK|SSHS_(CALLER|CLAIM|LAUNCHER|TASK|PATH|SHELL|LOG))=";
+  const SSHS_SSH = await sandbox.addProgram(
+    "real",
+    `case $1 in -G) exec ${needProgram("ssh")} "$@" ;; esac
+     env | grep -E '${names}' | sort; exit 0`,
+  );
   for (
     const [env, expected] of [
       [{}, ""],
@@ -45,17 +47,19 @@ Deno.test("ssh gets the environment that the user has, whatever the launcher kee
       [{ DENO_NO_UPDATE_CHECK: "1" }, "DENO_NO_UPDATE_CHECK=1\n"],
     ] as const
   ) {
-    for (const name of ["ssh", "sshs"]) {
-      const { stdout } = await sandbox.run([name, "-V"], { env: { SSHS_SSH, ...env } });
-      assert.equal(stdout, expected, name);
+    // Direct by words, and what is direct once the program has been asked.
+    for (const words of [["-V"], ["-F", "none", "-oTunnel=yes", "host"]]) {
+      for (const argv of [["ssh", ...words], ["sshs", ...words], sandbox.argv(words)]) {
+        const { stdout } = await sandbox.run(argv, { env: { SSHS_SSH, ...env } });
+        assert.equal(stdout, expected, argv.join(" "));
+      }
     }
   }
 });
 
 Deno.test("ssh and what it starts may open as many files as the caller may", async () => {
-  await using scene = await Scene.create();
+  await using scene = await Scene.open();
   const { sandbox, sshd } = scene;
-  await install(sandbox);
   const SSHS_SSH = await sandbox.addProgram("real", "ulimit -S -n");
   const limited = (...argv: string[]) => ["sh", "-c", 'ulimit -S -n 300; exec "$@"', "sh", ...argv];
   const direct = await sandbox.run(limited("ssh", "-V"), { env: { SSHS_SSH } });
@@ -68,20 +72,22 @@ Deno.test("ssh and what it starts may open as many files as the caller may", asy
   assert.equal(await Deno.readTextFile(noted), "300\n");
 });
 
-Deno.test("a ProxyCommand that asks on the terminal can do so", async () => {
-  await using scene = await Scene.create();
+Deno.test("a ProxyCommand that asks on the terminal can do so, and is remembered", async () => {
+  await using scene = await Scene.open();
   const { sandbox, sshd } = scene;
   const relay = `exec ${needProgram("ssh")} -F ${sshd.config} -W 127.0.0.1:${sshd.port} host`;
   const proxy = await sandbox.addProgram(
     "proxy",
     `printf 'PIN: ' >/dev/tty && read -r pin </dev/tty && [ "$pin" = 1234 ] && ${relay}`,
   );
-  const call = ["-o", `ProxyCommand=${proxy}`, ...scene.args("echo logged in; exit 3")];
-  await using pty = await Pty.spawn(sandbox.argv(call), { env: sandbox.env });
-  await pty.waitFor("PIN: ", { deadline: 30_000 });
-  assert.match(pty.output, /sshs: Not shared: its ProxyCommand has ended/);
-  pty.write("1234\r");
-  await pty.waitFor("logged in", { deadline: 30_000 });
-  assert.equal((await pty.status).code, 3);
+  const call = ["ssh", "-o", `ProxyCommand=${proxy}`, ...scene.args("echo logged in; exit 3")];
+  for (const which of ["first", "second"]) {
+    await using pty = await scene.pty(call);
+    await pty.waitFor("PIN: ", { deadline: 30_000 });
+    if (which === "second") assert.equal(pty.output, "PIN: ");
+    pty.write("1234\r");
+    await pty.waitFor("logged in", { deadline: 30_000 });
+    assert.equal((await pty.status).code, 3);
+  }
   await scene.assertClean();
 });

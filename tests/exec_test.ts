@@ -1,67 +1,52 @@
+/** The session's process is ssh, whatever it was called by: its status, bytes, signals, terminal and pid. */
 import assert from "node:assert/strict";
+import { assertSameBytes } from "./support/bytes.ts";
 import { eventually } from "./support/eventually.ts";
-import { install } from "./support/installed.ts";
 import { needProgram } from "./support/programs.ts";
 import { Pty } from "./support/pty.ts";
 import { Sandbox } from "./support/sandbox.ts";
-import { Sshd } from "./support/sshd.ts";
+import { Scene } from "./support/scene.ts";
 
 const DEADLINE = { deadline: 20_000 };
 
-/** A server, a sandbox whose lane stays, and the argv of a call in one of the two ways to end as ssh. */
-interface Bench extends AsyncDisposable {
-  sshd: Sshd;
-  sandbox: Sandbox;
-  argv(...args: string[]): string[];
-}
+/** How a call gets to ssh, and its argv. */
+const WAYS: Readonly<Record<string, (scene: Scene, args: readonly string[]) => string[]>> = {
+  "the installed ssh": (scene, args) => ["ssh", "-F", scene.config, ...args],
+  "the program by exec": ({ sandbox, config }, args) => sandbox.argv(["-F", config, ...args]),
+  "the program's child": ({ sandbox, config }, args) =>
+    sandbox.argv(["-F", config, ...args]).filter((word) => word !== "--allow-ffi"),
+};
 
-async function makeBench(way: string): Promise<Bench> {
-  const sshd = await Sshd.start({ config: ["MaxSessions 10"] });
-  const sandbox = await Sandbox.create();
-  const lacksFfi = way === "as a child";
-  return {
-    sshd,
-    sandbox,
-    argv: (...args) =>
-      sandbox.argv(["-F", sshd.config, ...args])
-        .filter((word) => !lacksFfi || word !== "--allow-ffi"),
-    async [Symbol.asyncDispose]() {
-      await sandbox[Symbol.asyncDispose]();
-      await sshd[Symbol.asyncDispose]();
-    },
-  };
-}
-
-for (const way of ["by exec", "as a child"]) {
-  Deno.test(`ssh ${way} hands on every exit status, and its output unmixed`, async () => {
-    await using bench = await makeBench(way);
+for (const [way, argvOf] of Object.entries(WAYS)) {
+  Deno.test(`${way} hands on every exit status, and its output unmixed`, async () => {
+    await using scene = await Scene.open();
     for (const status of [0, 1, 7, 126, 127, 128, 254, 255]) {
       const command = `echo out; echo err >&2; exit ${status}`;
-      const { code, signal, stdout, stderr } = await bench.sandbox.run(
-        bench.argv("host", command),
+      const { code, signal, stdout, stderr } = await scene.sandbox.run(
+        argvOf(scene, ["host", command]),
       );
       assert.deepEqual([code, signal, stdout], [status, null, "out\n"]);
-      assert.equal(stderr.replace(/^Warning: Permanently added.*\r\n/, ""), "err\n");
+      assert.equal(stderr, "err\n");
     }
-    assert.equal(bench.sshd.logins(), 1);
+    assert.equal(scene.logins(), 1);
   });
 
-  Deno.test(`ssh ${way} ends as plain ssh when the command dies by a signal`, async () => {
-    await using bench = await makeBench(way);
+  Deno.test(`${way} ends as plain ssh when the command dies by a signal`, async () => {
+    await using scene = await Scene.open();
     for (const name of ["TERM", "KILL", "INT"]) {
-      const ours = await bench.sandbox.run(bench.argv("host", `kill -${name} $$`));
-      const theirs = await bench.sandbox.ssh(["-F", bench.sshd.config, "host", `kill -${name} $$`]);
+      const ours = await scene.sandbox.run(argvOf(scene, ["host", `kill -${name} $$`]));
+      const theirs = await scene.plainSsh(["host", `kill -${name} $$`]);
       assert.deepEqual([ours.code, ours.signal], [theirs.code, theirs.signal], name);
     }
   });
 
-  Deno.test(`ssh ${way} ends as plain ssh when it is sent a signal itself`, async () => {
-    await using bench = await makeBench(way);
+  Deno.test(`${way} ends as plain ssh when it is sent a signal itself`, async () => {
+    await using scene = await Scene.open();
     const command = ["host", "echo on; cat"];
     const end = async (argv: string[], name: Deno.Signal) => {
-      const sessions = bench.sshd.sessions();
-      const child = bench.sandbox.spawn(argv);
-      await eventually("a session", () => bench.sshd.sessions() > sessions, DEADLINE);
+      const sessions = scene.sshd.sessions();
+      const child = scene.sandbox.spawn(argv);
+      await eventually("a session", () => scene.sshd.sessions() > sessions, DEADLINE);
       await child.stdout.getReader().read();
       // ssh may lose a signal that comes just before it waits (client_loop() in clientloop.c).
       await new Promise((resolve) => setTimeout(resolve, 200));
@@ -74,45 +59,46 @@ for (const way of ["by exec", "as a child"]) {
       return [code, signal];
     };
     for (const name of ["SIGTERM", "SIGHUP", "SIGINT"] as const) {
-      const plain = [needProgram("ssh"), "-F", bench.sshd.config, ...command];
-      assert.deepEqual(await end(bench.argv(...command), name), await end(plain, name), name);
+      const plain = [needProgram("ssh"), "-F", scene.config, ...command];
+      assert.deepEqual(await end(argvOf(scene, command), name), await end(plain, name), name);
     }
   });
 
-  Deno.test(`ssh ${way} reads its input to the end, and ends with who reads its output`, async () => {
-    await using bench = await makeBench(way);
-    const { sandbox } = bench;
-    const counted = await sandbox.run(bench.argv("host", "wc -c"), { stdin: "four" });
+  Deno.test(`${way} reads its input to the end, and ends with who reads its output`, async () => {
+    await using scene = await Scene.open();
+    const { sandbox } = scene;
+    const counted = await sandbox.run(argvOf(scene, ["host", "wc -c"]), { stdin: "four" });
     assert.equal(counted.stdout.trim(), "4");
-    assert.equal((await sandbox.run(bench.argv("host", "wc -c"))).stdout.trim(), "0");
-    const piped = ["sh", "-c", '"$@" | head -n 1', "sh", ...bench.argv("host", "yes")];
+    assert.equal((await sandbox.run(argvOf(scene, ["host", "wc -c"]))).stdout.trim(), "0");
+    const piped = ["sh", "-c", '"$@" | head -n 1', "sh", ...argvOf(scene, ["host", "yes"])];
     assert.equal((await sandbox.run(piped)).stdout, "y\n");
   });
 
-  Deno.test(`ssh ${way} carries 100 MB of any bytes both ways unharmed`, async () => {
-    await using bench = await makeBench(way);
+  Deno.test(`${way} carries 100 MB of any bytes both ways unharmed`, async () => {
+    await using scene = await Scene.open();
     const sent = new Uint8Array(100_000_000);
     for (let at = 0; at < sent.length; at += 50_000) {
       crypto.getRandomValues(sent.subarray(at, at + 50_000));
     }
-    const { code, stdoutBytes } = await bench.sandbox.run(bench.argv("host", "cat"), {
+    const { code, stdoutBytes } = await scene.sandbox.run(argvOf(scene, ["host", "cat"]), {
       stdin: sent,
       timeout: 60_000,
     });
-    assert.deepEqual([code, stdoutBytes.length], [0, sent.length]);
-    assert.equal(await digest(new Uint8Array(stdoutBytes)), await digest(sent));
+    assert.equal(code, 0);
+    await assertSameBytes(stdoutBytes, sent);
   });
 
-  Deno.test(`ssh ${way} knows ~. and the size of its terminal`, async () => {
-    await using bench = await makeBench(way);
-    const { sandbox } = bench;
+  Deno.test(`${way} knows ~. and the size of its terminal`, async () => {
+    await using scene = await Scene.open();
+    const { sandbox } = scene;
     const command = "trap 'stty size' WINCH; stty size; while sleep 0.1; do :; done";
-    await using pty = await Pty.spawn(bench.argv("-t", "host", command), {
+    await using pty = await Pty.spawn(argvOf(scene, ["-t", "host", command]), {
       env: sandbox.env,
       rows: 33,
       columns: 111,
     });
-    await pty.waitFor("33 111\r\n", DEADLINE);
+    // A master may write before its client has made the terminal raw, which then adds a return.
+    await pty.waitFor(/33 111\r+\n/, DEADLINE);
     pty.resize(44, 122);
     await pty.waitFor("44 122\r\n", DEADLINE);
     pty.write("\r~.");
@@ -120,16 +106,16 @@ for (const way of ["by exec", "as a child"]) {
     await pty.waitFor(/onnection to .* closed/, DEADLINE);
   });
 
-  Deno.test(`ssh ${way} stops by Ctrl-Z in a local shell, goes on by fg, and dies by Ctrl-C`, async () => {
-    await using bench = await makeBench(way);
+  Deno.test(`${way} stops by Ctrl-Z in a local shell, goes on by fg, and dies by Ctrl-C`, async () => {
+    await using scene = await Scene.open();
     await using pty = await Pty.spawn(["bash", "--norc", "--noprofile", "-i"], {
-      env: { ...bench.sandbox.env, PS1: "$ " },
+      env: { ...scene.sandbox.env, PS1: "$ " },
       columns: 500,
     });
     await pty.waitFor("$ ", DEADLINE);
     // Without the terminal as its input: that is read by the master, which Ctrl-Z does not stop.
     const script = "</dev/null 'echo st''art; until [ -e ~/go ]; do sleep 0.1; done; exit 5'";
-    const call = bench.argv("host", script).join(" ").replaceAll("~", bench.sshd.user.home);
+    const call = argvOf(scene, ["host", script]).join(" ").replaceAll("~", scene.sshd.user.home);
     pty.write(`${call}; echo =$?=\r`);
     await pty.waitFor("start\r\n", DEADLINE);
     pty.write("\x1a");
@@ -137,19 +123,19 @@ for (const way of ["by exec", "as a child"]) {
     await pty.waitFor("$ ", DEADLINE);
     pty.write("fg; echo =$?=\r");
     await pty.waitFor("fg; ", DEADLINE);
-    await Deno.writeTextFile(`${bench.sshd.user.home}/go`, "");
+    await Deno.writeTextFile(`${scene.sshd.user.home}/go`, "");
     await pty.waitFor("=5=\r\n", DEADLINE);
-    await Deno.remove(`${bench.sshd.user.home}/go`);
+    await Deno.remove(`${scene.sshd.user.home}/go`);
     pty.write(`${call}; echo =$?=\r`);
     await pty.waitFor("start\r\n", DEADLINE);
     pty.write("\x03");
     await pty.waitFor("$ ", DEADLINE);
   });
 
-  Deno.test(`ssh ${way} leaves Ctrl-C and Ctrl-Z to a shell on the other side`, async () => {
-    await using bench = await makeBench(way);
-    await using pty = await Pty.spawn(bench.argv("-t", "host", "PS1='> ' sh -i"), {
-      env: bench.sandbox.env,
+  Deno.test(`${way} leaves Ctrl-C and Ctrl-Z to a shell on the other side`, async () => {
+    await using scene = await Scene.open();
+    await using pty = await Pty.spawn(argvOf(scene, ["-t", "host", "PS1='> ' sh -i"]), {
+      env: scene.sandbox.env,
     });
     await pty.waitFor("> ", DEADLINE);
     pty.write("cat\r");
@@ -166,17 +152,17 @@ for (const way of ["by exec", "as a child"]) {
     assert.equal((await statusOf(pty)).code, 6);
   });
 
-  Deno.test(`a real ssh that cannot be run ends ${way} with 127 or 126, and says so`, async () => {
-    await using bench = await makeBench(way);
-    const { sandbox } = bench;
+  Deno.test(`${way} ends with 127 or 126 where the real ssh cannot be run, and says so`, async () => {
+    await using scene = await Scene.open();
+    const { sandbox } = scene;
     const missing = await sandbox.addProgram("missing", "#!/no/such/interpreter");
     const forbidden = await sandbox.addProgram("forbidden", "#!/etc/passwd");
     for (const [ssh, status] of [[missing, 127], [forbidden, 126]] as const) {
-      const { code, stdout, stderr } = await sandbox.run(bench.argv("host"), {
+      const { code, stdout, stderr } = await sandbox.run(argvOf(scene, ["host"]), {
         env: { SSHS_SSH: ssh },
       });
       assert.deepEqual([code, stdout], [status, ""]);
-      assert.match(stderr, /^sshs: Cannot run .*$/m);
+      assert.ok(stderr.includes(ssh), stderr);
     }
   });
 }
@@ -221,22 +207,21 @@ while True:
 });
 
 Deno.test("all exit statuses from 0 to 255 come through the installed ssh", async () => {
-  await using sshd = await Sshd.start({ client: { config: ["LogLevel ERROR"] } });
-  await using sandbox = await Sandbox.create();
-  await install(sandbox);
-  const call = ["ssh", "-F", sshd.config, "host"];
-  assert.equal((await sandbox.run([...call, "true"])).code, 0);
-  assert.ok(sandbox.files().some((file) => file.startsWith("plans/")), "the next need no program");
-  const script = 'for n; do "$SSH" -F "$CONFIG" host "exit $n" </dev/null; echo "$n $?"; done';
-  const { stdout, stderr } = await sandbox.run(
+  await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
+  assert.equal((await scene.ssh(["host", "true"])).code, 0);
+  const starts = scene.starts().length;
+  const script = 'for n; do ssh -F "$CONFIG" host "exit $n" </dev/null; echo "$n $?"; done';
+  const { stdout, stderr } = await scene.run(
     ["sh", "-c", `seq 0 255 | xargs -P 8 -n 32 sh -c '${script}' sh`],
-    { env: { CONFIG: sshd.config, SSH: `${sandbox.dir}/prefix/bin/ssh` }, timeout: 120_000 },
+    { env: { CONFIG: scene.config }, timeout: 120_000 },
   );
   assert.equal(stderr, "");
   const ended = Object.fromEntries(stdout.trimEnd().split("\n").map((line) => line.split(" ")));
   const expected = Array.from({ length: 256 }, (_, n) => [n, `${n}`]);
   assert.deepEqual(ended, Object.fromEntries(expected));
-  assert.equal(sshd.logins(), 1);
+  assert.equal(scene.logins(), 1);
+  const asked = scene.starts().slice(starts).filter((words) => words.includes("--decide"));
+  assert.deepEqual(asked, [], "the program is not asked again");
 });
 
 async function statusOf(pty: Pty): Promise<Deno.CommandStatus> {
@@ -245,25 +230,27 @@ async function statusOf(pty: Pty): Promise<Deno.CommandStatus> {
   return (await eventually("the end of the program", () => status, DEADLINE))!;
 }
 
-async function digest(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
-}
-
-Deno.test("without ssh in PATH a call ends with 127, and says so in one line", async () => {
-  await using sandbox = await Sandbox.create();
-  const { code, stderr } = await sandbox.sshs(["host"], { env: { PATH: sandbox.bin } });
-  assert.equal(code, 127);
-  assert.match(stderr, /^sshs: Cannot find the real ssh: .*SSHS_SSH.*\n$/);
+Deno.test("the ssh that a call has become has its pid, and no children", async () => {
+  for (const way of ["the installed ssh", "the program by exec"]) {
+    await using scene = await Scene.open();
+    const child = scene.sandbox.spawn(WAYS[way](scene, ["host", "cat"]));
+    await eventually("a session", () => scene.sshd.sessions() === 1, DEADLINE);
+    const all = scene.processes();
+    const own = all.find(({ pid }) => pid === child.pid)!;
+    assert.equal(own.args[0], needProgram("ssh"));
+    assert.deepEqual(all.filter(({ ppid }) => ppid === child.pid), []);
+    await child.stdin.close();
+    assert.equal((await child.output()).code, 0);
+  }
 });
 
-Deno.test("the ssh that a call has become has its pid, and no children", async () => {
-  await using bench = await makeBench("by exec");
-  const child = bench.sandbox.spawn(bench.argv("host", "cat"));
-  await eventually("a session", () => bench.sshd.sessions() === 1, DEADLINE);
-  const all = bench.sandbox.processes();
-  const own = all.find(({ pid }) => pid === child.pid)!;
-  assert.equal(own.args[0], needProgram("ssh"));
-  assert.deepEqual(all.filter(({ ppid }) => ppid === child.pid), []);
-  await child.stdin.close();
-  assert.equal((await child.output()).code, 0);
+Deno.test("a master has a session of its own and nothing of the caller's", async () => {
+  await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
+  assert.equal((await scene.ssh(["host", "cat"], { stdin: "in" })).stdout, "in");
+  const [master] = scene.sandbox.masters();
+  assert.equal(master.sid, master.pid);
+  assert.equal(await Deno.readLink(`/proc/${master.pid}/cwd`), "/");
+  const fds = [...Deno.readDirSync(`/proc/${master.pid}/fd`)].map(({ name }) => name);
+  const targets = await Promise.all(fds.map((fd) => Deno.readLink(`/proc/${master.pid}/fd/${fd}`)));
+  for (const target of targets) assert.match(target, /^(\/dev\/null|socket:.*)$/);
 });

@@ -1,93 +1,113 @@
-/** A link that swallows all (Relay): found by a ping, left behind, and good again for who is on it. */
+/** A link that swallows all (Relay): who is put on it gets out, and it is good again for who is on it. */
 import assert from "node:assert/strict";
-import { exists } from "../lib/os/files.ts";
 import { eventually } from "./support/eventually.ts";
-import { Relay } from "./support/relay.ts";
-import { Sandbox } from "./support/sandbox.ts";
-import { Sshd } from "./support/sshd.ts";
+import { exists } from "./support/exists.ts";
+import { isAlive } from "./support/processes.ts";
+import { Scene } from "./support/scene.ts";
+import { Session } from "./support/session.ts";
 
 const PATIENCE = { deadline: 60_000 };
+/** How long a call may take on a link that is dead, ms. */
+const OUT_WITHIN = 6_000;
+/** ssh's word when its master ends before its session is open, no more. */
+const RESCUED = /^(mux_client_request_session: [^\n]*\n)?$/;
 
-/** A session on a lane that the sleeper holds, over a relay. */
-class Stage implements AsyncDisposable {
-  #session!: Deno.ChildProcess;
-  #reader!: ReadableStreamDefaultReader<Uint8Array>;
-
-  private constructor(
-    readonly sshd: Sshd,
-    readonly sandbox: Sandbox,
-    readonly relay: Relay,
-    readonly config: string,
-  ) {}
-
-  static async create(): Promise<Stage> {
-    const sshd = await Sshd.start();
-    const relay = Relay.start(sshd.port);
-    const config = await sshd.writeConfig({ port: relay.port, config: ["LogLevel ERROR"] });
-    const stage = new Stage(sshd, await Sandbox.create(), relay, config);
-    stage.sandbox.env.SSHS_LOOK = "0.5";
-    stage.#session = stage.sandbox.spawnSshs(["-F", config, "host", "echo up; cat"]);
-    stage.#reader = stage.#session.stdout.getReader();
-    await stage.#reader.read();
-    const log = `${stage.sandbox.stateDir}/sleeper.log`;
-    await eventually(
-      "the sleeper holds the lane",
-      () => exists(log) && Deno.readTextFileSync(log).includes("holding"),
-      PATIENCE,
-    );
-    return stage;
-  }
-
-  /** The mark of the one lane. */
-  get mark(): string {
-    const [record] = this.sandbox.files().filter((file) => file.endsWith(".lane"));
-    return `${this.sandbox.stateDir}/${record.replace(/lane$/, "verified")}`;
-  }
-
-  /** A call that works, on a connection of its own. */
-  async callAnew(): Promise<void> {
-    const before = this.sshd.logins();
-    const call = ["-F", this.config, "host", "echo new; exit 3"];
-    const { code, stdout, stderr } = await this.sandbox.sshs(call);
-    assert.deepEqual({ code, stdout, stderr }, { code: 3, stdout: "new\n", stderr: "" });
-    assert.equal(this.sshd.logins(), before + 1);
-  }
-
-  /** The session goes on, to its end. */
-  async finishSession(): Promise<void> {
-    const writer = this.#session.stdin.getWriter();
-    await writer.write(new TextEncoder().encode("still here\n"));
-    const { value } = await this.#reader.read();
-    assert.equal(new TextDecoder().decode(value), "still here\n");
-    await writer.close();
-    while (!(await this.#reader.read()).done);
-    assert.equal(await this.#session.stderr.text(), "");
-    assert.equal((await this.#session.status).code, 0);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.sandbox[Symbol.asyncDispose]();
-    await this.relay.close();
-    await this.sshd[Symbol.asyncDispose]();
-  }
+function open(): Promise<Scene> {
+  return Scene.open({ relay: {}, env: { SSHS_LINGER: "600", SSHS_LOOK: "1" } });
 }
 
-Deno.test("a link that falls silent loses its mark, and comes back for the session on it", async () => {
-  await using stage = await Stage.create();
-  const { mark } = stage;
-  stage.relay.cutOpen();
+/** A call that must work, on a connection of its own, in time and once. */
+async function assertGetsOut(scene: Scene, noise: RegExp = RESCUED): Promise<void> {
+  const { sessions, logins } = { sessions: scene.sshd.sessions(), logins: scene.logins() };
+  const runs = `${scene.user.home}/runs`;
+  const started = performance.now();
+  const { code, stdout, stderr } = await scene.ssh([
+    "host",
+    `echo run >>${runs}; cat; exit 3`,
+  ], { stdin: "input" });
+  const took = performance.now() - started;
+  assert.deepEqual([code, stdout], [3, "input"], stderr);
+  assert.match(stderr, noise);
+  assert.ok(took < OUT_WITHIN, `after ${took} ms: ${scene.sleeperLog()}`);
+  assert.equal(await Deno.readTextFile(runs), "run\n");
+  assert.equal(scene.sshd.sessions() - sessions, 1);
+  assert.equal(scene.logins() - logins, 1);
+  await Deno.remove(runs);
+}
+
+// From the instant on at which nobody can know to where the mark has lapsed.
+for (const seconds of [0, 0.1, 1, 5, 15, 25]) {
+  Deno.test(`a call ${seconds} s after its idle link died gets out within 6 s`, async () => {
+    await using scene = await open();
+    await scene.ssh(["host", "true"]);
+    await scene.held();
+    scene.relay.cutOpen();
+    await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+    await assertGetsOut(scene);
+    // And who comes after it, at once.
+    const { stdout, stderr } = await scene.ssh(["host", "echo next"]);
+    assert.deepEqual([stdout, stderr], ["next\n", ""]);
+  });
+}
+
+Deno.test("calls with an open session on the silent link leave it as soon as it is noticed, and it comes back for the session", async () => {
+  await using scene = await open();
+  await using session = await Session.open(scene);
+  await scene.held();
+  const mark = scene.fileOf(".verified");
+  scene.relay.cutOpen();
+  // No session is ended for another's sake. The link is asked every 15 s.
   await eventually("the mark is withdrawn", () => !exists(mark), PATIENCE);
-  await stage.callAnew();
-  stage.relay.restore();
-  await stage.finishSession();
-  await eventually("its master goes with it", () => stage.sandbox.masters().length === 1, PATIENCE);
+  await assertGetsOut(scene, /^$/);
+  scene.relay.restore();
+  await eventually("the late answer counts", () => exists(mark), PATIENCE);
+  await session.finish();
+});
+
+Deno.test("a session over a link that is dead for longer than an answer may take lives", async () => {
+  await using scene = await open();
+  await scene.ssh(["host", "true"]);
+  await scene.held();
+  const go = `${scene.user.home}/go`;
+  const call = scene.ssh(["host", `until [ -e ${go} ]; do sleep 0.1; done; echo slept; exit 3`]);
+  await eventually("it runs", () => scene.sshd.sessions() === 2, PATIENCE);
+  scene.relay.cut();
+  const isSilent = () => /no answer/.test(scene.sleeperLog());
+  await eventually("there is no answer", isSilent, PATIENCE);
+  await Deno.writeTextFile(go, "");
+  scene.relay.restore();
+  const { code, stdout, stderr } = await call;
+  assert.deepEqual([code, stdout, stderr], [3, "slept\n", ""]);
+  await Deno.remove(go);
+});
+
+Deno.test("an upload that fills the link's buffers lives, and is no reason to retire the lane", async () => {
+  // The two MB that ssh sends ahead (CHAN_SES_WINDOW_DEFAULT) wait there for 5 s, and every question behind.
+  await using scene = await Scene.open({
+    relay: { bytesPerSecond: 400 << 10 },
+    env: { SSHS_LINGER: "600", SSHS_LOOK: "1" },
+  });
+  await scene.ssh(["host", "true"]);
+  await scene.held();
+  const size = 8 << 20;
+  const { code, stdout, stderr } = await scene.run(
+    ["sh", "-c", 'head -c "$1" /dev/zero | ssh -F "$0" host "wc -c"', scene.config, `${size}`],
+    { timeout: 120_000 },
+  );
+  assert.deepEqual([code, stdout.trim(), stderr], [0, `${size}`, ""]);
+  assert.match(scene.sleeperLog(), /no answer/, "it was late");
+  const { stdout: next } = await scene.ssh(["host", "echo next"]);
+  assert.equal(next, "next\n");
+  assert.equal(scene.logins(), 1);
 });
 
 Deno.test("a sleeper that goes on after a stop withdraws the mark at once", async () => {
-  await using stage = await Stage.create();
-  const { mark } = stage;
-  const [{ pid }] = stage.sandbox.sleepers();
-  stage.relay.cutOpen();
+  await using scene = await open();
+  await using session = await Session.open(scene);
+  await scene.held();
+  const mark = scene.fileOf(".verified");
+  const [{ pid }] = scene.sandbox.sleepers();
+  scene.relay.cutOpen();
   Deno.kill(pid, "SIGSTOP");
   await new Promise((resolve) => setTimeout(resolve, 4000)); // As long as it takes to be noticed.
   assert.equal(exists(mark), true);
@@ -95,17 +115,22 @@ Deno.test("a sleeper that goes on after a stop withdraws the mark at once", asyn
   Deno.kill(pid, "SIGCONT");
   await eventually("the mark is withdrawn", () => !exists(mark), PATIENCE);
   assert.ok(performance.now() - woken < 2500, "before an answer could be missed");
-  await stage.callAnew();
-  stage.relay.restore();
-  await stage.finishSession();
+  await assertGetsOut(scene, /^$/);
+  scene.relay.restore();
+  await session.finish();
 });
 
 Deno.test("with the sleeper dead the call itself finds out", async () => {
-  await using stage = await Stage.create();
-  for (const { pid } of stage.sandbox.sleepers()) Deno.kill(pid, "SIGKILL");
-  stage.relay.cutOpen();
-  Deno.utimeSync(stage.mark, 1, 1); // As it is 20 s later.
-  await stage.callAnew();
-  stage.relay.restore();
-  await stage.finishSession();
+  await using scene = await open();
+  await using session = await Session.open(scene);
+  await scene.held();
+  const mark = scene.fileOf(".verified");
+  const [{ pid }] = scene.sandbox.sleepers();
+  Deno.kill(pid, "SIGKILL");
+  await eventually("it is dead", () => !isAlive(pid));
+  scene.relay.cutOpen();
+  Deno.utimeSync(mark, 1, 1); // As it is 20 s later.
+  await assertGetsOut(scene, /^$/);
+  scene.relay.restore();
+  await session.finish();
 });

@@ -121,6 +121,11 @@ Deno.test("identityText parts what ssh connects for differently", async () => {
     [["one"], { env: { SSH_AUTH_SOCK: "/other" } }],
     [["one"], { env: {} }],
     [["one"], { ssh: "/opt/ssh" }],
+    [["one"], { network: "net:[1]" }],
+    [["one"], { network: "net:[2]" }],
+    [["one"], { pids: "pid:[1]" }],
+    [["one"], { service: "cron.service" }],
+    [["one"], { keys: "0123" }],
   ];
   const seen = new Map<string, string>();
   for (const [argv, where] of rows) {
@@ -204,6 +209,12 @@ Deno.test("identityText keeps the directory only where a path is relative to it"
     [["-oProxyCommand=./proxy %h"], true],
     [["-oProxyCommand=exec bin/proxy %h"], true],
     [["-oProxyCommand=proxy --config=conf/x"], true],
+    [["-oProxyCommand=python3 relay.py %h %p"], true],
+    [["-oProxyCommand=exec node --quiet relay.js %h"], true],
+    [["-oProxyCommand=python3 /opt/relay.py %h"], false],
+    [["-oProxyCommand=relay.sh %h"], false],
+    [["-oProxyCommand=nc -x proxy.example.pl:1080 %h %p"], false],
+    [["-oProxyCommand=sh -c 'nc %h.example.sh %p'"], false],
     [["-oProxyCommand='/usr/bin/x' -oA=/dev/null http://p/q 2>/dev/null"], false],
     [["-oPKCS11Provider=lib.so"], false],
     [["-oPKCS11Provider=lib/x.so"], true],

@@ -1,45 +1,58 @@
-/** The files of a lane: the gate, and the leases behind it. */
+/** The files of a lane: the gate, the leases behind it, the mark, and the attempt that made it. */
 import assert from "node:assert/strict";
-import { BirthRegister } from "../lib/os/birth_register.ts";
+import { birthsFromPs, realSystem } from "../lib/os/system.ts";
 import { exists } from "../lib/os/files.ts";
+import { isNoneOpen } from "../lib/lane/health.ts";
 import {
   isOpen,
   isVerified,
-  type Lane,
-  lanesOf,
-  newLane,
-  openLane,
+  keptUntil,
+  readMaster,
   readRecord,
   removeLane,
+  renew,
   retire,
   roundTripOf,
+  unverify,
   VERIFIED_FOR,
   verify,
   withdraw,
+  writeMaster,
 } from "../lib/lane/lane.ts";
-import { leaseName, LeaseWatch, liveLeases, placesTaken, takeLease } from "../lib/lane/lease.ts";
-import { realSystem } from "../lib/os/system.ts";
+import { type Lane, laneAt, lanesOf } from "../lib/lane/layout.ts";
+import { type Lease, LeaseWatch, liveLeases } from "../lib/lane/lease.ts";
+import { latestStarter, startersOf } from "../lib/lane/starter.ts";
 
-const OWN = leaseName(Deno.pid, true);
+const RECORD = {
+  destination: "host",
+  resolved: "user@host:22",
+  linger: 600,
+  maxSessions: 10,
+  grace: 15,
+  forwards: false,
+  agent: null,
+};
 
-/** An open lane with a lease of this process in it. */
+/** An open lane as the launcher leaves it, with a lease of this process in it. */
 async function withLane(body: (lane: Lane) => void | Promise<void>): Promise<void> {
   const dir = await Deno.makeTempDir({ prefix: "lane-" });
   try {
-    const lane = newLane(dir);
-    openLane(lane, {
-      pid: Deno.pid,
-      destination: "host",
-      resolved: "user@host:22",
-      started: Date.now(),
-      linger: 600,
-      maxSessions: 10,
-      forwards: false,
-    }, OWN);
+    const lane = laneAt(dir, "1");
+    Deno.writeTextFileSync(lane.record, JSON.stringify(RECORD));
+    Deno.mkdirSync(lane.leases);
+    take(lane, Deno.pid);
     await body(lane);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
+}
+
+function take(lane: Lane, pid: number, ending = ""): void {
+  Deno.writeTextFileSync(`${lane.leases}/${pid}${ending}`, "");
+}
+
+function drop(lane: Lane, pid: number): void {
+  Deno.removeSync(`${lane.leases}/${pid}`);
 }
 
 /** A process that has ended. */
@@ -53,18 +66,19 @@ Deno.test("withdraw closes an idle lane, and no other", () =>
   withLane((lane) => {
     assert.equal(withdraw(lane, realSystem), false);
     assert.equal(isOpen(lane), true);
-    Deno.removeSync(`${lane.leases}/${OWN}`);
+    drop(lane, Deno.pid);
     verify(lane, 1, Date.now());
     assert.equal(withdraw(lane, realSystem), true);
     assert.equal(isOpen(lane), false);
-    assert.equal(takeLease(lane, OWN), false, "whoever comes later finds it closed");
+    assert.throws(() => take(lane, 1), Deno.errors.NotFound, "whoever comes later finds it closed");
     assert.equal(exists(lane.verified), false);
     assert.equal(withdraw(lane, realSystem), true, "once more does no harm");
   }));
 
 Deno.test("withdraw does not count the leases of dead processes", () =>
   withLane(async (lane) => {
-    Deno.renameSync(`${lane.leases}/${OWN}`, `${lane.leases}/${await deadPid()}`);
+    drop(lane, Deno.pid);
+    take(lane, await deadPid());
     assert.equal(withdraw(lane, realSystem), true);
   }));
 
@@ -72,104 +86,208 @@ Deno.test("retire closes a lane and keeps the sessions that are on it", () =>
   withLane((lane) => {
     retire(lane);
     assert.equal(isOpen(lane), false);
-    assert.equal(takeLease(lane, "1"), false);
-    assert.deepEqual(liveLeases(lane, realSystem), [OWN]);
-    retire(lane); // Another call was faster.
+    assert.deepEqual(liveLeases(lane, realSystem), [{ pid: Deno.pid, kind: "running" }]);
+    retire(lane); // Another was faster.
     assert.deepEqual(lanesOf(lane.dir), [lane]);
   }));
 
-Deno.test("removeLane leaves nothing of the lane, open or retired", () =>
+Deno.test("removeLane leaves nothing of the lane, open or retired, and all of others", () =>
   withLane((lane) => {
-    for (const file of [lane.socket, lane.log]) Deno.writeTextFileSync(file, "");
+    for (const file of [lane.socket, lane.log, lane.agent]) Deno.writeTextFileSync(file, "");
+    const other = laneAt(lane.dir, "11");
+    Deno.writeTextFileSync(other.record, "");
     removeLane(lane);
-    assert.deepEqual([...Deno.readDirSync(lane.dir)], []);
+    assert.deepEqual([...Deno.readDirSync(lane.dir)].map(({ name }) => name), ["11.lane"]);
   }));
 
 Deno.test("readRecord takes a damaged record for none", () =>
   withLane((lane) => {
-    assert.equal(readRecord(lane)?.pid, Deno.pid);
-    for (const text of ["", "{", "null", '{"pid":-1,"maxSessions":10}']) {
+    assert.deepEqual(readRecord(lane), RECORD);
+    for (const text of ["", "{", "null", '{"destination":"host"}', '{"maxSessions":10}']) {
       Deno.writeTextFileSync(lane.record, text);
       assert.equal(readRecord(lane), undefined, text);
     }
   }));
 
-Deno.test("isVerified knows a mark from before the clock was set", () =>
+Deno.test("readMaster reads what writeMaster has written, and no pid that must not be signalled", () =>
+  withLane((lane) => {
+    for (const master of [{ pid: 12, birth: "Thu Oct  2 1" }, { pid: 12, birth: undefined }]) {
+      writeMaster(lane, master);
+      assert.deepEqual(readMaster(lane), master);
+    }
+    for (const text of ["", "0 1\n", "1 1\n", "-5 1\n", "x\n", "12"]) {
+      Deno.writeTextFileSync(lane.master, text);
+      assert.equal(readMaster(lane), undefined, text);
+    }
+  }));
+
+Deno.test("isVerified goes by the mark, and by the login until the sleeper has come", () =>
   withLane((lane) => {
     const now = Date.now();
+    assert.equal(isVerified(lane, now), true, "it has just logged in");
+    assert.equal(isVerified(lane, now + VERIFIED_FOR), false, "no sleeper came");
+    unverify(lane);
+    assert.equal(isVerified(lane, now), false, "and no answer");
+    assert.equal(renew(lane, now), false, "there is no mark to be renewed");
     verify(lane, 12.34, now);
+    writeMaster(lane, { pid: 12 });
     assert.equal(roundTripOf(lane), 12.3);
     verify(lane, 7, now);
     assert.equal(roundTripOf(lane), 7);
     assert.equal(isVerified(lane, now), true);
     assert.equal(isVerified(lane, now + VERIFIED_FOR), false, "too old");
-    assert.equal(isVerified(lane, now - 3_600_000), false, "too far ahead");
+    assert.equal(renew(lane, now + VERIFIED_FOR), true);
+    assert.equal(isVerified(lane, now + VERIFIED_FOR), true);
+    assert.equal(isVerified(lane, now - 3_600_000), false, "from before the clock was set back");
   }));
 
-Deno.test("placesTaken counts sessions, not the channels of jump hosts", () => {
-  assert.equal(placesTaken(["1", leaseName(2, true), leaseName(3, false)]), 2);
-});
+Deno.test("keptUntil reads seconds or forever", () =>
+  withLane((lane) => {
+    assert.equal(keptUntil(lane), 0);
+    for (const [text, until] of [["100\n", 100_000], ["forever\n", Infinity], ["", 0]] as const) {
+      Deno.writeTextFileSync(lane.keep, text);
+      assert.equal(keptUntil(lane), until);
+    }
+  }));
+
+function lease(name: string): Lease[] {
+  if (name === "") return [];
+  const kind = name.endsWith(".w") ? "waiting" : name.endsWith(".via") ? "via" : "running";
+  return [{ pid: parseInt(name), kind }];
+}
+
+Deno.test("liveLeases leaves out the dead, and the waiting half of one that runs", () =>
+  withLane(async (lane) => {
+    take(lane, Deno.pid, ".w");
+    take(lane, Deno.ppid, ".w");
+    take(lane, await deadPid());
+    Deno.writeTextFileSync(`${lane.leases}/what`, "");
+    const live = liveLeases(lane, realSystem).sort((a, b) => a.kind < b.kind ? -1 : 1);
+    assert.deepEqual(live, [
+      { pid: Deno.pid, kind: "running" },
+      { pid: Deno.ppid, kind: "waiting" },
+    ]);
+  }));
 
 Deno.test("LeaseWatch tells what came and went since the last look", () =>
   withLane(async (lane) => {
-    const watch = new LeaseWatch(lane, new BirthRegister(realSystem));
-    const look = () => watch.sweep(realSystem);
-    assert.deepEqual(await look(), { open: true, busy: true, used: true, begun: true });
-    assert.deepEqual(await look(), { open: true, busy: true, used: true, begun: false });
-    Deno.removeSync(`${lane.leases}/${OWN}`);
-    assert.deepEqual(await look(), { open: true, busy: false, used: false, begun: false });
+    const watch = new LeaseWatch(lane);
+    const look = async () => {
+      const { isOpen, live, begun, ended } = await watch.sweep(realSystem);
+      return [isOpen, live.length, begun, ended.length];
+    };
+    assert.deepEqual(await look(), [true, 1, 1, 0]);
+    assert.deepEqual(await look(), [true, 1, 0, 0]);
+    drop(lane, Deno.pid);
+    assert.deepEqual(await look(), [true, 0, 0, 1]);
     // A session that was there between two looks only.
-    takeLease(lane, `${await deadPid()}`);
-    assert.deepEqual(await look(), { open: true, busy: false, used: true, begun: true });
-    assert.deepEqual(await look(), { open: true, busy: false, used: false, begun: false });
-    takeLease(lane, OWN);
+    take(lane, await deadPid());
+    assert.deepEqual(await look(), [true, 0, 1, 1]);
+    assert.deepEqual(await look(), [true, 0, 0, 0]);
+    take(lane, Deno.pid);
     retire(lane);
-    assert.deepEqual(await look(), { open: false, busy: true, used: true, begun: true });
+    assert.deepEqual(await look(), [false, 1, 1, 0]);
+  }));
+
+Deno.test("LeaseWatch removes what is no lease, and who waits no more", () =>
+  withLane(async (lane) => {
+    take(lane, Deno.pid, ".w");
+    take(lane, Deno.ppid, ".w");
+    Deno.writeTextFileSync(`${lane.leases}/what`, "");
+    const watch = new LeaseWatch(lane);
+    const names = () => [...Deno.readDirSync(lane.leases)].map(({ name }) => name).sort();
+    const { live, begun } = await watch.sweep(realSystem);
+    assert.deepEqual([live.length, begun], [2, 1]);
+    assert.deepEqual(names(), [`${Deno.pid}`, `${Deno.ppid}.w`].sort());
+    await watch.sweep({ ...realSystem, now: () => Date.now() + 60_000 });
+    assert.deepEqual(names(), [`${Deno.pid}`]);
   }));
 
 Deno.test("LeaseWatch asks for a birth once, and again when in doubt", () =>
   withLane(async (lane) => {
     let asked = 0;
-    const watch = new LeaseWatch(
-      lane,
-      new BirthRegister({
-        run: (path, args) => {
-          asked++;
-          return realSystem.run(path, args);
-        },
-      }),
-    );
-    for (let i = 0; i < 3; i++) await watch.sweep(realSystem);
+    const system = {
+      ...realSystem,
+      births: (pids: readonly number[]) => {
+        asked++;
+        return realSystem.births(pids);
+      },
+    };
+    const file = `${lane.leases}/${Deno.pid}`;
+    Deno.utimeSync(file, 1000, 1000);
+    const watch = new LeaseWatch(lane);
+    for (let i = 0; i < 3; i++) await watch.sweep(system);
     assert.equal(asked, 1);
-    assert.match(Deno.readTextFileSync(`${lane.leases}/${OWN}`), /\d/, "it is noted");
+    assert.match(Deno.readTextFileSync(file), /\d/, "it is noted");
+    assert.equal(Deno.statSync(file).mtime!.getTime(), 1000_000, "it says still when it was taken");
     // The pid is used by another process now, as after a long sleep of ours.
-    Deno.writeTextFileSync(`${lane.leases}/${OWN}`, "another birth");
-    assert.equal((await watch.sweep(realSystem)).busy, true);
+    Deno.writeTextFileSync(file, "another birth");
+    assert.equal((await watch.sweep(system)).live.length, 1);
     watch.doubt();
-    assert.equal((await watch.sweep(realSystem)).busy, false);
+    assert.equal((await watch.sweep(system)).live.length, 0);
     assert.deepEqual(liveLeases(lane, realSystem), []);
   }));
 
-Deno.test("LeaseWatch takes the launcher's line for the birth that is in it", {
-  ignore: Deno.build.os !== "linux",
-}, () =>
-  withLane(async (lane) => {
-    Deno.copyFileSync(`/proc/${Deno.pid}/stat`, `${lane.leases}/${OWN}`);
-    const watch = new LeaseWatch(lane, new BirthRegister(realSystem));
-    assert.equal((await watch.sweep(realSystem)).busy, true);
-  }));
+Deno.test("birthsFromPs says the same in each time zone", async () => {
+  const before = Deno.env.get("TZ");
+  try {
+    const births = ["UTC", "Asia/Tokyo"].map((zone) => {
+      Deno.env.set("TZ", zone);
+      return birthsFromPs([Deno.pid, 2 ** 22 + 1], realSystem);
+    });
+    const [utc, tokyo] = await Promise.all(births);
+    assert.deepEqual(tokyo, utc);
+    assert.equal(utc.size, 1);
+  } finally {
+    if (before === undefined) Deno.env.delete("TZ");
+    else Deno.env.set("TZ", before);
+  }
+});
 
-Deno.test("BirthRegister asks one process for all that is asked at once", async () => {
-  let asked = 0;
-  const register = new BirthRegister({
-    run: (path, args) => {
-      asked++;
-      return realSystem.run(path, args);
-    },
-  });
-  const [one, two] = await Promise.all([register.of([Deno.pid]), register.of([Deno.ppid])]);
-  assert.equal(asked, 1);
-  assert.ok(one.has(Deno.pid) && two.has(Deno.ppid));
-  await register.of([Deno.pid]);
-  assert.equal(asked, 2);
+Deno.test("births are left out for who is gone, and where no process can be had", async () => {
+  const gone = await deadPid();
+  const births = await realSystem.births([Deno.pid, gone]);
+  assert.deepEqual([...births.keys()], [Deno.pid]);
+  const run = () => Promise.reject(Object.assign(new Error("Cannot fork"), { code: "EAGAIN" }));
+  assert.equal((await birthsFromPs([Deno.pid], { run })).size, 0);
+});
+
+Deno.test("isNoneOpen is certain only where the system tells of each", () => {
+  const catches = new Map([[1, false], [2, true], [4, false]]);
+  const system = { catchesSigterm: (pid: number) => catches.get(pid) };
+  const rows: [string, boolean | undefined][] = [
+    ["1 4", true],
+    ["1 2", false],
+    ["1 3", undefined],
+    ["2 3", false],
+    ["", true],
+  ];
+  for (const [names, expected] of rows) {
+    assert.equal(isNoneOpen(names.split(" ").flatMap(lease), system), expected, names);
+  }
+});
+
+Deno.test("an attempt to log in is running, over, or broken off; the highest counts", async () => {
+  const dir = await Deno.makeTempDir({ prefix: "lane-" });
+  try {
+    const gone = await deadPid();
+    const files: [string, string][] = [
+      [`${gone} 0\n`, "broken off"],
+      [`${gone} 17\nfailed\n`, "failed"],
+      [`${Deno.pid} 17\nup\n`, "up"],
+      ["", "running"], // It has only just been created.
+      [`${Deno.pid} 0\n`, "running"],
+    ];
+    assert.equal(latestStarter(dir, realSystem), undefined);
+    files.forEach(([text], i) => Deno.writeTextFileSync(`${dir}/starter.${i + 7}`, text));
+    const starters = startersOf(dir, realSystem);
+    assert.deepEqual(starters.map(({ state }) => state), files.map(([, state]) => state));
+    assert.deepEqual(starters.map(({ number }) => number), [7, 8, 9, 10, 11]);
+    assert.deepEqual([starters[1].pid, starters[1].ssh], [gone, 17]);
+    assert.equal(latestStarter(dir, realSystem)?.number, 11);
+    const later = { ...realSystem, now: () => Date.now() + 60_000 };
+    assert.equal(startersOf(dir, later)[3].state, "broken off");
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
 });

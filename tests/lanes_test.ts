@@ -1,14 +1,13 @@
 /** More sessions than one connection takes. */
 import assert from "node:assert/strict";
 import { eventually } from "./support/eventually.ts";
-import { Sandbox } from "./support/sandbox.ts";
-import { Sshd } from "./support/sshd.ts";
+import { endAll } from "./support/processes.ts";
+import { Scene } from "./support/scene.ts";
 
-async function many(count: number, command: string, sshd: Sshd, sandbox: Sandbox): Promise<void> {
+async function many(scene: Scene, count: number, command: string): Promise<void> {
   const calls = Array.from(
     { length: count },
-    (_, i) =>
-      sandbox.sshs(["-F", sshd.config, "host", `${command}; echo ${i}`], { timeout: 90_000 }),
+    (_, i) => scene.ssh(["host", `${command}; echo ${i}`], { timeout: 90_000 }),
   );
   for (const [i, { code, stdout, stderr }] of (await Promise.all(calls)).entries()) {
     assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: `${i}\n`, stderr: "" });
@@ -16,40 +15,25 @@ async function many(count: number, command: string, sshd: Sshd, sandbox: Sandbox
 }
 
 Deno.test("the eleventh simultaneous session opens a second lane, silently", async () => {
-  await using sshd = await Sshd.start({ client: { config: ["LogLevel ERROR"] } });
-  await using sandbox = await Sandbox.create();
-  await many(11, "sleep 6", sshd, sandbox);
-  assert.equal(sshd.logins(), 2);
-});
-
-Deno.test("30 simultaneous calls to a cold host take at most three logins", async () => {
-  await using sshd = await Sshd.start({ client: { config: ["LogLevel ERROR"] } });
-  await using sandbox = await Sandbox.create();
-  await many(30, "sleep 2", sshd, sandbox);
-  assert.ok(sshd.logins() <= 3, `${sshd.logins()} logins`);
+  await using scene = await Scene.open();
+  await many(scene, 11, "sleep 6");
+  assert.equal(scene.logins(), 2);
 });
 
 Deno.test("leases of pids that have another process now hold no places", async () => {
-  await using sshd = await Sshd.start({ client: { config: ["LogLevel ERROR"] } });
-  await using sandbox = await Sandbox.create();
-  sandbox.env.SSHS_LOOK = "1";
-  const call = ["-F", sshd.config, "host", "true"];
-  assert.equal((await sandbox.sshs(call)).code, 0);
-  const leases = `${sandbox.stateDir}/${sandbox.files().find((file) => file.endsWith(".leases/"))}`;
-  const others = Array.from({ length: 10 }, () => sandbox.spawn(["sleep", "60"]));
-  for (const { pid } of others) Deno.writeTextFileSync(`${leases}${pid}`, "another birth");
-  await eventually("they are told", () => [...Deno.readDirSync(leases)].length === 0, {
+  await using scene = await Scene.open({ env: { SSHS_LINGER: "600" } });
+  assert.equal((await scene.ssh(["host", "true"])).code, 0);
+  const [lane] = scene.lanes();
+  const leases = `${scene.sandbox.stateDir}/${lane.identity}/${lane.name}.leases`;
+  const others = Array.from({ length: 10 }, () => scene.sandbox.spawn(["sleep", "60"]));
+  for (const { pid } of others) Deno.writeTextFileSync(`${leases}/${pid}`, "another birth");
+  await eventually("they are told", () => scene.lanes()[0].leases.length === 0, {
     deadline: 90_000,
   });
-  assert.equal((await sandbox.sshs(call)).code, 0);
-  assert.equal(sshd.logins(), 1);
-  for (const child of others) {
-    child.kill("SIGKILL");
-    await Promise.all([
-      child.status,
-      child.stdout.cancel(),
-      child.stderr.cancel(),
-      child.stdin.close(),
-    ]);
+  assert.equal((await scene.ssh(["host", "true"])).code, 0);
+  assert.equal(scene.logins(), 1);
+  await endAll(others.map(({ pid }) => pid));
+  for (const { stdin, stdout, stderr } of others) {
+    await Promise.all([stdin.close(), stdout.cancel(), stderr.cancel()]);
   }
 });

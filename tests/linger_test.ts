@@ -1,264 +1,178 @@
-/** How long lanes stay, and what the sleeper does and does not do. */
+/** How long lanes stay. What the sleeper does with one is in sleeper_test.ts, with a clock of its own. */
 import assert from "node:assert/strict";
 import { eventually } from "./support/eventually.ts";
-import { install, watchStarts } from "./support/installed.ts";
 import { isAlive } from "./support/processes.ts";
-import { Sandbox } from "./support/sandbox.ts";
-import { Sshd } from "./support/sshd.ts";
+import { Scene } from "./support/scene.ts";
+import { Session } from "./support/session.ts";
 
 /** The machine that runs the tests may be slow. */
 const PATIENCE = { deadline: 30_000 };
 
-interface Stage extends AsyncDisposable {
-  readonly sshd: Sshd;
-  readonly sandbox: Sandbox;
-  /** Runs a command and expects its output, status 0 and not a word on stderr. */
-  echo(word: string, ...options: string[]): Promise<void>;
-  /** Likewise by the launcher, once it is installed. */
-  launch(word: string, ...options: string[]): Promise<void>;
+/** A command that echoes a word, with no word on stderr. */
+async function echo(scene: Scene, word: string, ...options: string[]): Promise<void> {
+  const { code, stdout, stderr } = await scene.ssh([...options, "host", `echo ${word}`]);
+  assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: `${word}\n`, stderr: "" });
 }
 
-async function stage(linger: string, look = "1", config: string[] = []): Promise<Stage> {
-  const sshd = await Sshd.start({ client: { config: ["LogLevel ERROR", ...config] } });
-  const sandbox = await Sandbox.create();
-  Object.assign(sandbox.env, { SSHS_LOOK: look, SSHS_LINGER: linger });
-  const echo = async (ssh: string[], word: string, options: string[]) => {
-    const call = [...ssh, "-F", sshd.config, ...options, "host", `echo ${word}`];
-    const { code, stdout, stderr } = await sandbox.run(call);
-    assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: `${word}\n`, stderr: "" });
-  };
-  return {
-    sshd,
-    sandbox,
-    echo: (word, ...options) => echo(sandbox.argv([]), word, options),
-    launch: (word, ...options) => echo(["ssh"], word, options),
-    async [Symbol.asyncDispose]() {
-      await sandbox[Symbol.asyncDispose]();
-      await sshd[Symbol.asyncDispose]();
-    },
-  };
-}
-
-function isOpen(sandbox: Sandbox): boolean {
-  return sandbox.files().some((file) => file.endsWith(".leases/"));
-}
-
-function log(sandbox: Sandbox): string {
-  try {
-    return Deno.readTextFileSync(`${sandbox.stateDir}/sleeper.log`);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return "";
-    throw error;
-  }
+function hasOpen(scene: Scene): boolean {
+  return scene.lanes().some(({ open }) => open);
 }
 
 Deno.test("a lane stays for its linger, never goes under a session, and leaves nothing", async () => {
-  await using it = await stage("3");
-  const child = it.sandbox.spawnSshs(["-F", it.sshd.config, "host", "echo up; cat"]);
-  const reader = child.stdout.getReader();
-  await reader.read();
-  // Longer than the linger: the session alone keeps it.
-  await new Promise((resolve) => setTimeout(resolve, 6000));
-  assert.equal(isOpen(it.sandbox), true, log(it.sandbox));
-  await child.stdin.close();
-  while (!(await reader.read()).done);
-  await child.stderr.cancel();
-  assert.equal((await child.status).code, 0);
+  await using scene = await Scene.open({ env: { SSHS_LINGER: "3" } });
+  await using session = await Session.open(scene);
+  await scene.held();
+  const looks = performance.now() + 5000;
+  await eventually(
+    "its linger has passed more than once",
+    () => performance.now() > looks,
+    PATIENCE,
+  );
+  assert.equal(hasOpen(scene), true, scene.sleeperLog());
+  await session.finish();
   const ended = performance.now();
-  await eventually("the lane goes", () => !isOpen(it.sandbox), PATIENCE);
-  // Not before its linger, less what the poll and the file's time are coarse by.
-  assert.ok(performance.now() - ended > 2500, log(it.sandbox));
-  await it.sandbox.assertClean(PATIENCE);
-  assert.equal(it.sshd.logins(), 1);
+  await eventually("the lane goes", () => !hasOpen(scene), PATIENCE);
+  // Not before its linger, less a look: the last one has seen the session.
+  assert.ok(performance.now() - ended > 2000, scene.sleeperLog());
+  await scene.assertClean();
+  assert.equal(scene.logins(), 1);
 });
 
 Deno.test("calls at the moment of expiry get an answer and no noise, 200 times", async () => {
-  await using it = await stage("1", "0.5");
-  await install(it.sandbox);
-  const starts = await watchStarts(it.sandbox);
-  await it.echo("first");
-  it.sshd.ageConfigs();
-  // Eight identities, so that each has its own expiry to hit; every other call by the launcher, whose
-  // look at lease and mark is another one than the program's.
+  await using scene = await Scene.open({ env: { SSHS_LINGER: "1" } });
+  // Eight identities, so that each has its own expiry to hit.
   const workers = Array.from({ length: 8 }, async (_, worker) => {
-    const options = ["-o", `ServerAliveInterval=${100 + worker}`];
     for (let i = 0; i < 25; i++) {
-      await ((worker + i) % 2 ? it.launch : it.echo)(`${worker}-${i}`, ...options);
+      await echo(scene, `${worker}-${i}`, "-o", `ServerAliveInterval=${100 + worker}`);
       await new Promise((resolve) => setTimeout(resolve, 700 + Math.random() * 700));
     }
   });
   await Promise.all(workers);
-  assert.ok(it.sshd.logins() > 9, "some came too late, and logged in anew");
-  assert.ok(starts() < 100, "some of the launcher's did without Deno");
-  await it.sandbox.assertClean(PATIENCE);
+  assert.ok(scene.logins() > 9, "some came too late, and logged in anew");
+  assert.ok(scene.logins() < 200, "and some did not");
+  await scene.assertClean();
 });
 
 Deno.test("a sleeper that is killed is replaced by the next call; without one masters go after their grace", async () => {
-  await using it = await stage("600");
-  await it.echo("one");
-  await eventually("it is awake", () => /holding/.test(log(it.sandbox)), PATIENCE);
-  const [first] = it.sandbox.sleepers();
+  await using scene = await Scene.open({ env: { SSHS_LINGER: "600" } });
+  await echo(scene, "one");
+  await scene.held();
+  const [first] = scene.sandbox.sleepers();
   Deno.kill(first.pid, "SIGKILL");
-  await it.echo("two");
-  await eventually("another is awake", () => {
-    const [sleeper] = it.sandbox.sleepers();
-    return sleeper !== undefined && sleeper.pid !== first.pid;
-  }, PATIENCE);
-  const [second] = it.sandbox.sleepers();
-  await eventually("it has the lock", () => log(it.sandbox).split("holding").length > 2, PATIENCE);
-  Deno.kill(second.pid, "SIGKILL");
-  // Three looks of 1 s after its last client, which was the sleeper. The rest is for a slow machine.
-  await eventually("the masters are gone", () => it.sandbox.masters().length === 0, {
-    deadline: 10_000,
-  });
-  await it.echo("three");
+  await eventually("it is gone", () => !isAlive(first.pid), PATIENCE);
+  await echo(scene, "two");
+  const holds = () => scene.sleeperLog().split("holding").length === 3;
+  await eventually("another holds the lane", holds, PATIENCE);
+  assert.equal(scene.logins(), 1);
+  for (const { pid } of scene.sandbox.sleepers()) Deno.kill(pid, "SIGKILL");
+  // Ten seconds after its last client, which was the sleeper. The rest is for a slow machine.
+  const areGone = () => scene.sandbox.masters().length === 0;
+  await eventually("the masters are gone", areGone, { deadline: 20_000 });
+  await echo(scene, "three");
 });
 
 Deno.test("the mark of a master that was killed goes at once, and not at the sleeper's next look", async () => {
-  await using it = await stage("600", "60");
-  await it.echo("one");
-  await eventually("it is held", () => /holding/.test(log(it.sandbox)), PATIENCE);
-  const mark = it.sandbox.files().find((file) => file.endsWith(".verified"));
-  assert.ok(mark, log(it.sandbox));
-  Deno.kill(it.sandbox.masters()[0].pid, "SIGKILL");
-  await eventually("the mark goes", () => !it.sandbox.files().includes(mark), PATIENCE);
-  await it.echo("two");
-});
-
-Deno.test("of sleepers that are started at once one stays", async () => {
-  await using it = await stage("600", "5"); // The master is there until one has it.
-  await it.echo("one");
-  await eventually("one is awake", () => /holding/.test(log(it.sandbox)), PATIENCE);
-  const [first] = it.sandbox.sleepers();
-  const start = () => it.sandbox.sshs(["--sleeper", it.sandbox.stateDir], { as: "sshs" });
-  const late = await start();
-  assert.deepEqual([late.code, late.stderr], [0, ""], "one that comes later goes");
-  assert.deepEqual(it.sandbox.sleepers().map(({ pid }) => pid), [first.pid]);
-  Deno.kill(first.pid, "SIGKILL");
-  await eventually("it is gone", () => !isAlive(first.pid));
-
-  {
-    // The moment in which another has the lock and has not written its name yet.
-    using file = await Deno.open(`${it.sandbox.stateDir}/sleeper`, { write: true });
-    await file.lock(true);
-    await file.truncate();
-    const second = await start();
-    assert.deepEqual([second.code, second.stderr], [0, ""], "one that comes second goes");
-  }
-
-  // Five, so that two of them are likely to be at the same step.
-  const rivals = Array.from(
-    { length: 5 },
-    () => it.sandbox.spawnSshs(["--sleeper", it.sandbox.stateDir], { as: "sshs" }),
-  );
-  const ended: { pid: number; code: number; stderr: string }[] = [];
-  const ends = rivals.map(async (rival) => {
-    const [{ code }, stderr] = await Promise.all([
-      rival.status,
-      rival.stderr.text(),
-      rival.stdout.cancel(),
-      rival.stdin.close(),
-    ]);
-    ended.push({ pid: rival.pid, code, stderr });
-  });
-  await eventually("all but one have gone", () => ended.length === 4, PATIENCE);
-  for (const { code, stderr } of ended) assert.deepEqual([code, stderr], [0, ""]);
-  await eventually("it holds", () => log(it.sandbox).split("holding").length === 3, PATIENCE);
-  const stays = rivals.find(({ pid }) => !ended.some((other) => other.pid === pid))!;
-  const named = Deno.readTextFileSync(`${it.sandbox.stateDir}/sleeper`);
-  assert.equal(named.split("\n")[0], `${stays.pid}`, "the one that the file names");
-  assert.equal(it.sandbox.masters().length, 1);
-  Deno.kill(stays.pid, "SIGTERM");
-  await Promise.all(ends);
+  await using scene = await Scene.open({ env: { SSHS_LINGER: "600", SSHS_LOOK: "20" } });
+  await echo(scene, "one");
+  await scene.held();
+  const mark = scene.fileOf(".verified");
+  Deno.kill(scene.sandbox.masters()[0].pid, "SIGKILL");
+  const isGone = () => !scene.sandbox.files().some((file) => mark.endsWith(file));
+  await eventually("the mark goes", isGone, { deadline: 5_000 });
+  await echo(scene, "two");
 });
 
 Deno.test("when the state directory goes, so do the sleeper and the idle masters", async () => {
-  await using it = await stage("600");
-  await it.echo("one");
-  await eventually("it is awake", () => /holding/.test(log(it.sandbox)), PATIENCE);
-  await Deno.remove(it.sandbox.stateDir, { recursive: true });
-  await eventually("nothing is left", () => it.sandbox.processes().length === 0, PATIENCE);
-  await it.echo("two");
+  await using scene = await Scene.open({ env: { SSHS_LINGER: "600" } });
+  await echo(scene, "one");
+  await scene.held();
+  await Deno.remove(scene.sandbox.stateDir, { recursive: true });
+  await eventually("nothing is left", () => scene.processes().length === 0, PATIENCE);
+  await echo(scene, "two");
 });
 
 Deno.test("linger 0 shares only while a session is there", async () => {
-  await using it = await stage("0");
-  await it.echo("one");
-  await it.echo("two");
-  assert.equal(it.sshd.logins(), 2, "however quick the next call");
-  const child = it.sandbox.spawnSshs(["-F", it.sshd.config, "host", "echo up; cat"]);
-  const reader = child.stdout.getReader();
-  await reader.read();
-  const before = it.sshd.logins();
-  await it.echo("three");
-  assert.equal(it.sshd.logins(), before, "it rides with the session");
-  await child.stdin.close();
-  while (!(await reader.read()).done);
-  await child.stderr.cancel();
-  await child.status;
-  await it.sandbox.assertClean(PATIENCE);
+  await using scene = await Scene.open({ env: { SSHS_LINGER: "0" } });
+  await echo(scene, "one");
+  await echo(scene, "two");
+  assert.equal(scene.logins(), 2, "however quick the next call");
+  await using session = await Session.open(scene);
+  const before = scene.logins();
+  await echo(scene, "three");
+  assert.equal(scene.logins(), before, "it rides with the session");
+  await session.finish();
+  await scene.assertClean();
 });
 
 Deno.test("ControlPersist and config.json say how long a lane stays", async () => {
-  const lingerOf = (it: Stage) => {
-    // One that was stopped may still have its record, until the sleeper comes by.
-    const open = it.sandbox.files().find((file) => file.endsWith(".leases/"))!;
-    const record = open.replace(/leases\/$/, "lane");
-    return JSON.parse(Deno.readTextFileSync(`${it.sandbox.stateDir}/${record}`)).linger;
+  const lingerOf = (scene: Scene) => {
+    const [{ identity, name }] = scene.lanes().filter(({ open }) => open);
+    const record = `${scene.sandbox.stateDir}/${identity}/${name}.lane`;
+    return JSON.parse(Deno.readTextFileSync(record)).linger;
   };
-  await using persistent = await stage("9", "1", ["ControlPersist yes"]);
-  await persistent.echo("one");
-  assert.equal(lingerOf(persistent), null);
-  await using timed = await stage("9", "1", ["ControlPersist 1h30m"]);
-  await timed.echo("one");
-  assert.equal(lingerOf(timed), 5400);
-  await Deno.mkdir(`${timed.sandbox.env.XDG_CONFIG_HOME}/sshs`, { recursive: true });
-  const settings = `{ "hosts": [{ "host": "h*t !hut", "linger": "7m" }] }`;
-  await Deno.writeTextFile(`${timed.sandbox.env.XDG_CONFIG_HOME}/sshs/config.json`, settings);
-  assert.equal((await timed.sandbox.sshs(["--stop", "--all", "--now"], { as: "sshs" })).code, 0);
-  await timed.echo("two");
-  assert.equal(lingerOf(timed), 420);
+  const rows: [config: string[], settings: string | undefined, linger: number | null][] = [
+    [[], undefined, 9],
+    [["ControlPersist yes"], undefined, null],
+    [["ControlPersist 1h30m"], undefined, 5400],
+    [["ControlPersist yes"], '{ "hosts": [{ "host": "h*t !hut", "linger": "7m" }] }', 420],
+  ];
+  for (const [config, settings, linger] of rows) {
+    await using scene = await Scene.open({ client: { config }, env: { SSHS_LINGER: "9" } });
+    if (settings !== undefined) {
+      const dir = `${scene.sandbox.env.XDG_CONFIG_HOME}/sshs`;
+      await Deno.mkdir(dir, { recursive: true });
+      await Deno.writeTextFile(`${dir}/config.json`, settings);
+    }
+    await echo(scene, "one");
+    assert.equal(lingerOf(scene), linger, config.join());
+  }
 });
 
 Deno.test("a master that can forward an agent does not linger unless told to", async () => {
-  await using it = await stage("600");
-  delete it.sandbox.env.SSHS_LINGER;
-  await it.echo("one", "-A");
-  await it.sandbox.assertClean(PATIENCE);
+  await using scene = await Scene.open();
+  delete scene.sandbox.env.SSHS_LINGER; // Which would be the user's word.
+  await echo(scene, "one", "-A");
+  await scene.assertClean();
+  scene.sandbox.env.SSHS_LINGER = "600";
+  await echo(scene, "two", "-A");
+  await scene.held();
+  const held = scene.sleeperLog().length;
+  await scene.ssh(["host", "true"]);
+  await eventually("looks later", () => scene.sleeperLog().length > held, PATIENCE);
+  assert.equal(scene.lanes().length, 2);
 });
 
-Deno.test(
-  "the sleeper is small, with 50 lanes too",
-  { ignore: Deno.build.os !== "linux" },
-  async () => {
-    await using it = await stage("600", "2");
-    let lanes = 0;
-    for (const wanted of [1, 50]) {
-      // Not all at once: sshd turns away more than ten that have not logged in (MaxStartups).
-      while (lanes < wanted) {
-        const batch = Array.from({ length: Math.min(8, wanted - lanes) }, () => lanes++);
-        await Promise.all(
-          batch.map((i) => it.echo(`${i}`, "-o", `ServerAliveInterval=${100 + i}`)),
-        );
-      }
-      await eventually(
-        `it holds ${wanted}`,
-        () => log(it.sandbox).split("holding").length > wanted,
-        PATIENCE,
-      );
-      assert.equal(it.sandbox.masters().length, wanted);
-      const [sleeper, ...others] = it.sandbox.sleepers();
-      assert.deepEqual(others, []);
-      const kilobytes = (name: string) => {
-        const rollup = Deno.readTextFileSync(`/proc/${sleeper.pid}/smaps_rollup`);
-        return Number(new RegExp(`${name}:\\s+(\\d+)`).exec(rollup)?.[1]);
-      };
-      // Within some looks it has given back what taking them needed.
-      await eventually(
-        `it is small with ${wanted}`,
-        () => kilobytes("Rss") <= 45 * 1024 && kilobytes("Private_Dirty") <= 16 * 1024,
-        PATIENCE,
-      );
-    }
-  },
-);
+Deno.test("of sleepers that are started at once one stays", async () => {
+  await using scene = await Scene.open({ env: { SSHS_LINGER: "600" } });
+  const { stateDir } = scene.sandbox;
+  const start = () => scene.sandbox.spawnSshs(["--sleeper", stateDir], { as: "sshs" });
+  const end = async (sleeper: Deno.ChildProcess) => {
+    const [{ code }, stderr] = await Promise.all([
+      sleeper.status,
+      sleeper.stderr.text(),
+      sleeper.stdout.cancel(),
+      sleeper.stdin.close(),
+    ]);
+    return [code, stderr];
+  };
+  await echo(scene, "one");
+  await scene.held();
+  const [first] = scene.sandbox.sleepers();
+  assert.deepEqual(await end(start()), [0, ""], "one that comes later goes");
+  assert.deepEqual(scene.sandbox.sleepers().map(({ pid }) => pid), [first.pid]);
+  Deno.kill(first.pid, "SIGKILL");
+  await eventually("it is gone", () => !isAlive(first.pid));
+
+  // Five, so that two of them are likely to be at the same step.
+  const rivals = Array.from({ length: 5 }, start);
+  const ended: unknown[] = [];
+  const ends = rivals.map(async (rival) => ended.push(await end(rival)));
+  await eventually("all but one have gone", () => ended.length === 4, PATIENCE);
+  assert.deepEqual(ended, Array(4).fill([0, ""]));
+  const [stays, ...others] = scene.sandbox.sleepers();
+  assert.deepEqual(others, []);
+  const named = Deno.readTextFileSync(`${stateDir}/sleeper`);
+  assert.equal(named.split("\n")[0], `${stays.pid}`, "the one that the file names");
+  Deno.kill(stays.pid, "SIGTERM");
+  await Promise.all(ends);
+});

@@ -7,20 +7,36 @@ import { findProgram } from "./support/programs.ts";
 const MANUAL = new URL("../sshs.1", import.meta.url);
 const text = await Deno.readTextFile(MANUAL);
 
-Deno.test("sshs.1 names each command and each variable that --help does", () => {
-  for (const name of Object.keys(USAGE)) {
-    assert.match(text, new RegExp(`^\\.It Fl -${name}\\b`, "m"));
-  }
-  for (const [name] of HELP.matchAll(/^ {2}([A-Z][A-Z_]+)(?=[ =])/gm)) {
-    assert.match(text, new RegExp(`^\\.It Ev ${name.trim()}\\b`, "m"));
+/** The variables of the environment that --help names. */
+const VARIABLES = Array.from(HELP.matchAll(/^ {2}([A-Z][A-Z_]+)(?=[ =])/gm), ([, name]) => name);
+assert.notEqual(VARIABLES.length, 0);
+
+Deno.test("sshs.1 has each command with the words of its usage, and says what it does", () => {
+  const items = text.matchAll(/^\.It (Fl -.*)\n([^.].*|\.[A-Z][a-z] .*)\n/gm);
+  const described = Object.fromEntries(Array.from(items, ([, item]) => {
+    const words = item.replaceAll("Fl -", "--").replaceAll(/\b(Ar|Cm|Fl|Ns|Oc|Oo|Op)\b/g, "");
+    const [command, ...rest] = words.match(/--\w+|\w+/g)!;
+    return [command, rest.sort()];
+  }));
+  const expected = Object.values(USAGE).map((usage) => {
+    const [command, ...words] = usage.toLowerCase().match(/--\w+|\w+/g)!.slice(1);
+    return [command, words.map((word) => word === "options" ? "ssh_options" : word).sort()];
+  });
+  assert.notEqual(expected.length, 0);
+  assert.deepEqual(described, Object.fromEntries(expected));
+});
+
+Deno.test("sshs.1 names each variable that --help does", () => {
+  for (const name of VARIABLES) {
+    assert.match(text, new RegExp(`^\\.It Ev ${name}\\b`, "m"));
   }
 });
 
 Deno.test("README.md has each command as it is used, and each variable of --help", async () => {
   const readme = await Deno.readTextFile(new URL("../README.md", import.meta.url));
   for (const usage of Object.values(USAGE)) assert.ok(readme.includes(`    ${usage}`), usage);
-  for (const [name] of HELP.matchAll(/^ {2}([A-Z][A-Z_]+)(?=[ =])/gm)) {
-    assert.match(readme, new RegExp(`^\\| \`${name.trim()}[\`=]`, "m"));
+  for (const name of VARIABLES) {
+    assert.match(readme, new RegExp(`^\\| \`${name}[\`=]`, "m"));
   }
 });
 

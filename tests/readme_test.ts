@@ -1,5 +1,6 @@
 /** What README.md has a new user type, from an empty home to an empty home. */
 import assert from "node:assert/strict";
+import { parseSettings } from "../lib/call/settings.ts";
 import { findProgram } from "./support/programs.ts";
 import { type RunResult, Sandbox } from "./support/sandbox.ts";
 import { Sshd } from "./support/sshd.ts";
@@ -59,6 +60,14 @@ Deno.test("sh install.sh, the PATH line that it prints, ssh twice, sh install.sh
   assert.deepEqual(filesIn(sandbox.home), []);
   await sandbox.assertClean({ deadline: 30_000 });
 });
+
+for (const page of ["README.md", "sshs.1"]) {
+  Deno.test(`the settings in ${page} are read as they stand there`, async () => {
+    const text = await Deno.readTextFile(`${REPOSITORY}${page}`);
+    const [, settings] = /^((?: {4})?\{ "linger": [^]*?\] \})$/m.exec(text)!;
+    assert.ok(parseSettings(settings).length > 3);
+  });
+}
 
 /** All files and directories below one, with paths relative to it. */
 function filesIn(directory: string, below = ""): string[] {

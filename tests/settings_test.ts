@@ -81,6 +81,7 @@ Deno.test("settingsFor takes the first word for each setting: hosts in order, th
   const of = (host: string) => settingsFor(host, file, NO_ENVIRONMENT);
   assert.deepEqual(of("a.example.com"), {
     share: false,
+    forwards: false,
     maxSessions: 20,
     linger: 0,
     lingerForHost: true,
@@ -88,6 +89,7 @@ Deno.test("settingsFor takes the first word for each setting: hosts in order, th
   });
   assert.deepEqual(of("b.example.com"), {
     share: true,
+    forwards: false,
     maxSessions: 3,
     linger: 300,
     lingerForHost: false,
@@ -98,6 +100,7 @@ Deno.test("settingsFor takes the first word for each setting: hosts in order, th
 Deno.test("settingsFor has defaults", () => {
   assert.deepEqual(settingsFor("host", undefined, NO_ENVIRONMENT), {
     share: true,
+    forwards: false,
     maxSessions: DEFAULT_MAX_SESSIONS,
     linger: DEFAULT_LINGER,
     lingerForHost: false,
@@ -130,7 +133,8 @@ Deno.test("parseSettings names what is wrong, and what it takes", () => {
       ['{ "linger": "soon" }', /^linger takes seconds, "10m"/],
       ['{ "linger": -1 }', /^linger takes/],
       ['{ "maxSessions": 0 }', /^maxSessions takes a number from 1/],
-      ['{ "share": "no" }', /^share takes true or false/],
+      ['{ "share": "no" }', /^share takes true, false or "always"/],
+      ['{ "forwards": "yes" }', /^forwards takes true or false/],
       ['{ "lingr": 1 }', /^lingr is unknown; there are linger/],
       ['{ "host": "a" }', /^host is unknown/],
       ['{ "hosts": {} }', /^"hosts" takes a list/],
@@ -138,7 +142,7 @@ Deno.test("parseSettings names what is wrong, and what it takes", () => {
       ['{ "hosts": [{ "linger": 1 }] }', /^hosts\[0\]\.host takes a pattern/],
       [
         '{ "hosts": [{ "host": "a" }, { "host": "b", "share": 1 }] }',
-        /^hosts\[1\]\.share takes true or false/,
+        /^hosts\[1\]\.share takes true, false or/,
       ],
     ] as const
   ) {

@@ -1,92 +1,33 @@
-/** The sleeper with a clock, a network and a state directory that misbehave. */
+/** The sleeper with a clock, a network, a server and a state directory that misbehave. */
 import assert from "node:assert/strict";
-import { cutLog, logLine } from "../lib/os/log.ts";
 import { exists } from "../lib/os/files.ts";
-import { isOpen, isVerified, type Lane, newLane, openLane, retire } from "../lib/lane/lane.ts";
-import { leaseName } from "../lib/lane/lease.ts";
-import { MuxConnection } from "../lib/lane/mux_client.ts";
-import { shrink } from "../lib/sleeper/memory.ts";
-import { Sleeper } from "../lib/sleeper/sleeper.ts";
+import { isOpen, isVerified, readMaster, retire, roundTripOf } from "../lib/lane/lane.ts";
+import { directOf } from "../lib/lane/direct.ts";
 import { realSystem } from "../lib/os/system.ts";
-import { isOlder } from "../lib/sleeper/sleeper_start.ts";
 import { eventually } from "./support/eventually.ts";
-import { Relay } from "./support/relay.ts";
-import { Sandbox } from "./support/sandbox.ts";
-import { Sshd } from "./support/sshd.ts";
+import { isAlive } from "./support/processes.ts";
+import { deadPid, openSession } from "./support/lanes.ts";
+import { SleeperStage } from "./support/sleeper_stage.ts";
 
 const PATIENCE = { deadline: 30_000 };
 
-/** A lane behind a relay, and a sleeper in this process that looks after it. */
-class Stage implements AsyncDisposable {
-  readonly sandbox: Sandbox;
-  readonly relay: Relay;
-  readonly lane: Lane;
-  readonly #sshd: Sshd;
-  #awake: Promise<number> = Promise.resolve(0);
-  /** Added to the wall clock, ms. */
-  offset = 0;
-  addresses = ["127.0.0.1", "192.0.2.1"];
-
-  private constructor(sandbox: Sandbox, sshd: Sshd, relay: Relay) {
-    this.sandbox = sandbox;
-    this.relay = relay;
-    this.#sshd = sshd;
-    this.lane = newLane(`${sandbox.stateDir}/0123456789abcdef`);
-  }
-
-  static async create(options: { linger?: number | null; lease?: number } = {}): Promise<Stage> {
-    const sshd = await Sshd.start();
-    const relay = Relay.start(sshd.port);
-    const stage = new Stage(await Sandbox.create(), sshd, relay);
-    const { lane, sandbox } = stage;
-    await Deno.mkdir(lane.dir, { recursive: true, mode: 0o700 });
-    const config = await sshd.writeConfig({ port: relay.port });
-    const master = ["ssh", "-F", config, "-M", "-N", "-f", "-S", lane.socket];
-    const script = '"$@" >/dev/null 2>&1';
-    await sandbox.run(["sh", "-c", script, "sh", ...master, "-o", "ControlPersist=30", "host"]);
-    using connection = await MuxConnection.connect(lane.socket);
-    openLane(lane, {
-      pid: await connection.alive(),
-      destination: "host",
-      resolved: "user@host:22",
-      started: Date.now(),
-      linger: options.linger === undefined ? 600 : options.linger,
-      maxSessions: 10,
-      forwards: false,
-    }, leaseName(options.lease ?? Deno.pid, true));
-    return stage;
-  }
-
-  /** Wakes the sleeper. */
-  wake(): void {
-    const system = {
-      ...realSystem,
-      env: (name: string) => name === "SSHS_LOOK" ? "0.1" : undefined,
-      now: () => Date.now() + this.offset,
-      addresses: () => this.addresses,
-    };
-    this.#awake = new Sleeper(this.sandbox.stateDir, system).run();
-  }
-
-  /** Waits until the far end has answered. */
-  async answered(): Promise<void> {
-    await eventually("the far end has answered", () => exists(this.lane.verified), PATIENCE);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await Deno.remove(this.sandbox.stateDir, { recursive: true });
-    assert.equal(await this.#awake, 0, "without its directory the sleeper goes");
-    await this.sandbox[Symbol.asyncDispose]();
-    await this.relay.close();
-    await this.#sshd[Symbol.asyncDispose]();
-  }
-
-  log(): string {
-    return Deno.readTextFileSync(`${this.sandbox.stateDir}/sleeper.log`);
-  }
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-const DOUBTS: Record<string, (stage: Stage) => void> = {
+Deno.test("Sleeper takes a lane: notes its master, and renews the mark", async () => {
+  await using stage = await SleeperStage.create();
+  const lane = await stage.open();
+  stage.wake();
+  await stage.held(lane);
+  const [master] = stage.sandbox.masters();
+  assert.equal(readMaster(lane)?.pid, master.pid);
+  assert.ok(readMaster(lane)?.birth);
+  assert.equal(isVerified(lane, Date.now()), true);
+  assert.match(stage.log(), /host-1: holding master \d+/);
+});
+
+const DOUBTS: Record<string, (stage: SleeperStage) => void> = {
   "the wall clock is set ahead": (stage) => stage.offset = 3_600_000,
   "the wall clock is set back": (stage) => stage.offset = -3_600_000,
   "a local address vanishes": (stage) => stage.addresses.pop(),
@@ -94,111 +35,354 @@ const DOUBTS: Record<string, (stage: Stage) => void> = {
 
 for (const [what, happen] of Object.entries(DOUBTS)) {
   Deno.test(`Sleeper withdraws the marks first and asks then when ${what}`, async () => {
-    await using stage = await Stage.create();
+    await using stage = await SleeperStage.create();
+    const lane = await stage.open({ lease: null });
     stage.wake();
-    await stage.answered();
+    await stage.held(lane);
     stage.relay.cut();
     happen(stage);
-    await eventually("the mark is withdrawn", () => !exists(stage.lane.verified), PATIENCE);
+    await eventually("the mark is withdrawn", () => !exists(lane.verified), PATIENCE);
     stage.relay.restore();
     const now = () => Date.now() + stage.offset;
-    await eventually("the answer counts", () => isVerified(stage.lane, now()), PATIENCE);
+    await eventually("the answer counts", () => isVerified(lane, now()), PATIENCE);
     assert.match(stage.log(), /in doubt/);
-    assert.equal(isOpen(stage.lane), true);
+    assert.equal(isOpen(lane), true);
   });
 }
 
-Deno.test("Sleeper asks no more about a lane on which no session has begun for 10 minutes", async () => {
-  await using stage = await Stage.create({ linger: null });
+Deno.test("Sleeper asks as long as a session has begun within 10 minutes, open ones or not, and then waits for a call", async () => {
+  await using stage = await SleeperStage.create();
+  const lane = await stage.open({ linger: null });
   stage.wake();
-  await stage.answered();
-  const steady = performance.now;
-  let ahead = 0;
-  performance.now = () => steady.call(performance) + ahead;
-  try {
-    ahead = 15 * 60_000;
-    await eventually("the mark is withdrawn", () => !exists(stage.lane.verified), PATIENCE);
-    await new Promise((resolve) => setTimeout(resolve, 1000));
-    assert.equal(exists(stage.lane.verified), false);
-    Deno.writeTextFileSync(`${stage.lane.leases}/${leaseName(Deno.ppid, true)}`, "");
-    await stage.answered();
-  } finally {
-    performance.now = steady;
+  await stage.held(lane);
+  for (let minute = 1; minute < 10; minute++) {
+    Deno.removeSync(lane.verified);
+    stage.ahead = minute * 60_000;
+    await eventually(`it asks in minute ${minute}`, () => exists(lane.verified), PATIENCE);
   }
+  Deno.removeSync(`${lane.leases}/${Deno.pid}`);
+  stage.ahead = 15 * 60_000;
+  Deno.removeSync(lane.verified);
+  let last = -1;
+  await eventually("it looks no more", () => {
+    const before = last;
+    last = stage.looks;
+    return before === last;
+  }, { deadline: 30_000, interval: 500 });
+  assert.equal(exists(lane.verified), false);
+  stage.lease(lane, Deno.ppid);
+  await eventually("it asks again", () => exists(lane.verified), PATIENCE);
 });
 
-Deno.test("Sleeper lets go of a lane and clears it away when the master is gone", async () => {
-  const child = new Deno.Command("true").spawn();
-  await child.status;
-  await using stage = await Stage.create({ linger: 0, lease: child.pid });
+Deno.test("Sleeper: an idle lane is gone at most a look and 2 s after its linger, whatever its grace", async () => {
+  await using stage = await SleeperStage.create();
+  stage.look = "1";
+  const lane = await stage.open({ lease: null, linger: 60 });
   const [master] = stage.sandbox.masters();
   stage.wake();
-  await eventually("the lane is withdrawn", () => !isOpen(stage.lane), PATIENCE);
-  Deno.kill(master.pid, "SIGTERM"); // As it would by itself, after its grace.
-  await eventually("its directory is gone", () => !exists(stage.lane.dir), PATIENCE);
-  await eventually("all is gone", () => stage.sandbox.files().length === 0, PATIENCE);
+  await stage.held(lane);
+  await stage.call(lane, "true");
+  await pause(1500); // A look or two later the call counts as gone.
+  assert.equal(isOpen(lane), true);
+  stage.ahead = 60_000;
+  const over = performance.now();
+  await eventually("the master is gone", () => !isAlive(master.pid), PATIENCE);
+  const took = performance.now() - over;
+  assert.ok(took < 3500, `after ${took} ms`);
+  assert.equal(await stage.gone(), 0, "and the sleeper with it");
+  assert.deepEqual(stage.sandbox.files().filter((file) => /^[0-9a-f]+\/./.test(file)), [
+    "0123456789abcdef/starter.1",
+  ]);
 });
 
-Deno.test("Sleeper clears away a lane that was closed before, whose pid another process has", async () => {
-  await using stage = await Stage.create();
-  const [master] = stage.sandbox.masters();
-  Deno.kill(master.pid, "SIGKILL");
-  const record = JSON.parse(Deno.readTextFileSync(stage.lane.record));
-  Deno.writeTextFileSync(stage.lane.record, JSON.stringify({ ...record, pid: Deno.pid }));
-  Deno.removeSync(`${stage.lane.leases}/${Deno.pid}`);
-  retire(stage.lane);
+Deno.test("Sleeper keeps a lane whose linger is over while a session is on it, or --hold keeps it", async () => {
+  await using stage = await SleeperStage.create();
+  const lane = await stage.open({ lease: Deno.pid, linger: 0 });
   stage.wake();
-  await eventually("its directory is gone", () => !exists(stage.lane.dir), PATIENCE);
+  await stage.held(lane);
+  Deno.writeTextFileSync(lane.keep, "forever\n");
+  Deno.removeSync(`${lane.leases}/${Deno.pid}`);
+  const before = stage.looks;
+  await eventually("some looks later", () => stage.looks > before + 5, PATIENCE);
+  assert.equal(isOpen(lane), true);
+  Deno.writeTextFileSync(lane.keep, `${Math.floor(Date.now() / 1000) - 1}\n`);
+  stage.lease(lane, await deadPid());
+  await eventually("it is let go", () => !isOpen(lane), PATIENCE);
 });
 
-Deno.test("a sleeper of an older version hands over to a newer call's", async () => {
-  await using sshd = await Sshd.start({ client: { config: ["LogLevel ERROR"] } });
-  await using sandbox = await Sandbox.create();
-  sandbox.env.SSHS_LOOK = "0.5";
-  const call = ["-F", sshd.config, "host", "true"];
-  const log = () =>
-    exists(`${sandbox.stateDir}/sleeper.log`)
-      ? Deno.readTextFileSync(`${sandbox.stateDir}/sleeper.log`)
-      : "";
-  assert.equal((await sandbox.sshs(call)).code, 0);
-  await eventually("it holds the lane", () => log().includes("holding"), PATIENCE);
-  const [old] = sandbox.sleepers();
-  Deno.writeTextFileSync(`${sandbox.stateDir}/sleeper`, `${old.pid}\n0.0.9\nawake\n`);
-  assert.equal((await sandbox.sshs(call)).code, 0);
-  await eventually("another has taken over", () => {
-    const [sleeper, ...others] = sandbox.sleepers();
-    return others.length === 0 && sleeper?.pid !== old.pid && log().split("holding").length > 2;
-  }, PATIENCE);
-  assert.equal((await sandbox.sshs(call)).code, 0);
-  assert.deepEqual([sshd.logins(), sandbox.masters().length], [1, 1]);
+Deno.test("Sleeper clears away a lane whose master is gone, and a retired one that it has never held", async () => {
+  await using stage = await SleeperStage.create();
+  const lane = await stage.open({ lease: null });
+  const retired = await stage.open({ name: "2", lease: null });
+  retire(retired);
+  stage.wake();
+  await stage.held(lane);
+  for (const { pid } of stage.sandbox.masters()) Deno.kill(pid, "SIGKILL");
+  await eventually(
+    "both are gone",
+    () => !exists(lane.record) && !exists(retired.record),
+    PATIENCE,
+  );
+  assert.equal(await stage.gone(), 0);
 });
 
-Deno.test("isOlder compares number by number", () => {
-  for (const [version, other] of [["0.1.0", "0.1.1"], ["0.9.0", "0.10.0"], ["", "0.1.0"]]) {
-    assert.equal(isOlder(version, other), true, `${version} ${other}`);
-    assert.equal(isOlder(other, version), false, `${other} ${version}`);
+for (const cut of [0, 20, 40, 60]) {
+  Deno.test(
+    `Sleeper: a call on a link that is lost ${cut} ms after its start gets out within 6 s`,
+    {
+      ignore: Deno.build.os !== "linux",
+    },
+    async () => {
+      await using stage = await SleeperStage.create();
+      stage.look = "1";
+      stage.relay.setDelay(30); // So that a session takes 60 ms to open.
+      const lane = await stage.open({ lease: null });
+      stage.wake();
+      await stage.held(lane);
+      const [master] = stage.sandbox.masters();
+      const started = performance.now();
+      if (cut === 0) stage.relay.cutOpen();
+      const call = stage.call(lane, "echo hello; exit 3");
+      if (cut > 0) setTimeout(() => stage.relay.cutOpen(), cut);
+      const { code, stdout, stderr } = await call;
+      const took = performance.now() - started;
+      assert.deepEqual([code, stdout], [3, "hello\n"], stderr);
+      assert.match(stderr, /^mux_client_request_session: .*\r?\n$/);
+      assert.ok(took < 6000, `after ${took} ms`);
+      assert.equal(stage.sshd.sessions(), 1, "nothing has run twice");
+      assert.equal(isAlive(master.pid), false);
+      await eventually("the lane is gone", () => !exists(lane.record), PATIENCE);
+    },
+  );
+}
+
+Deno.test("Sleeper where the system tells of no handlers: only a lane that nobody was on at the last answer is ended", async () => {
+  await using stage = await SleeperStage.create();
+  const lane = await stage.open({ lease: null });
+  stage.wake({ catchesSigterm: () => undefined });
+  await stage.held(lane);
+  await pause(1200); // A lease counts as new for so long.
+  stage.relay.cutOpen();
+  const { code, stdout } = await stage.call(lane, "echo hello");
+  assert.deepEqual([code, stdout], [0, "hello\n"]);
+});
+
+Deno.test("Sleeper never ends a lane with an open session: a late answer counts, and the known round trip stays", async () => {
+  await using stage = await SleeperStage.create();
+  const lane = await stage.open({ lease: null });
+  const finish = await openSession(stage, lane);
+  stage.wake();
+  await stage.held(lane);
+  const known = roundTripOf(lane)!;
+  stage.relay.cut();
+  // Put on it just now: it waits, as the session that is open may be a large upload.
+  const call = stage.call(lane, "echo hello");
+  await eventually("there is no answer", () => /no answer/.test(stage.log()), PATIENCE);
+  assert.equal(exists(lane.verified), false);
+  await pause(1000);
+  assert.equal(isOpen(lane), true, stage.log());
+  stage.relay.restore();
+  assert.equal((await call).stdout, "hello\n");
+  await eventually("the late answer counts", () => isVerified(lane, Date.now()), PATIENCE);
+  assert.ok(roundTripOf(lane)! < known + 100, `${roundTripOf(lane)} ms`);
+  await finish();
+});
+
+Deno.test("Sleeper retires a lane whose far end is silent for a minute, and its sessions live on", async () => {
+  await using stage = await SleeperStage.create();
+  const lane = await stage.open({ lease: null });
+  const finish = await openSession(stage, lane);
+  stage.wake();
+  await stage.held(lane);
+  stage.relay.cut();
+  stage.ahead += 20_000;
+  await eventually("there is no answer", () => /no answer/.test(stage.log()), PATIENCE);
+  stage.ahead += 61_000;
+  await eventually("it is retired", () => !isOpen(lane), PATIENCE);
+  assert.equal(exists(lane.retired), true);
+  stage.relay.restore();
+  await finish();
+  await eventually("its master goes with it", () => !exists(lane.record), PATIENCE);
+});
+
+Deno.test("Sleeper keeps an idle lane over a gap in its link", async () => {
+  await using stage = await SleeperStage.create();
+  const lane = await stage.open({ lease: null });
+  stage.wake();
+  await stage.held(lane);
+  stage.relay.cut();
+  stage.ahead += 20_000;
+  await eventually("the mark is withdrawn", () => !exists(lane.verified), PATIENCE);
+  stage.relay.restore();
+  await eventually("the late answer counts", () => isVerified(lane, Date.now()), PATIENCE);
+  assert.equal((await stage.call(lane, "echo hello")).stdout, "hello\n");
+  assert.equal(stage.sshd.logins(), 1);
+});
+
+Deno.test("Sleeper: a fault of one lane is logged, and the others are looked after", async () => {
+  await using stage = await SleeperStage.create();
+  const lane = await stage.open({ lease: null });
+  const faulty = await stage.open({ name: "2", lease: Deno.ppid });
+  stage.wake({
+    births(pids) {
+      if (pids.includes(Deno.ppid)) throw new Error("No space left");
+      return realSystem.births(pids);
+    },
+  });
+  await stage.held(lane);
+  await eventually("it is logged", () => /host-2: No space left/.test(stage.log()), PATIENCE);
+  assert.equal(isVerified(faulty, Date.now()), false);
+  stage.ahead += 20_000;
+  Deno.removeSync(lane.verified);
+  await eventually("the other is verified anew", () => isVerified(lane, Date.now()), PATIENCE);
+  assert.equal(stage.log().split("No space left").length, 2, "once");
+});
+
+Deno.test("Sleeper does not take a lane of another pid namespace, nor stay for it", async () => {
+  await using stage = await SleeperStage.create();
+  const lane = await stage.open({ lease: null });
+  const theirs = await stage.open({ name: "2", lease: await deadPid(), pids: "pid:[1]" });
+  stage.wake();
+  await stage.held(lane);
+  assert.equal(exists(theirs.master), false);
+  assert.equal([...Deno.readDirSync(theirs.leases)].length, 1);
+  Deno.kill(readMaster(lane)!.pid, "SIGTERM");
+  assert.equal(await stage.gone(), 0);
+});
+
+Deno.test("Sleeper retires a lane as soon as its agent has other keys", async () => {
+  await using stage = await SleeperStage.create();
+  const lane = await stage.open({ agent: "/an/agent" });
+  stage.wake();
+  await stage.held(lane);
+  assert.equal(Deno.readTextFileSync(lane.agent), "ssh-ed25519 AAAAAAAAAAAAAAAA\n");
+  const asked = stage.asked;
+  await eventually("it asks on", () => stage.asked > asked + 3, PATIENCE);
+  assert.equal(isOpen(lane), true);
+  stage.keys = ["ssh-ed25519 BBBBBBBBBBBBBBBB"];
+  await eventually("it is retired", () => !isOpen(lane), PATIENCE);
+});
+
+Deno.test("Sleeper asks an agent no more that does not answer, or whose lane is not in use", async () => {
+  await using stage = await SleeperStage.create();
+  stage.keys = "silent";
+  const lane = await stage.open({ agent: "/an/agent" });
+  stage.wake();
+  await stage.held(lane);
+  const before = stage.looks;
+  await eventually("some looks later", () => stage.looks > before + 3, PATIENCE);
+  assert.equal(stage.asked, 1);
+  assert.equal(exists(lane.agent), false);
+});
+
+Deno.test("Sleeper: a server that ends the connection with its first session, twice, makes the identity direct for a day", async () => {
+  // The shell's parent is the connection's own sshd.
+  const config = [
+    'ForceCommand sh -c "$SSH_ORIGINAL_COMMAND"; ' +
+    "(sleep 0.1; kill $PPID) </dev/null >/dev/null 2>&1 &",
+  ];
+  await using stage = await SleeperStage.create({ config });
+  const early = `${stage.dir}/ended-early`;
+  for (const name of ["1", "2"]) {
+    const lane = await stage.open({ name, lease: null });
+    stage.wake();
+    await stage.held(lane);
+    assert.equal(directOf(stage.dir, Date.now()), undefined);
+    assert.equal((await stage.call(lane, "echo hello")).stdout, "hello\n");
+    await eventually("the lane is gone", () => !exists(lane.record), PATIENCE);
+    assert.equal(exists(early), name === "1", stage.log());
+    assert.equal(await stage.gone(), 0);
   }
-  assert.equal(isOlder("1.0.0", "1.0.0"), false);
+  const direct = directOf(stage.dir, Date.now());
+  assert.equal(direct?.why, "its server allows one session per connection");
+  const hours = (direct!.until - Date.now() / 1000) / 3600;
+  assert.ok(hours > 23.9 && hours <= 24, `${hours} h`);
 });
 
-Deno.test("a log is emptied before it grows too large", async () => {
-  const path = await Deno.makeTempFile();
+Deno.test("Sleeper: a connection that outlives its session, or is cut off under it, says nothing of the server", async () => {
+  await using stage = await SleeperStage.create();
+  const early = `${stage.dir}/ended-early`;
+  Deno.writeTextFileSync(early, "");
+  const lane = await stage.open({ lease: null });
+  stage.wake();
+  await stage.held(lane);
+  await stage.call(lane, "true");
+  stage.ahead += 20_000;
+  await eventually("it is forgotten", () => !exists(early), PATIENCE);
+  const cut = await stage.open({ name: "2", lease: null });
+  const child = stage.sandbox.spawn(stage.argv(cut, "echo up; cat"));
+  await stage.held(cut);
+  await eventually("it is on it", () => [...Deno.readDirSync(cut.leases)].length > 0, PATIENCE);
+  // Stopped, it is there still when the sleeper hears of it.
+  Deno.kill(child.pid, "SIGSTOP");
+  Deno.kill(readMaster(cut)!.pid, "SIGKILL");
+  await eventually("the lane is gone", () => !exists(cut.record), PATIENCE);
+  assert.equal(exists(early), false, stage.log());
+  Deno.kill(child.pid, "SIGCONT");
+  await Promise.all([
+    child.stdout.cancel(),
+    child.stderr.cancel(),
+    child.stdin.close().catch(() => {}),
+    child.status,
+  ]);
+});
+
+Deno.test("Sleeper ends the ssh of an attempt whose starter was killed, and nobody else", async () => {
+  await using stage = await SleeperStage.create();
+  // A server that never says a word.
+  using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const ssh = (n: number) =>
+    new Deno.Command("ssh", {
+      args: ["-p", `${silent.addr.port}`, "-M", "-N", "-S", `${stage.dir}/${n}.sock`, "127.0.0.1"],
+      stdout: "null",
+      stderr: "null",
+      stdin: "null",
+    }).spawn();
+  const [abandoned, other, running] = [ssh(1), ssh(7), ssh(3)];
   try {
-    for (let i = 0; i < 3000; i++) logLine(path, 0, "a line of some words that say what was done");
-    assert.ok(Deno.statSync(path).size <= 66 * 1024);
-    Deno.writeTextFileSync(path, "x".repeat(65 * 1024));
-    cutLog(path);
-    assert.equal(Deno.statSync(path).size, 0);
+    const dead = await deadPid();
+    Deno.writeTextFileSync(`${stage.dir}/starter.1`, `${dead} ${abandoned.pid}\n`);
+    Deno.writeTextFileSync(`${stage.dir}/starter.2`, `${dead} ${other.pid}\n`);
+    Deno.writeTextFileSync(`${stage.dir}/starter.3`, `${Deno.pid} ${running.pid}\n`);
+    stage.wake();
+    assert.equal((await abandoned.status).signal, "SIGTERM");
+    const before = stage.looks;
+    await eventually("it waits for who logs in", () => stage.looks > before + 3, PATIENCE);
+    assert.ok(isAlive(other.pid) && isAlive(running.pid));
+    Deno.writeTextFileSync(`${stage.dir}/starter.3`, `${Deno.pid} ${running.pid}\nfailed\n`);
+    assert.equal(await stage.gone(), 0);
+    assert.deepEqual([...Deno.readDirSync(stage.dir)].map(({ name }) => name), ["starter.3"]);
   } finally {
-    await Deno.remove(path);
+    for (const child of [other, running]) {
+      child.kill();
+      await child.status;
+    }
   }
 });
 
-Deno.test("shrink makes a waiting process smaller", {
-  ignore: Deno.build.os !== "linux",
-}, async () => {
-  const before = Deno.memoryUsage().rss;
-  await shrink();
-  const after = Deno.memoryUsage().rss;
-  assert.ok(before - after > 4 * 1024 * 1024, `${before} to ${after} bytes`);
+Deno.test("Sleeper removes identities and plans that were not used for a day or two, and no others", async () => {
+  await using stage = await SleeperStage.create();
+  const state = stage.sandbox.stateDir;
+  const day = 24 * 3600;
+  const now = Date.now() / 1000;
+  const identities: [name: string, age: number, files: Record<string, string>, stays: boolean][] = [
+    ["000000000000000a", 1.1, { about: "host", "starter.1": "1 0\nup\n" }, false],
+    ["000000000000000b", 0.9, { about: "host" }, true],
+    ["000000000000000c", 1.1, { direct: `${Math.floor(now) + day}\nwhy\n` }, true],
+    ["000000000000000d", 1.1, { direct: `${Math.floor(now) - 1}\nwhy\n` }, false],
+  ];
+  for (const [name, age, files] of identities) {
+    Deno.mkdirSync(`${state}/${name}`);
+    for (const file in files) Deno.writeTextFileSync(`${state}/${name}/${file}`, files[file]);
+    Deno.utimeSync(`${state}/${name}`, now - age * day, now - age * day);
+  }
+  Deno.mkdirSync(`${state}/plans`);
+  for (const [plan, age] of [["old", 2.1], ["young", 1.9]] as const) {
+    Deno.writeTextFileSync(`${state}/plans/${plan}`, "");
+    Deno.utimeSync(`${state}/plans/${plan}`, now - age * day, now - age * day);
+  }
+  stage.wake();
+  assert.equal(await stage.gone(), 0);
+  for (const [name, , , stays] of identities) assert.equal(exists(`${state}/${name}`), stays, name);
+  assert.deepEqual([...Deno.readDirSync(`${state}/plans`)].map(({ name }) => name), ["young"]);
 });

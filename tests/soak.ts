@@ -1,18 +1,16 @@
 /**
- * Many calls to five destinations, half of them by an installed launcher, while sleepers, masters and
- * callers are killed at random. A call that was not killed, nor the master under it, must give the right
- * answer and status and no other word; at the end nothing is left, no process and no file.
- * `tests/soak_test.ts` is the short form of
+ * Many calls to five destinations, half of them by the program alone, while sleepers, masters and callers
+ * are killed at random. A call that was not killed, nor the master under it, must give the right answer
+ * and status and no other word; at the end nothing is left. `tests/soak_test.ts` is the short form of
  *
  *     deno task bundle && sh deno.sh run --allow-all tests/soak.ts [CALLS]
  *
  * with 1000 calls, which takes some minutes and ends in a line of figures.
  */
-import { identityDirs, type Lane, lanesOf, readRecord } from "../lib/lane/lane.ts";
-import { exists, namesIn } from "../lib/os/files.ts";
-import { install, watchStarts } from "./support/installed.ts";
-import { isAlive } from "./support/processes.ts";
-import { Sandbox } from "./support/sandbox.ts";
+import { type Lane, laneAt } from "../lib/lane/layout.ts";
+import { namesIn } from "../lib/os/files.ts";
+import { exists } from "./support/exists.ts";
+import { Scene } from "./support/scene.ts";
 import { Sshd } from "./support/sshd.ts";
 
 const DESTINATIONS = 5;
@@ -35,52 +33,49 @@ export interface Figures {
 /** Makes the calls. Throws where an answer is wrong or something is left; `random` is in [0, 1). */
 export async function soak(calls: number, random: () => number = Math.random): Promise<Figures> {
   const began = performance.now();
-  const stage = new Stage(random);
-  await using _sandbox = stage.sandbox = await Sandbox.create();
-  Object.assign(stage.sandbox.env, { SSHS_LOOK: "0.5", SSHS_LINGER: "2" });
-  for (let i = 0; i < DESTINATIONS; i++) {
-    stage.sshds.push(await Sshd.start({ client: { config: ["LogLevel ERROR"] } }));
+  await using scene = await Scene.open({ env: { SSHS_LINGER: "2" } });
+  await using stack = new AsyncDisposableStack();
+  const configs = [scene.config];
+  const sshds = [scene.sshd];
+  while (sshds.length < DESTINATIONS) {
+    const sshd = stack.use(await Sshd.start());
+    sshds.push(sshd);
+    configs.push(await sshd.writeConfig({ knowsHost: true }));
+    sshd.ageConfigs();
   }
-  try {
-    await install(stage.sandbox);
-    const starts = await watchStarts(stage.sandbox);
-    for (let i = 0; i < DESTINATIONS; i++) await stage.call(2 * i);
-    for (const sshd of stage.sshds) sshd.ageConfigs();
-    const killing = stage.killAtRandom();
-    let next = 0;
-    await Promise.all(Array.from({ length: WORKERS }, async () => {
-      while (next < calls) await stage.call(next++);
-    }));
-    stage.done = true;
-    await killing;
-    await stage.judge();
-    if (stage.wrong.length > 0) throw new Error(`Wrong answers:\n  ${stage.wrong.join("\n  ")}`);
-    const fast = Math.floor(calls / 2) - starts();
-    if (fast <= 0) throw new Error("No call by the launcher did without Deno");
-    // What was left when the last sleeper was killed is for the next call's to clear away.
-    await stage.call(2 * calls);
-    await stage.sandbox.assertClean({ deadline: 60_000 });
-    return {
-      calls,
-      cut: stage.cut.size,
-      fast,
-      logins: stage.sshds.reduce((sum, sshd) => sum + sshd.logins(), 0),
-      killed: stage.killed,
-      seconds: Math.round((performance.now() - began) / 1000),
-    };
-  } finally {
-    for (const sshd of stage.sshds) await sshd[Symbol.asyncDispose]();
-  }
+  const stage = new Stage(scene, configs, random);
+  const killing = stage.killAtRandom();
+  let next = 0;
+  await Promise.all(Array.from({ length: WORKERS }, async () => {
+    while (next < calls) await stage.call(next++);
+  }));
+  stage.done = true;
+  await killing;
+  await stage.judge();
+  if (stage.wrong.length > 0) throw new Error(`Wrong answers:\n  ${stage.wrong.join("\n  ")}`);
+  const decisions = scene.starts().filter((words) => words.includes(" --decide ")).length;
+  if (decisions >= calls / 2) throw new Error("Hardly a call did without Deno");
+  // What was left when the last sleeper was killed is for the next call's to clear away.
+  await Promise.all(configs.map((_, i) => stage.call(i)));
+  await scene.assertClean();
+  return {
+    calls,
+    cut: stage.cut.size,
+    fast: calls - decisions,
+    logins: sshds.reduce((sum, sshd) => sum + sshd.logins(), 0),
+    killed: stage.killed,
+    seconds: Math.round((performance.now() - began) / 1000),
+  };
 }
 
 class Stage {
-  sandbox!: Sandbox;
-  readonly sshds: Sshd[] = [];
   readonly wrong: string[] = [];
   /** The calls that were ended by us. */
   readonly cut = new Set<number>();
   readonly killed = { sleeper: 0, master: 0, caller: 0 };
   done = false;
+  readonly #scene: Scene;
+  readonly #configs: readonly string[];
   readonly #random: () => number;
   /** The answers of calls that are right but for ssh's word that a master's socket is dead. */
   readonly #noisy = new Map<number, string>();
@@ -90,17 +85,20 @@ class Stage {
   /** The pids of the calls under way. */
   readonly #running = new Set<number>();
 
-  constructor(random: () => number) {
+  constructor(scene: Scene, configs: readonly string[], random: () => number) {
+    this.#scene = scene;
+    this.#configs = configs;
     this.#random = random;
   }
 
   async call(i: number): Promise<void> {
-    const { config } = this.sshds[i % DESTINATIONS];
+    const config = this.#configs[i % DESTINATIONS];
+    const { sandbox } = this.#scene;
     const code = i % 7;
     const seconds = (this.#random() * 0.5).toFixed(2);
     const command = `cat; sleep ${seconds}; echo ${i} >&2; exit ${code}`;
-    const ssh = i % 2 ? ["ssh"] : this.sandbox.argv([]);
-    const child = this.sandbox.spawn([...ssh, "-F", config, "host", command]);
+    const ssh = i % 2 ? ["ssh"] : sandbox.argv([]);
+    const child = sandbox.spawn([...ssh, "-F", config, "host", command]);
     this.#running.add(child.pid);
     const [stdout, stderr, status] = await Promise.all([
       child.stdout.text(),
@@ -135,7 +133,7 @@ class Stage {
   }
 
   #killSleeper(): void {
-    for (const { pid } of this.sandbox.sleepers()) {
+    for (const { pid } of this.#scene.sandbox.sleepers()) {
       if (kill(pid)) this.killed.sleeper++;
     }
   }
@@ -149,21 +147,23 @@ class Stage {
 
   /** Kills a master. The calls on it are those with a lease, before or after. */
   #killMaster(): void {
-    const lane = this.#oneOf(identityDirs(this.sandbox.stateDir).flatMap(lanesOf));
-    const pid = lane && readRecord(lane)?.pid;
-    if (!pid || !isAlive(pid)) return;
-    const leases = () => [...namesIn(lane.leases), ...namesIn(lane.retired)].map(Number);
+    const master = this.#oneOf(this.#scene.sandbox.masters());
+    const [, dir, name] = /(\S*\/[0-9a-f]{16})\/(\d+)\.sock/.exec(master?.args.join(" ") ?? "") ??
+      [];
+    if (master === undefined || !name) return;
+    const lane = laneAt(dir, name);
+    const leases = () =>
+      [...namesIn(lane.leases), ...namesIn(lane.retired)].map((lease) => parseInt(lease));
     const before = leases();
-    if (!kill(pid)) return;
+    if (!kill(master.pid)) return;
     for (const caller of [...before, ...leases()]) this.cut.add(caller);
     this.killed.master++;
     this.#watches.push(this.#watchLate(lane, leases));
   }
 
-  /** Notes the calls that come to a lane between its master's death and the moment the mark is withdrawn. */
+  /** Notes the calls that come to a lane between its master's death and the moment it is cleared away. */
   async #watchLate(lane: Lane, leases: () => number[]): Promise<void> {
-    for (let marked = true; marked;) {
-      marked = exists(lane.verified) && !this.done;
+    while (exists(lane.leases) && !this.done) {
       for (const pid of leases()) this.#late.add(pid);
       await new Promise((resolve) => setTimeout(resolve, 10));
     }

@@ -3,9 +3,12 @@ import { parseSshArgs, type SshCall } from "../lib/ssh/arguments.ts";
 import {
   connectionOptions,
   dumpArguments,
+  isUntrustedX11,
   keyOf,
   parseConfigDump,
   readConfig,
+  slowExec,
+  TOKENS_PATH,
 } from "../lib/ssh/configuration.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { eventually } from "./support/eventually.ts";
@@ -82,15 +85,22 @@ Deno.test("dumpArguments leaves out what is the session's and keeps the order of
     ]],
   ];
   for (const [argv, expected] of rows) {
-    assert.deepEqual(dumpArguments(callOf(...argv)), expected, argv.join(" "));
+    const [first, second, ...rest] = expected;
+    const asked = ["-o", `ControlPath=${TOKENS_PATH}`];
+    const words = [first, second, ...asked, ...rest];
+    assert.deepEqual(dumpArguments(callOf(...argv)), words, argv.join(" "));
   }
+  // What is said to a master needs the user's own ControlPath.
+  assert.deepEqual(dumpArguments(callOf("-O", "check", "host")), [
+    ...["-G", "-v", "-O", "check", "--", "host"],
+  ]);
 });
 
 Deno.test("dumpArguments asks ssh -G for what it makes of the call itself", async () => {
   await using temp = await files({ config: "Host *.example\n User fromfile\n SendEnv X\n" });
   const session = [
     ...["requesttty", "sessiontype", "stdinnull", "forkafterauthentication", "loglevel"],
-    ...["clearallforwardings", "exitonforwardfailure", "escapechar"],
+    ...["clearallforwardings", "exitonforwardfailure", "escapechar", "controlpath"],
   ];
   const dump = async (argv: string[]): Promise<string[]> => {
     const { code, stdout, stderr } = await realSystem.run(needProgram("ssh"), argv);
@@ -131,7 +141,8 @@ Deno.test("connectionOptions keeps what connects and drops what is the session's
       "-X",
       "-C",
     ]],
-    [["-D", "1", "-L", "1:a:2", "-R", "1:a:2", "-g", "-S", "x", "-M", "host"], []],
+    // A master listens for others than this machine only if it was started so.
+    [["-D", "1", "-L", "1:a:2", "-R", "1:a:2", "-g", "-S", "x", "-M", "host"], ["-g"]],
     [
       ["-oBatchMode=yes", "-oSetEnv=A=b", "-oTag=x", "host"],
       ["-o", "BatchMode=yes", "-o", "SetEnv=A=b", "-o", "Tag=x"],
@@ -215,6 +226,59 @@ Deno.test("readConfig marks what it runs, and gives the status of an ssh without
       return Promise.resolve({ code: 3, stdout: "", stderr: "debug1: Reading ...\r\n" });
     },
   });
-  assert.deepEqual(seen, ["/x/ssh", ["-G", "-v", "--", "host"], { SSHS_INSIDE: "/x/ssh" }]);
+  assert.deepEqual(seen, ["/x/ssh", dumpArguments(callOf("host")), { SSHS_INSIDE: "/x/ssh" }]);
   assert.deepEqual(answer, { kind: "failed", reason: "ssh -G ended with 3" });
+});
+
+Deno.test("readConfig tells the tokens, and not the question for them", async () => {
+  const call = callOf("-F", "none", "-p", "77", "-l", "ann", "host.example");
+  const answer = await readConfig(needProgram("ssh"), call, realSystem);
+  assert.ok(answer.kind === "config");
+  const { tokens, lines } = answer.config;
+  assert.equal(tokens.get("h"), "host.example");
+  assert.equal(tokens.get("p"), "77");
+  assert.equal(tokens.get("r"), "ann");
+  assert.match(tokens.get("C")!, /^[0-9a-f]{40}$/);
+  assert.ok(lines.every((line) => !line.startsWith("controlpath")));
+});
+
+Deno.test("readConfig tells what ran, how long it took, and what ssh had to say", async () => {
+  await using temp = await files({
+    config: 'Match exec "sleep 0.5"\n KerberosAuthentication yes\nMatch exec "false"\n Port 1\n',
+    quick: 'Match exec "true"\n User ann\n',
+    plain: "Host *\n User ann\n",
+  });
+  const ask = async (name: string) => {
+    const argv = ["-F", `${temp.dir}/${name}`, "host"];
+    const answer = await readConfig(needProgram("ssh"), callOf(...argv), realSystem);
+    assert.ok(answer.kind === "config");
+    return answer;
+  };
+  const slow = await ask("config");
+  assert.deepEqual(slow.config.execs, ["sleep 0.5", "false"]);
+  assert.ok(slow.took >= 500);
+  assert.match(slowExec(slow.config, slow.took)!, /^a Match exec takes \d\.\d s/);
+  assert.equal(slow.config.warnings.length, 1);
+  assert.match(
+    slow.config.warnings[0],
+    /config line 2: Unsupported option "kerberosauthentication"$/i,
+  );
+  const quick = await ask("quick");
+  assert.deepEqual(quick.config.warnings, []);
+  assert.equal(slowExec(quick.config, 100), undefined);
+  // Slow, but not by what the session would run again.
+  assert.equal(slowExec((await ask("plain")).config, 5000), undefined);
+});
+
+Deno.test("isUntrustedX11 tells what lasts for a time only", () => {
+  const rows: [dump: string, expected: boolean][] = [
+    ["forwardx11 yes\nforwardx11trusted no\nforwardx11timeout 1200", true],
+    ["forwardx11 yes\nforwardx11trusted no\nforwardx11timeout 0", false],
+    ["forwardx11 yes\nforwardx11trusted yes\nforwardx11timeout 1200", false],
+    ["forwardx11 no\nforwardx11trusted no\nforwardx11timeout 1200", false],
+    ["", false],
+  ];
+  for (const [dump, expected] of rows) {
+    assert.equal(isUntrustedX11(parseConfigDump(dump, "")), expected, dump);
+  }
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openStateDir, stateDirPath } from "../lib/lane/state_dir.ts";
+import { allStateDirs, openStateDir, stateDirPath } from "../lib/lane/state_dir.ts";
 import { canMakeAccounts } from "./support/account.ts";
 import { canMount } from "./support/mounts.ts";
 import { needProgram, run } from "./support/programs.ts";
@@ -36,6 +36,30 @@ Deno.test("stateDirPath is SSHS_DIR, else below the user's runtime directory, el
     assert.equal(stateDirPath(systemWith(both, STRANGER)), `/var/tmp/sshs-${STRANGER}`);
   } finally {
     await Deno.remove(runtime);
+  }
+});
+
+Deno.test("allStateDirs has those of calls with other variables, the own one first", async () => {
+  const dir = await Deno.makeTempDir();
+  // What this user has at the usual places is there in each case.
+  const found = (env: Record<string, string>) =>
+    allStateDirs(systemWith(env)).filter((path) => path.startsWith(dir));
+  try {
+    const env = { XDG_RUNTIME_DIR: `${dir}/run`, TMPDIR: `${dir}/tmp` };
+    for (const name of ["run", "tmp"]) await Deno.mkdir(`${dir}/${name}`, { mode: 0o700 });
+    assert.deepEqual(found(env), [], "none is made");
+    const below = `${dir}/tmp/sshs-${Deno.uid()}`;
+    assert.equal(openStateDir(systemWith({ TMPDIR: env.TMPDIR })), below);
+    assert.deepEqual(found(env), [below]);
+    assert.equal(openStateDir(systemWith(env)), `${dir}/run/sshs`);
+    assert.deepEqual(found(env), [`${dir}/run/sshs`, below]);
+    assert.deepEqual(allStateDirs(systemWith({ ...env, SSHS_DIR: below })), [below]);
+    await Deno.chmod(below, 0o755);
+    assert.deepEqual(found(env), [`${dir}/run/sshs`], "one that others can use is passed over");
+    await Deno.chmod(`${dir}/run/sshs`, 0o755);
+    assert.throws(() => found(env), /can be used by others/);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
   }
 });
 
@@ -99,7 +123,7 @@ const HOSTILE: readonly Hostile[] = [
   {
     name: "writable by its group",
     put: (path) => Deno.mkdir(path).then(() => Deno.chmod(path, 0o770)),
-    said: /can be used by others \(chmod 700 it\)/,
+    said: /can be used by others\nsshs: hint: chmod 700 /,
   },
   {
     name: "readable by all",
@@ -179,7 +203,7 @@ const QUIET = ["-q", "-oBatchMode=yes", "-oLogLevel=QUIET"];
 
 for (const [row, { name, put, said, needsRoot, undo }] of HOSTILE.entries()) {
   Deno.test({
-    name: `a state directory that is ${name} ends in plain ssh and one clear line`,
+    name: `a state directory that is ${name} ends in plain ssh, a fault and a hint`,
     ignore: (needsRoot && !canMakeAccounts) || (undo !== undefined && !canMount),
     fn: async () => {
       await using sandbox = await Sandbox.create();
@@ -192,7 +216,7 @@ for (const [row, { name, put, said, needsRoot, undo }] of HOSTILE.entries()) {
         const env = { SSHS_DIR: chosen };
         const { code, stdout, stderr } = await sandbox.sshs(call, { env });
         assert.deepEqual([code, stdout], [3, "plain\n"]);
-        assert.match(stderr, /^sshs: Not shared: [^\n]+\n$/);
+        assert.match(stderr, /^sshs: not shared: [^\n]+\nsshs: hint: [^\n]+\n$/);
         assert.match(stderr, said);
         assert.deepEqual(sandbox.recorded().at(-1), call);
         const silent = await sandbox.sshs([QUIET[row % QUIET.length], ...call], { env });

@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 import { Scene } from "./support/scene.ts";
 
 Deno.test("of 200 calls at once each works, over few logins, and nothing is left", async () => {
-  await using scene = await Scene.create();
+  await using scene = await Scene.open();
   const { sandbox, sshd } = scene;
   // A master whose caller does not get to it within its grace, three looks, goes again.
   sandbox.env.SSHS_LOOK = "5";
-  const argv = sandbox.argv(scene.args("echo @"));
+  const argv = ["ssh", ...scene.args("echo @")];
   const { code, stdout, stderr } = await sandbox.run(
     ["sh", "-c", 'seq 200 | xargs -P 200 -I@ "$@"', "sh", ...argv],
     { timeout: 300_000 },

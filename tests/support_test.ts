@@ -1,10 +1,15 @@
 import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
+import { assertSameBytes } from "./support/bytes.ts";
 import { eventually } from "./support/eventually.ts";
+import { exists } from "./support/exists.ts";
 import { descendants, endAll, isAlive } from "./support/processes.ts";
 import { Pty } from "./support/pty.ts";
 import { Relay } from "./support/relay.ts";
+import { needProgram } from "./support/programs.ts";
 import { Sandbox } from "./support/sandbox.ts";
+import { Scene } from "./support/scene.ts";
+import { SideBySide } from "./support/side_by_side.ts";
 import { Sshd } from "./support/sshd.ts";
 
 Deno.test("Sshd counts a login with the key", async () => {
@@ -32,14 +37,19 @@ Deno.test("Sshd restarts on its port, and takes no connection when stopped", asy
 Deno.test("Sshd freezes and thaws with its sessions", async () => {
   await using sshd = await Sshd.start();
   await using sandbox = await Sandbox.create();
-  const call = sandbox.ssh(["-F", sshd.config, "host", "cat; echo end"], {
-    stdin: "x".repeat(1e6),
-  });
-  await eventually("the session runs", () => sshd.sessions() === 1);
+  await using child = sandbox.spawn(["ssh", "-F", sshd.config, "host", "cat"]);
+  const input = child.stdin.getWriter();
+  const output = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  await input.write(new TextEncoder().encode("one\n"));
+  assert.equal((await output.read()).value, "one\n");
   sshd.freeze();
-  assert.equal(await Promise.race([call, delay(300)]), "late");
+  await input.write(new TextEncoder().encode("two\n"));
+  const two = output.read();
+  assert.equal(await Promise.race([two, late(300)]), "late");
   sshd.thaw();
-  assert.equal((await call).stdout.length, 1e6 + 4);
+  assert.equal((await two).value, "two\n");
+  await Promise.all([input.close(), child.stderr.cancel(), child.status]);
+  assert.equal((await output.read()).done, true);
 });
 
 Deno.test("Sshd ends what a command left in the background", async () => {
@@ -175,7 +185,7 @@ Deno.test("Relay takes its time, and keeps the order", async () => {
   const { stdoutBytes } = await sandbox.ssh(["-F", config, "host", "cat"], { stdin: input });
   // A login is several round trips.
   assert.equal(performance.now() - start > 200, true);
-  assert.deepEqual(new Uint8Array(stdoutBytes), input);
+  await assertSameBytes(stdoutBytes, input);
   assert.equal(relay.connections, 1);
 });
 
@@ -206,6 +216,65 @@ Deno.test("Sandbox records the calls of a fake ssh", async () => {
   assert.deepEqual(sandbox.recorded(), [["-v", "", "a b\nc"], []]);
 });
 
-function delay(ms: number): Promise<"late"> {
+function late(ms: number): Promise<"late"> {
   return new Promise((resolve) => setTimeout(resolve, ms, "late"));
 }
+
+Deno.test("assertSameBytes tells megabytes apart in a line", async () => {
+  const bytes = new Uint8Array(10_000_000);
+  await assertSameBytes(bytes, bytes.slice());
+  const other = bytes.slice();
+  other[9_999_999] = 1;
+  await assert.rejects(
+    assertSameBytes(bytes, other),
+    ({ message }: Error) => message.length < 1000,
+  );
+});
+
+Deno.test("Scene has an ssh that shares, and tells its lanes, starts of Deno and logins", async () => {
+  await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
+  for (const word of ["one", "two", "three"]) {
+    const { code, stdout, stderr } = await scene.ssh(["host", `echo ${word}`]);
+    assert.deepEqual([code, stdout, stderr], [0, `${word}\n`, ""]);
+  }
+  const { stdout } = await scene.plainSsh(["host", "echo $0"]);
+  assert.match(stdout, /^(-|.*\/)?sh\n$/);
+  assert.equal(scene.logins(), 2);
+  const [lane, ...more] = scene.lanes();
+  assert.deepEqual([lane.open, lane.leases, more], [true, [], []]);
+  assert.equal(exists(lane.socket), true);
+  assert.notEqual(scene.starts().length, 0);
+  assert.deepEqual(scene.strays(), []);
+  assert.notDeepEqual(scene.processes(), []);
+});
+
+Deno.test("Scene puts a relay and a proxy before its server", async () => {
+  await using scene = await Scene.open({ relay: {}, proxy: true, plain: true });
+  assert.equal((await scene.ssh(["host", "echo hello"])).stdout, "hello\n");
+  assert.deepEqual([scene.relay.connections, scene.logins(), scene.starts()], [1, 1, []]);
+});
+
+Deno.test("Scene fails when a call has left a process, and ends it", async () => {
+  const scene = await Scene.open();
+  await scene.ssh(["host", "true"]);
+  const { stdout } = await scene.run(["sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!"]);
+  assert.deepEqual(scene.strays().map(({ pid }) => pid), [Number(stdout)]);
+  await assert.rejects(scene[Symbol.asyncDispose](), /neither masters nor sleepers:\n.*sleep 600/);
+  assert.deepEqual([scene.processes(), exists(scene.sandbox.dir)], [[], false]);
+});
+
+Deno.test("SideBySide tells an ssh that differs from plain ssh", async () => {
+  await using sides = await SideBySide.open({ plain: true });
+  const hello = ["host", "echo hello; exit 3"];
+  const { transcript, code, left } = await sides.assertSame(hello, async () => {});
+  assert.deepEqual([transcript, code, left], ["hello\r\n", 3, []]);
+  await Deno.remove(`${sides.ours.bin}/ssh`);
+  const real = needProgram("ssh");
+  await sides.ours.sandbox.addProgram(
+    "ssh",
+    `(trap '' HUP; exec sleep 600) & ${real} "$@"; echo more; exit 3`,
+  );
+  const { ours } = await sides.onTerminal(hello, async () => {});
+  assert.deepEqual([ours.transcript, ours.left], ["hello\r\nmore\r\n", ["sleep 600"]]);
+  await assert.rejects(sides.assertSame(hello, async () => {}), assert.AssertionError);
+});

@@ -1,90 +1,73 @@
-/** 50 calls at the same moment to a host that there is no connection to yet. */
+/** Calls at the same moment to a host that there is no connection to yet. */
+import { call } from "../call.ts";
 import type { Effort } from "../effort.ts";
-import { Lab } from "../lab.ts";
-import { row, type Table } from "../table.ts";
-import { takeTurns } from "../turns.ts";
-import { type Way, WAYS } from "../way.ts";
-
-const CALLS = 50;
-
-/** A call that takes longer than this is counted as failed, ms. */
-const DEADLINE = 60_000;
+import { Lab, type Way } from "../lab.ts";
+import { type Table, tableOf } from "../table.ts";
+import { measuresOf, takeTurns } from "../turns.ts";
 
 /** sshd_config's default is 10:30:100: of more than 10 that are logging in it drops some. */
-const MAX_STARTUPS = { default: undefined, "200": "MaxStartups 200" } as const;
+const MAX_STARTUPS = { delivered: [], 200: ["MaxStartups 200"] };
 
-export async function simultaneous(lab: Lab, effort: Effort): Promise<Table[]> {
-  const tables = [await against(lab, "default", effort)];
-  await using roomy = await Lab.open([MAX_STARTUPS[200]]);
-  tables.push(await against(roomy, "200", effort));
+export async function simultaneous(_: Lab, { bursts }: Effort): Promise<Table[]> {
+  const tables: Table[] = [];
+  for (const [startups, config] of Object.entries(MAX_STARTUPS)) {
+    await using lab = await Lab.open([...config, "MaxSessions 10"]);
+    await lab.plan("near");
+    for (const { calls, rounds } of bursts) {
+      const title = `${calls} first calls at once, MaxStartups ${
+        startups === "delivered" ? "as delivered" : startups
+      }`;
+      const said = new Set<string>();
+      const measures = measuresOf(
+        ["plain", "auto", "sshs", "fresh"],
+        (way) => burst(lab, way, calls, said),
+      );
+      tables.push(tableOf({
+        // The first number of calls is the one of the targets.
+        id: `simultaneous/${calls === bursts[0].calls ? "some" : "many"}/${startups}`,
+        title,
+        columns: [
+          { name: "wall time", unit: "ms" },
+          { name: "logins", unit: "" },
+          { name: "failed calls", unit: "" },
+          { name: "bytes on stderr", unit: "" },
+        ],
+        found: await takeTurns({ what: title, rounds }, measures),
+        notes: [
+          "A call that sshd drops ends early: the wall time of ways with failed calls says little.",
+          ...said.size > 0 ? [`Said by sshs: ${[...said].join("; ")}`] : [],
+        ],
+      }));
+    }
+  }
   return tables;
 }
 
-async function against(
+/** Adds to `said` what sshs wrote to stderr. */
+async function burst(
   lab: Lab,
-  maxStartups: keyof typeof MAX_STARTUPS,
-  { repeats }: Effort,
-): Promise<Table> {
-  const turns = { what: `${CALLS} first calls, MaxStartups ${maxStartups}`, repeats };
-  const found = await takeTurns(lab, turns, (way) => burst(lab, way));
-  return {
-    id: `simultaneous/${maxStartups}`,
-    title: `${CALLS} simultaneous first calls, MaxStartups ${maxStartups}`,
-    columns: [
-      { name: "wall time", unit: "ms" },
-      { name: "logins", unit: "" },
-      { name: "failed calls", unit: "" },
-      { name: "lines on stderr", unit: "" },
-    ],
-    rows: Array.from(found, ([way, bursts]) =>
-      row(
-        WAYS[way],
-        bursts.map(({ wall }) => wall),
-        bursts.map(({ logins }) => logins),
-        bursts.map(({ failures }) => failures),
-        bursts.map(({ lines }) => lines),
-      )),
-    baseline: WAYS.plain,
-    notes: maxStartups === "default"
-      ? ["A call that sshd drops ends early: the wall time of ways with failed calls says little."]
-      : [],
-  };
-}
-
-interface Burst {
-  wall: number;
-  logins: number;
-  failures: number;
-  lines: number;
-}
-
-async function burst(lab: Lab, way: Way): Promise<Burst> {
+  way: Way,
+  calls: number,
+  said: Set<string>,
+): Promise<number[]> {
+  await lab.cold(way);
   const before = lab.sshd.logins();
-  const [program, ...args] = lab.call(way, "loopback");
-  const command = new Deno.Command(program, {
-    args,
-    env: lab.env(way),
-    clearEnv: true,
-    stdin: "null",
-    stdout: "null",
-    // A ControlMaster's master holds the stderr of the call that started it, but not for ever.
-    stderr: "piped",
-  });
+  const argv = lab.argv(way, "near");
   const start = performance.now();
-  const calls = await Promise.all(Array.from({ length: CALLS }, () => finish(command.spawn())));
-  return {
-    wall: Math.max(...calls.map(({ end }) => end)) - start,
-    logins: lab.sshd.logins() - before,
-    failures: calls.filter(({ success }) => !success).length,
-    lines: calls.reduce((sum, { lines }) => sum + lines, 0),
-  };
-}
-
-async function finish(child: Deno.ChildProcess) {
-  const timer = setTimeout(() => child.kill("SIGKILL"), DEADLINE);
-  const said = child.stderr.text();
-  const { success } = await child.status;
-  const end = performance.now();
-  clearTimeout(timer);
-  return { success, end, lines: (await said).split("\n").length - 1 };
+  const done = await Promise.all(Array.from({ length: calls }, async () => {
+    const started = performance.now();
+    const outcome = await call(argv, lab.env(way));
+    return { ...outcome, end: started + outcome.ms };
+  }));
+  if (way === "sshs" || way === "fresh") {
+    done.flatMap((outcome) => outcome.said.split(/\r?\n/)).forEach((line) =>
+      line && said.add(line)
+    );
+  }
+  return [
+    Math.max(...done.map(({ end }) => end)) - start,
+    lab.sshd.logins() - before,
+    done.filter(({ success }) => !success).length,
+    done.reduce((sum, { said }) => sum + said.length, 0),
+  ];
 }

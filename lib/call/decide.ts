@@ -1,81 +1,102 @@
 /** From the words of a call to all that is needed to share it, or to why it goes direct. */
 import {
-  type Call,
+  type Direct,
+  directByConfig,
+  directByWords,
   lingerOf,
-  type Plan,
-  planArgs,
-  planConfig,
-  takesPlace,
+  putMasterAside,
   wantsQuiet,
-} from "./decision.ts";
-import { identityOf, identityText, sharesAgentOrDisplay } from "../ssh/identity.ts";
-import { dependsOnSession } from "../ssh/config_files.ts";
-import { LOST } from "../os/exec.ts";
-import { readText, statOf } from "../os/files.ts";
-import { jumpCall, jumpCommand } from "../ssh/jump.ts";
-import { newLane } from "../lane/lane.ts";
-import { networkNamespace } from "../os/libc.ts";
-import { leaseName } from "../lane/lease.ts";
-import { readSettingsFile, settingsFor } from "./settings.ts";
-import { isClosed, openStateDir, StateDirError } from "../lane/state_dir.ts";
-import { parseDestination, parseSshArgs } from "../ssh/arguments.ts";
-import { connectionOptions, readConfig, type SshConfig } from "../ssh/configuration.ts";
+} from "./rules.ts";
+import { readSettingsFile, type Settings, type SettingsFile, settingsFor } from "./settings.ts";
+import { isJobDir, openStateDir, StateDirError } from "../lane/state_dir.ts";
+import { type Message, words } from "../os/terminal.ts";
+import { dependsOnSession } from "../ssh/watches.ts";
+import { isClosedToDeno, readText, statOf } from "../os/files.ts";
 import type { System } from "../os/system.ts";
-import { words } from "../os/terminal.ts";
+import { parseDestination, parseSshArgs, type SshCall } from "../ssh/arguments.ts";
+import { fitsRequest, readConfig, type SshConfig } from "../ssh/configuration.ts";
+import {
+  dependsOnDirectory,
+  identityOf,
+  identityText,
+  sharesAgentOrDisplay,
+} from "../ssh/identity.ts";
+import { agentOf, keyFiles, type OfferRule, readKeys } from "../ssh/keys.ts";
+import { type Forward, forwardsOf } from "../lane/forwards.ts";
+import { jumpCall, proxyJump } from "../ssh/jump.ts";
+
+/** What a decision is made from: the words, and what they led to. */
+export interface Basis {
+  readonly argv: readonly string[];
+  readonly call: SshCall;
+  readonly config: SshConfig;
+  /** How long ssh took for its configuration, ms. */
+  readonly took: number;
+  /** When it was read, ms since the epoch. */
+  readonly since: number;
+  /** The configuration files that ssh read. */
+  readonly texts: readonly ConfigText[];
+  /** Our own settings file, and its path whether it is there or not. */
+  readonly settings: SettingsFile | undefined;
+}
+
+/** A call that shares: all that is known of it, down to the master's command line. */
+export interface Shared extends Basis {
+  readonly kind: "share";
+  /** The path of the real ssh. */
+  readonly ssh: string;
+  readonly stateDir: string;
+  /** The name of the identity, and what it consists of. */
+  readonly identity: string;
+  readonly identityText: string;
+  /** As ssh resolved the destination: `user@host:port`. */
+  readonly resolved: string;
+  /** Seconds that a lane stays after its last session; Infinity for ever. */
+  readonly linger: number;
+  /** Sessions that a lane takes. */
+  readonly maxSessions: number;
+  /** What the session asks its master to forward. */
+  readonly listens: readonly Forward[];
+  /** A master for it may open the caller's agent or display to the far side. */
+  readonly forwards: boolean;
+  /** The agent that a master for it may use, and which of its keys. */
+  readonly agent?: string;
+  readonly offers: OfferRule;
+  /** The key and certificate files that ssh looks for, there or not. */
+  readonly keyFiles: readonly string[];
+  readonly batch: boolean;
+  readonly quiet: boolean;
+  /** The namespaces it is made in, a line each; none where the system has no such. */
+  readonly spaces: string;
+  /** The call of the jump host. */
+  readonly jump?: Shared;
+  /** What the user should hear: a settings file that is wrong. */
+  readonly notice?: Message;
+}
 
 interface ConfigText {
   readonly path: string;
   readonly text: string;
 }
 
-/** A call that shares. */
-export interface Shared {
-  readonly kind: "share";
-  readonly call: Call;
-  readonly config: SshConfig;
-  readonly ssh: string;
-  readonly stateDir: string;
-  /** The directory of the identity, and its text. */
-  readonly dir: string;
-  readonly identity: string;
-  readonly options: readonly string[];
-  /** As the user wrote it, and as ssh resolved it: `user@host:port`. */
-  readonly destination: string;
-  readonly resolved: string;
-  readonly lease: string;
-  /** Seconds. */
-  readonly linger: number;
-  readonly maxSessions: number;
-  readonly forwards: boolean;
-  readonly batch: boolean;
-  readonly quiet: boolean;
-  /** When ssh's configuration was read, ms since the epoch. */
-  readonly since: number;
-  /** The configuration files that ssh read. */
-  readonly texts: readonly ConfigText[];
-  /** The call of the jump host, where it shares too. */
-  readonly jump?: Jump;
-  /** Our own settings file, whether it is there or not. */
-  readonly settingsPath?: string;
-  /** What the user should hear: a settings file that is wrong. */
-  readonly notice?: string;
-}
-
-/** The call of a jump host: its words, and what was decided on them. */
-export interface Jump {
-  readonly argv: readonly string[];
-  readonly shared: Shared;
-}
-
-/** A call that becomes plain ssh; `notice` where that is no choice but trouble. */
-export type Direct = Extract<Plan, { kind: "direct" }> & { readonly notice?: string };
-
-export type DecideSystem = Pick<System, "cwd" | "env" | "now" | "pid" | "run" | "uid">;
+export type DecideSystem = Pick<
+  System,
+  | "cwd"
+  | "env"
+  | "environment"
+  | "networkNamespace"
+  | "now"
+  | "pidNamespace"
+  | "run"
+  | "service"
+  | "uid"
+>;
 
 /** What stands for no configuration after -F. */
 const NO_CONFIG = ["none", "/dev/null"];
 
-const CIRCLE = "the jump hosts lead in a circle";
+/** What stands in an argument for bytes that are not UTF-8. */
+const LOST = "\uFFFD";
 
 /**
  * Decides on the words after `ssh`, and on those for its jump host. Touches no network and starts
@@ -88,9 +109,25 @@ export async function decide(
   outer: readonly string[] = [],
 ): Promise<Shared | Direct> {
   if (system.env("SSHS") === "off") return { kind: "direct", reason: "SSHS=off" };
-  const args = planArgs(parseSshArgs(argv));
-  if (args.kind === "direct") return args;
-  const { call } = args;
+  const basis = await read(argv, ssh, system);
+  if (basis.kind === "direct") return basis;
+  const decision = await decideOn(basis, ssh, system, outer);
+  return decision.kind === "direct" ? { basis, ...decision } : decision;
+}
+
+/** Reads what a decision is made from. */
+async function read(
+  argv: readonly string[],
+  ssh: string,
+  system: DecideSystem,
+): Promise<(Basis & { kind: "read" }) | Direct> {
+  const args = parseSshArgs(argv);
+  const direct = directByWords(args);
+  if (direct) return direct;
+  if (args.kind !== "call") throw new Error("a call without a destination is direct");
+  const since = system.now();
+  const settings = readSettingsFile(system);
+  const call = putMasterAside(args, settingsOf(args, settings, system));
   // ssh -G could not be asked the same.
   if (
     [call.destination, ...call.options.map(({ value }) => value)].some((v) => v?.includes(LOST))
@@ -101,23 +138,37 @@ export async function decide(
   const chosen = call.options.findLast(({ letter }) => letter === "F")?.value;
   if (
     chosen !== undefined && !NO_CONFIG.includes(chosen) &&
-    (isClosed(chosen) || !statOf(chosen)?.isFile)
+    (isClosedToDeno(chosen) || !statOf(chosen)?.isFile)
   ) {
-    return { kind: "direct", reason: `-F ${chosen} is no regular file` };
+    return { kind: "direct", reason: `-F ${chosen} is not a regular file` };
   }
-  const since = system.now();
-  const asked = readConfig(ssh, call, system);
-  // While ssh works: what needs no answer of its.
-  const network = networkNamespace();
-  const file = readSettingsFile(system);
-  const answer = await asked;
+  const answer = await readConfig(ssh, call, system);
   if (answer.kind === "failed") return { kind: "direct", reason: answer.reason };
-  const { config } = answer;
+  const { config, took } = answer;
   const texts = readTexts(config.files.filter((file) => !NO_CONFIG.includes(file)));
   if (typeof texts === "string") return { kind: "direct", reason: texts };
-  const settings = settingsFor(parseDestination(call.destination).host, file, system);
-  const plan = planConfig(call, config, settings);
-  if (plan.kind === "direct") return plan;
+  return { kind: "read", argv, call, config, took, since, texts, settings };
+}
+
+async function decideOn(
+  basis: Basis,
+  ssh: string,
+  system: DecideSystem,
+  outer: readonly string[],
+): Promise<Shared | Direct> {
+  const { call, config } = basis;
+  const settings = settingsOf(call, basis.settings, system);
+  const ruled = directByConfig(call, config, settings, basis.took);
+  if (ruled) return ruled;
+  if (!fitsRequest(call, config, system.environment())) {
+    const reason = "the command and the variables it sends are too long to share";
+    return { kind: "direct", reason, basis: undefined }; // The next command may be shorter.
+  }
+  const files = keyFiles(config, system);
+  const keys = files && await readKeys(files);
+  if (!files || !keys) {
+    return { kind: "direct", reason: "a key file's name or kind is unknown to sshs" };
+  }
   const quiet = wantsQuiet(call.options) || config.get("batchmode") === "yes" ||
     /^(quiet|fatal)$/i.test(config.get("loglevel") ?? "");
   let stateDir: string;
@@ -125,67 +176,87 @@ export async function decide(
     stateDir = openStateDir(system);
   } catch (error) {
     if (!(error instanceof StateDirError)) throw error;
-    const notice = quiet ? undefined : words.notShared(error.message);
+    const notice = quiet ? undefined : words.notShared(error);
     return { kind: "direct", reason: error.message, notice };
   }
-  const jump = await decideJump(argv, call, config, ssh, system, outer);
-  if (jump === CIRCLE) return { kind: "direct", reason: CIRCLE };
-  const identity = identityText(config, {
+  const jump = await decideJump(basis, ssh, system, outer);
+  if (jump?.kind === "direct") return jump;
+  const [network, pids] = [system.networkNamespace(), system.pidNamespace()];
+  const text = identityText(config, {
     ssh,
-    jump: jump?.shared.identity,
+    jump: jump?.identityText,
     destination: call.destination,
     cwd: system.cwd(),
     network,
+    pids,
+    service: system.service(),
+    keys: keys.digest,
     env: (name) => system.env(name),
   });
   const forwards = sharesAgentOrDisplay(config);
   return {
+    ...basis,
     kind: "share",
-    call,
-    config,
     ssh,
     stateDir,
-    dir: `${stateDir}/${await identityOf(identity)}`,
-    identity,
-    options: connectionOptions(call),
-    destination: call.destination,
+    identity: await identityOf(text),
+    identityText: text,
     resolved: `${config.get("user")}@${config.get("hostname")}:${config.get("port")}`,
-    lease: leaseName(system.pid, takesPlace(call)),
-    linger: lingerOf(config, settings, forwards),
+    linger: isJobDir(stateDir) ? Infinity : lingerOf(config, settings, forwards),
     maxSessions: settings.maxSessions,
+    listens: forwardsOf(config) ?? [],
     forwards,
+    agent: agentOf(config, system),
+    offers: {
+      identitiesOnly: config.get("identitiesonly") === "yes",
+      publicKeys: keys.publicKeys,
+    },
+    keyFiles: files,
     batch: config.get("batchmode") === "yes",
     quiet,
-    since,
-    texts,
-    jump: jump && isReachable(jump) ? jump : undefined,
-    settingsPath: file?.path,
-    notice: quiet || !file?.problem ? undefined : words.settings(file.problem),
+    spaces: network === undefined ? "" : `${network}\n${pids}`,
+    jump,
+    notice: quiet || !basis.settings?.problem ? undefined : words.settings(basis.settings.problem),
   };
 }
 
-/** Decides on the jump host's call; `undefined` where there is none, or where ssh jumps by itself. */
+/** What the user set for the host of a call. */
+export function settingsOf(
+  { destination }: SshCall,
+  file: SettingsFile | undefined,
+  system: Pick<System, "env">,
+): Settings {
+  return settingsFor(parseDestination(destination).host, file, system);
+}
+
+/** Decides on the jump host's call; `undefined` where there is none. */
 async function decideJump(
-  argv: readonly string[],
-  call: Call,
-  config: SshConfig,
+  basis: Basis,
   ssh: string,
   system: DecideSystem,
   outer: readonly string[],
-): Promise<Jump | typeof CIRCLE | undefined> {
-  const words = jumpCall(call, config);
-  if (!words) return undefined;
+): Promise<Shared | Direct | undefined> {
+  const { argv, call, config } = basis;
+  const words = jumpCall(call, config) ??
+    proxyJump(config.get("proxycommand") ?? "none", ssh, system.env("HOME"));
+  if (!words) {
+    if (!config.get("proxyjump")) return undefined;
+    return { kind: "direct", reason: "only ssh itself can start its jump host" };
+  }
   const inner = [...outer, argv.join("\0")];
   // ssh would run itself for ever, and each of our calls would wait for the one around it.
-  if (inner.includes(words.join("\0"))) return CIRCLE;
-  const shared = await decide(words, ssh, system, inner);
-  if (shared.kind === "share") return { argv: words, shared };
-  return shared.reason === CIRCLE ? CIRCLE : undefined;
+  if (inner.includes(words.join("\0"))) {
+    return { kind: "direct", reason: "the jump hosts lead in a circle" };
+  }
+  const decision = await decide(words, ssh, system, inner);
+  if (decision.kind === "share") return decision;
+  return { ...decision, basis, reason: `its jump host goes direct: ${decision.reason}` };
 }
 
-/** Whether a lane of the jump host's can be named in a ProxyCommand; all are named alike. */
-function isReachable({ argv, shared }: Jump): boolean {
-  return jumpCommand(shared.ssh, newLane(shared.dir).socket, argv) !== undefined;
+/** Whether the configuration is another one in another directory, for the call or a jump host. */
+export function dependsOnCwd(shared: Shared): boolean {
+  return dependsOnDirectory(shared.config) ||
+    (shared.jump !== undefined && dependsOnCwd(shared.jump));
 }
 
 /** The texts of the configuration files, or why their answer would not be a master's too. */

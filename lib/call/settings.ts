@@ -5,11 +5,14 @@
  *     { "linger": "10m", "maxSessions": 10, "share": true,
  *       "hosts": [{ "host": "*.example.com !bastion.example.com", "linger": 0, "share": false }] }
  */
+import { readText, statOf } from "../os/files.ts";
 import type { System } from "../os/system.ts";
 
 export interface Settings {
-  /** False: calls to the host go direct. */
-  readonly share: boolean;
+  /** False: calls to the host go direct; "always": also those that name a connection master do not. */
+  readonly share: boolean | "always";
+  /** True: calls that forward ports share too. */
+  readonly forwards: boolean;
   /** Sessions that a lane takes; sshd's own MaxSessions is 10 unless set. */
   readonly maxSessions: number;
   /** Seconds that a lane stays after its last session (Infinity: for ever), unless ssh_config's ControlPersist says so. */
@@ -32,7 +35,8 @@ interface Rule {
   readonly host: string;
   readonly linger?: number;
   readonly maxSessions?: number;
-  readonly share?: boolean;
+  readonly share?: boolean | "always";
+  readonly forwards?: boolean;
 }
 
 export const DEFAULT_LINGER = 600;
@@ -44,17 +48,10 @@ export function readSettingsFile(system: Pick<System, "env">): SettingsFile | un
     (system.env("HOME") && `${system.env("HOME")}/.config`);
   if (!base) return undefined;
   const path = `${base}/sshs/config.json`;
-  let text: string;
   try {
-    text = Deno.readTextFileSync(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
-      return { path, rules: [] };
-    }
-    return { path, rules: [], problem: `${path}: ${(error as Error).message}` };
-  }
-  try {
-    return { path, rules: parseSettings(text) };
+    if (statOf(path)?.isDirectory) throw new Error("is a directory");
+    const text = readText(path);
+    return { path, rules: text === undefined ? [] : parseSettings(text) };
   } catch (error) {
     return { path, rules: [], problem: `${path}: ${(error as Error).message}` };
   }
@@ -74,6 +71,7 @@ export function settingsFor(
   const linger = ofHost ?? ofEnv ?? first("linger");
   return {
     share: first("share") ?? true,
+    forwards: first("forwards") ?? false,
     maxSessions: positive(system.env("SSHS_MAX_SESSIONS")) ?? first("maxSessions") ??
       DEFAULT_MAX_SESSIONS,
     linger: linger ?? DEFAULT_LINGER,
@@ -116,12 +114,18 @@ function parseRule(host: string, values: Record<string, unknown>, place: string)
         }
         break;
       case "share":
-        if (typeof value !== "boolean") throw new Error(`${place}share takes true or false`);
+        if (typeof value !== "boolean" && value !== "always") {
+          throw new Error(`${place}share takes true, false or "always"`);
+        }
         rule.share = value;
+        break;
+      case "forwards":
+        if (typeof value !== "boolean") throw new Error(`${place}forwards takes true or false`);
+        rule.forwards = value;
         break;
       default:
         throw new Error(
-          `${place}${key} is unknown; there are linger, maxSessions, share and hosts`,
+          `${place}${key} is unknown; there are linger, maxSessions, share, forwards and hosts`,
         );
     }
   }

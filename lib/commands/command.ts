@@ -1,18 +1,40 @@
 /** Our own commands, as they are written after `sshs`. Pure. */
+import { parseArgs } from "@std/cli/parse-args";
 import { parseDuration } from "../call/settings.ts";
 import { parseSshArgs } from "../ssh/arguments.ts";
-import { isFlag, takeFlags } from "./flags.ts";
-import { nearest } from "./nearest.ts";
+import { misuseWords as words } from "./words.ts";
+
+/** Hosts to log in to. Each is the last word of a call with these options; `-`: read more from stdin. */
+export interface WarmCommand {
+  readonly kind: "warm";
+  readonly options: readonly string[];
+  readonly hosts: readonly string[];
+  readonly json: boolean;
+}
+
+/** A command to run with sharing of its own, and the hosts to log in to before. */
+export interface WithCommand {
+  readonly kind: "with";
+  readonly options: readonly string[];
+  readonly hosts: readonly string[];
+  /** The command and its arguments. */
+  readonly argv: readonly string[];
+}
 
 export type Command =
   | { readonly kind: "list"; readonly json: boolean }
+  | { readonly kind: "watch" }
   /** `argv`: the words of an ssh call; none for all lanes. */
   | { readonly kind: "stop"; readonly argv?: readonly string[]; readonly now: boolean }
-  | { readonly kind: "warm"; readonly calls: readonly (readonly string[])[] }
+  | WarmCommand
+  | WithCommand
   | { readonly kind: "hold"; readonly seconds: number; readonly argv: readonly string[] }
   | { readonly kind: "fresh"; readonly argv: readonly string[] }
   | { readonly kind: "why"; readonly argv: readonly string[]; readonly json: boolean }
   | { readonly kind: "doctor"; readonly argv: readonly string[] }
+  /** `prefix`: where, if not the usual place. */
+  | { readonly kind: "install" | "uninstall"; readonly prefix?: string }
+  | { readonly kind: "completions"; readonly shell: Shell }
   | { readonly kind: "help" }
   | { readonly kind: "version" }
   /** Wrong use, and what to type instead. */
@@ -20,84 +42,131 @@ export type Command =
 
 /** How each command is used, as the hints and the manual say it. */
 export const USAGE = {
-  list: "sshs --list [--json]",
+  list: "sshs --list [--watch|--json]",
   stop: "sshs --stop HOST|--all [--now]",
-  warm: "sshs --warm [OPTIONS] HOST...",
+  warm: "sshs --warm [--json] [OPTIONS] HOST...|-",
   hold: "sshs --hold DURATION [OPTIONS] HOST",
+  with: "sshs --with [[OPTIONS] HOST...] -- COMMAND [ARG...]",
   fresh: "sshs --fresh [OPTIONS] HOST [COMMAND...]",
   why: "sshs --why [--json] [OPTIONS] HOST [COMMAND...]",
   doctor: "sshs --doctor [[OPTIONS] HOST]",
+  install: "sshs --install [--prefix DIR]",
+  uninstall: "sshs --uninstall [--prefix DIR]",
+  completions: "sshs --completions bash|zsh|fish",
   help: "sshs --help",
   version: "sshs --version",
 } as const;
 
 export type Name = keyof typeof USAGE;
 
+const SHELLS = ["bash", "zsh", "fish"] as const;
+export type Shell = typeof SHELLS[number];
+
 /** Parses a command line whose first word begins with `--`; `--name=value` is `--name value`. */
 export function parseCommand(argv: readonly string[]): Command {
   const [, word, value] = /^--([^=]*)(?:=(.*))?$/s.exec(argv[0]) ?? [];
-  const words = value === undefined ? argv.slice(1) : [value, ...argv.slice(1)];
+  const rest = value === undefined ? argv.slice(1) : [value, ...argv.slice(1)];
   switch (word as Name) {
     case "list":
-      return parseList(words);
+      return parseList(rest);
     case "stop":
-      return parseStop(words);
+      return parseStop(rest);
     case "warm":
-      return parseWarm(words);
+      return parseWarm(rest);
     case "hold":
-      return parseHold(words);
+      return parseHold(rest);
+    case "with":
+      return parseWith(rest);
     case "fresh":
-      return parseFresh(words);
+      return parseFresh(rest);
     case "why":
-      return parseWhy(words);
+      return parseWhy(rest);
     case "doctor":
-      return words.length === 0 ? { kind: "doctor", argv: [] } : parseDoctor(words);
+      return rest.length === 0 ? { kind: "doctor", argv: [] } : parseDoctor(rest);
+    case "install":
+    case "uninstall":
+      return parseInstall(word as "install", rest);
+    case "completions":
+      return parseCompletions(rest);
     case "help":
     case "version":
-      return words.length === 0
+      return rest.length === 0
         ? { kind: word as "help" | "version" }
-        : misuse(`--${word} takes nothing`, USAGE[word as Name]);
+        : misuse(words.takesNothing(word), USAGE[word as Name]);
     default:
       return unknown(argv);
   }
 }
 
-function parseList(words: readonly string[]): Command {
-  const { flags, rest, wrong } = takeFlags(words, ["json"]);
-  if (wrong) return misuse(`--list has no option ${wrong}`, USAGE.list);
-  if (rest.length > 0) return misuse(`--list takes no host: ${rest[0]}`, USAGE.list);
-  return { kind: "list", json: flags.json };
+function parseList(argv: readonly string[]): Command {
+  const { flags, rest, wrong } = takeFlags(argv, ["json", "watch"]);
+  if (wrong) return misuse(words.noSuchOption("list", wrong), USAGE.list);
+  if (rest.length > 0) return misuse(words.noOperand("list", rest[0]), USAGE.list);
+  if (flags.watch && flags.json) return misuse(words.watchOrJson(), USAGE.list);
+  return flags.watch ? { kind: "watch" } : { kind: "list", json: flags.json };
 }
 
-function parseStop(words: readonly string[]): Command {
-  const { flags, rest, wrong } = takeFlags(words, ["all", "now"]);
-  if (wrong) return misuse(`--stop has no option ${wrong}`, USAGE.stop);
+function parseStop(argv: readonly string[]): Command {
+  const { flags, rest, wrong } = takeFlags(argv, ["all", "now"]);
+  if (wrong) return misuse(words.noSuchOption("stop", wrong), USAGE.stop);
   if (flags.all) {
-    if (rest.length > 0) return misuse("--stop takes a host or --all, not both", USAGE.stop);
+    if (rest.length > 0) return misuse(words.hostOrAll(), USAGE.stop);
     return { kind: "stop", now: flags.now };
   }
   return oneHost("stop", rest) ?? { kind: "stop", argv: rest, now: flags.now };
 }
 
 /** The options stand before the first host and hold for all of them. */
-function parseWarm(words: readonly string[]): Command {
-  const args = parseSshArgs(words);
-  if (args.kind !== "call") return noHost("warm", args);
-  const options = words.slice(0, args.leading - 1);
-  const hosts = words.slice(args.leading - 1);
-  const late = hosts.find((host) => host.startsWith("-"));
-  if (late) return misuse(`${late}: options stand before the hosts`, USAGE.warm);
-  return { kind: "warm", calls: hosts.map((host) => [...options, host]) };
+function parseWarm(argv: readonly string[]): Command {
+  const { flags, rest, wrong } = takeFlags(argv, ["json"]);
+  if (wrong) return misuse(words.noSuchOption("warm", wrong), USAGE.warm);
+  const found = takeHosts("warm", rest);
+  return "kind" in found ? found : { kind: "warm", ...found, json: flags.json };
+}
+
+/** Options and the hosts that they hold for, or what is wrong with them. */
+function takeHosts(
+  name: Name,
+  argv: readonly string[],
+): { options: readonly string[]; hosts: readonly string[] } | Command {
+  const args = parseSshArgs(argv);
+  if (args.kind !== "call") return noHost(name, args);
+  const hosts = argv.slice(args.leading - 1);
+  const late = hosts.find((host) => host.startsWith("-") && host !== "-");
+  if (late) return misuse(words.lateOption(late), USAGE[name]);
+  return { options: argv.slice(0, args.leading - 1), hosts };
+}
+
+/** The first `--` stands before the command. */
+function parseWith(argv: readonly string[]): Command {
+  const end = argv.indexOf("--");
+  const command = argv.slice(end + 1);
+  if (end < 0 || command.length === 0) return misuse(words.noCommand(), USAGE.with);
+  if (end === 0) return { kind: "with", options: [], hosts: [], argv: command };
+  const found = takeHosts("with", argv.slice(0, end));
+  return "kind" in found ? found : { kind: "with", ...found, argv: command };
+}
+
+/** A line of a file with hosts that is none. */
+export interface WrongLine {
+  /** From 1. */
+  readonly line: number;
+  readonly text: string;
+}
+
+/** The hosts in a text: one a line, without what follows a `#`; or the first line that is none. */
+export function parseHosts(text: string): readonly string[] | WrongLine {
+  const lines = text.split(/\r?\n/).map((line) => line.replace(/#.*/, "").trim());
+  const wrong = lines.findIndex((line) => line.startsWith("-") || /\s/.test(line));
+  if (wrong >= 0) return { line: wrong + 1, text: lines[wrong] };
+  return lines.filter((line) => line !== "");
 }
 
 function parseHold([duration, ...argv]: readonly string[]): Command {
-  if (duration === undefined) return misuse("--hold takes a duration and a host", USAGE.hold);
+  if (duration === undefined) return misuse(words.durationAndHost(), USAGE.hold);
   const seconds = parseDuration(duration);
   if (seconds === undefined) {
-    return misuse(
-      `${duration} is no duration: 30m, 1h30m, 2d, forever, or 0 to end it`,
-      USAGE.hold,
-    );
+    return misuse(words.noDuration(duration), `${USAGE.hold}, with ${words.durations()}`);
   }
   return oneHost("hold", argv) ?? { kind: "hold", seconds, argv };
 }
@@ -108,12 +177,12 @@ function parseFresh(argv: readonly string[]): Command {
 }
 
 /** Any words will do, as for ssh: that there is no destination is an answer too. */
-function parseWhy(words: readonly string[]): Command {
+function parseWhy(argv: readonly string[]): Command {
   // What looks like an option of ours further on is part of the command that ssh would run.
-  const first = words.findIndex((word) => !isFlag(word));
-  const { flags, rest, wrong } = takeFlags(words, ["json"], first < 0 ? words.length : first);
-  if (wrong) return misuse(`--why has no option ${wrong}`, USAGE.why);
-  if (rest.length === 0) return misuse("--why takes the words of an ssh call", USAGE.why);
+  const first = argv.findIndex((word) => !isFlag(word));
+  const { flags, rest, wrong } = takeFlags(argv, ["json"], first < 0 ? argv.length : first);
+  if (wrong) return misuse(words.noSuchOption("why", wrong), USAGE.why);
+  if (rest.length === 0) return misuse(words.noCall(), USAGE.why);
   return { kind: "why", argv: rest, json: flags.json };
 }
 
@@ -121,26 +190,97 @@ function parseDoctor(argv: readonly string[]): Command {
   return oneHost("doctor", argv) ?? { kind: "doctor", argv };
 }
 
+function parseInstall(kind: "install" | "uninstall", argv: readonly string[]): Command {
+  if (argv.length === 0) return { kind };
+  const [, prefix = argv[1]] = /^--prefix(?:=(.*))?$/s.exec(argv[0]) ?? [, ""];
+  if (!prefix || argv.length > (argv[0] === "--prefix" ? 2 : 1)) {
+    return misuse(words.prefixOrNothing(kind), USAGE[kind]);
+  }
+  return { kind, prefix };
+}
+
+function parseCompletions(argv: readonly string[]): Command {
+  const shell = SHELLS.find((shell) => shell === argv[0]);
+  return shell && argv.length === 1
+    ? { kind: "completions", shell }
+    : misuse(words.noShell(), USAGE.completions);
+}
+
+/** Whether a word is written as a flag of ours: ssh has no long options, and `--` ends its own. */
+function isFlag(word: string): boolean {
+  return /^--./s.test(word);
+}
+
+/** Takes our flags out of the first `count` words; `wrong` is the first that is none of `names`. */
+function takeFlags<Flag extends string>(
+  argv: readonly string[],
+  names: readonly Flag[],
+  count = argv.length,
+): { flags: Record<Flag, boolean>; rest: string[]; wrong?: string } {
+  const ours = argv.filter((word, i) => i < count && isFlag(word));
+  const rest = argv.filter((word, i) => i >= count || !isFlag(word));
+  let wrong: string | undefined;
+  const parsed = parseArgs(ours, {
+    boolean: names as unknown as string[],
+    unknown: (word: string) => {
+      wrong ??= word;
+      return false;
+    },
+  });
+  const flags = Object.fromEntries(names.map((name) => [name, Boolean(parsed[name])]));
+  return { flags: flags as Record<Flag, boolean>, rest, wrong };
+}
+
 /** What is wrong with words that should be ssh's options and one host; nothing if nothing is. */
 function oneHost(name: Name, argv: readonly string[]): Command | undefined {
   const args = parseSshArgs(argv);
   if (args.kind !== "call") return noHost(name, args);
   if (args.command.length > 0) {
-    return misuse(`--${name} takes one host and no command: ${args.command[0]}`, USAGE[name]);
+    return misuse(words.oneHost(name, args.command[0]), USAGE[name]);
   }
 }
 
 function noHost(name: Name, args: { kind: string; reason?: string }): Command {
-  return misuse(args.reason ?? `--${name} takes a host`, USAGE[name]);
+  return misuse(args.reason ?? words.noHost(name), USAGE[name]);
 }
 
 function unknown(argv: readonly string[]): Command {
   const word = argv[0].split("=")[0];
   const name = nearest(word.slice(2), Object.keys(USAGE));
-  const hint = name ? [`sshs --${name}`, ...argv.slice(1)].join(" ") : USAGE.help;
-  return misuse(`There is no ${word}`, hint);
+  return misuse(words.unknown(word), name ? words.didYouMean(`--${name}`) : USAGE.help);
 }
 
 function misuse(reason: string, hint: string): Command {
   return { kind: "misuse", reason, hint };
+}
+
+/** More slips than these and it is a guess. */
+const MAX_SLIPS = 2;
+
+/** The candidate that is most like a word, if there is one like it: `lst` and `li` for `list`. */
+export function nearest(word: string, candidates: readonly string[]): string | undefined {
+  const lower = word.toLowerCase();
+  const begun = candidates.filter((candidate) => lower !== "" && candidate.startsWith(lower));
+  if (begun.length === 1) return begun[0];
+  const [best] = candidates
+    .map((candidate) => ({ candidate, slips: slips(lower, candidate) }))
+    .filter(({ candidate, slips }) => slips <= MAX_SLIPS && slips < candidate.length / 2 + 0.5)
+    .sort((a, b) => a.slips - b.slips);
+  return best?.candidate;
+}
+
+/** How many letters must be put in, left out or changed (Levenshtein), two swapped ones counting as one. */
+function slips(a: string, b: string): number {
+  const rows = [Array.from({ length: b.length + 1 }, (_, i) => i)];
+  for (let i = 1; i <= a.length; i++) {
+    rows[i] = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const changed = rows[i - 1][j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
+      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]
+        ? rows[i - 2][j - 2] + 1
+        : Infinity;
+      rows[i][j] = Math.min(rows[i - 1][j] + 1, rows[i][j - 1] + 1, changed, swapped);
+    }
+  }
+  return rows[a.length][b.length];
 }

@@ -1,19 +1,29 @@
 /** `sshs --doctor [HOST]`: what stands in the way of sharing, each with the next thing to type. */
-import { decide, type DecideSystem } from "../call/decide.ts";
-import { findRealSsh } from "../ssh/real_ssh.ts";
-import { checkPrograms } from "./check_programs.ts";
-import { checkState, stateDirProblem } from "./check_state.ts";
-import { type Finding, findingLines, ok, warn } from "./finding.ts";
-import { print } from "./print.ts";
-import type { SeeSystem } from "./seen_lane.ts";
+import { dirname } from "@std/path/posix/dirname";
+import { decide, type DecideSystem, type Shared } from "../call/decide.ts";
+import { planKey, proxyOf } from "../call/plan.ts";
+import { versionOf } from "../call/rules.ts";
+import { parseDuration, readSettingsFile } from "../call/settings.ts";
+import { startOf } from "../lane/lane.ts";
+import { allStateDirs, openStateDir, StateDirError } from "../lane/state_dir.ts";
+import { ownPrefix, pathLine, placesBelow } from "../launcher/install.ts";
+import { isExecutable, readText, tryFiles } from "../os/files.ts";
+import { hasLibc, readKernelFile } from "../os/libc.ts";
+import { DENO_VERSION, launcherSettings, VERSION } from "../os/program.ts";
+import type { System } from "../os/system.ts";
+import { print } from "../os/terminal.ts";
+import { sleeperPid } from "../sleeper/sleeper_file.ts";
+import { AGENT_DEADLINE, agentKeys, agentOf } from "../ssh/keys.ts";
+import { findRealSsh, isLauncher, sshVersion } from "../ssh/real_ssh.ts";
+import { learnedOf, seeLanes, type SeeSystem } from "./seen.ts";
+import { cell, colour } from "./table.ts";
+import { hasPlan } from "./why.ts";
+import { type Finding, hostFindings, programFindings, stateFindings } from "./words.ts";
 
-/** Stands for a host that no rule of ssh's configuration names: RFC 6761 keeps `.invalid` free. */
-const ANY_HOST = "any-host.invalid";
-
-/** Prints all findings. Returns 1 where something is wrong. */
+/** Prints all findings; nothing is logged in to. Returns 1 where something is wrong. */
 export async function doctor(
   argv: readonly string[],
-  system: DecideSystem & SeeSystem,
+  system: DecideSystem & SeeSystem & Pick<System, "pid">,
 ): Promise<number> {
   const findings = [
     ...await checkPrograms(system),
@@ -24,14 +34,226 @@ export async function doctor(
   return findings.every(({ ok }) => ok) ? 0 : 1;
 }
 
-/** What ssh's configuration says against sharing, for a host or for those that it does not name. */
-async function checkHost(argv: readonly string[], system: DecideSystem): Promise<Finding[]> {
+/** The programs: the real ssh, Deno, what detaches a proxy, and who is first in PATH. */
+async function checkPrograms(system: Pick<System, "env" | "run">): Promise<Finding[]> {
+  const ssh = findRealSsh(system);
+  const detacher = proxyDetacher(system);
+  return [
+    ssh === undefined ? programFindings.noSsh() : checkVersion(ssh, await sshVersion(ssh, system)),
+    programFindings.deno(DENO_VERSION, launcherSettings().deno),
+    ...(hasLibc() ? [] : [programFindings.noLibc()]),
+    detacher === undefined ? programFindings.noSession() : programFindings.session(detacher),
+    ...["ssh", "scp", "sftp"].flatMap((name) => checkPath(name, system)),
+  ];
+}
+
+/** What is known of a version of OpenSSH that bears on sharing. */
+export function checkVersion(path: string, text: string): Finding {
+  const [major, minor] = versionOf(text);
+  const version = text.split(",")[0];
+  if (major === 0) return programFindings.notOpenSsh(version, path);
+  // The rework of IPQoS in 10.1 looks at which sessions have a terminal, and mistook those over a
+  // master; 10.2 was made for it (release notes of both, bz3872).
+  if (major === 10 && minor === 1) return programFindings.slowTerminals(version, path);
+  return programFindings.ssh(version, path);
+}
+
+/** The program that puts a proxy into a session of its own: sshs_run_proxy() in launcher.sh. */
+function proxyDetacher(system: Pick<System, "env">): string | undefined {
+  return ["setsid", "perl"].flatMap((name) => inPath(name, system)).find(isExecutable);
+}
+
+/** The paths at which PATH looks for a program, in order. */
+function inPath(name: string, system: Pick<System, "env">): string[] {
+  return (system.env("PATH") ?? "").split(":").filter((dir) => dir.startsWith("/"))
+    .map((dir) => `${dir.replace(/\/+$/, "")}/${name}`);
+}
+
+/** Whether the first program of a name in PATH is ours, and works. */
+function checkPath(name: string, system: Pick<System, "env">): Finding[] {
+  const found = inPath(name, system).filter((path) => isLauncher(path) !== undefined);
+  const [first] = found;
+  if (!first) return [];
+  if (isLauncher(first)) return [programFindings.isFirst(name, first), ...checkLauncher(first)];
+  const behind = found.find(isLauncher);
+  if (behind) return [programFindings.isBehind(first, pathLine(shellOf(system), dirname(behind)))];
+  const prefix = ownPrefix();
+  return [
+    prefix === undefined ? programFindings.isNotOurs(name, first) : programFindings.isNotInPath(
+      name,
+      first,
+      pathLine(shellOf(system), placesBelow(prefix).bin),
+    ),
+  ];
+}
+
+function shellOf(system: Pick<System, "env">): string {
+  return system.env("SHELL") ?? "/bin/sh";
+}
+
+/** What a launcher says of the installation that it belongs to. */
+function checkLauncher(path: string): Finding[] {
+  const text = readText(path) ?? "";
+  const setting = (name: string) => new RegExp(`^sshs_${name}='(.*)'$`, "m").exec(text)?.[1];
+  const [version, deno] = [setting("version"), setting("deno")];
+  if (version !== undefined && version !== VERSION) {
+    return [programFindings.otherVersion(path, version)];
+  }
+  if (deno !== undefined && !isExecutable(deno)) return [programFindings.otherDeno(path, deno)];
+  return [];
+}
+
+/** What sshs keeps and is told: state directory, sleeper, settings. */
+async function checkState(
+  system: SeeSystem & Pick<System, "pid">,
+): Promise<Finding[]> {
+  let dir: string;
+  try {
+    dir = openStateDir(system);
+  } catch (error) {
+    if (!(error instanceof StateDirError)) throw error;
+    return [stateFindings.dirRefused(error.message, error.hint), ...checkSettings(system)];
+  }
+  const others = allStateDirs(system).filter((other) => other !== dir);
+  return [
+    stateFindings.dir(dir),
+    ...(others.length > 0 ? [stateFindings.others(others)] : []),
+    ...checkFileSystem(dir),
+    ...checkFiles(dir, system),
+    ...await checkLanes(dir, system),
+    ...checkSettings(system),
+  ];
+}
+
+/** Whether there is a state directory to use; why not has a finding of its own. */
+function isStateDirUsable(system: Pick<System, "env" | "uid">): boolean {
+  try {
+    openStateDir(system);
+    return true;
+  } catch (error) {
+    if (error instanceof StateDirError) return false;
+    throw error;
+  }
+}
+
+/** Clocks further apart than this make marks of lanes lapse too soon, or too late; s. */
+const CLOCK_SLACK = 2;
+
+/** Whether a control socket can be made there, and by which clock files are dated. */
+function checkFiles(dir: string, system: Pick<System, "now" | "pid">): Finding[] {
+  const tried = tryFiles(`${dir}/doctor.${system.pid}`);
+  if ("problem" in tried) return [stateFindings.noSockets(tried.problem)];
+  const apart = Math.abs(tried.made - system.now()) / 1000;
+  return [
+    stateFindings.sockets(),
+    apart > CLOCK_SLACK ? stateFindings.clockIsOff(apart) : stateFindings.clock(),
+  ];
+}
+
+/** Of statfs(2) and mount(8): what is shared between machines. */
+const NETWORK = /^(nfs|cifs|smb|afs|ceph|lustre|gpfs|9p|glusterfs|fuse\.(sshfs|glusterfs|s3fs))/;
+
+function checkFileSystem(dir: string): Finding[] {
+  const type = fileSystemOf(dir, readKernelFile("/proc/self/mounts") ?? "");
+  if (type === undefined) return [];
+  return [NETWORK.test(type) ? stateFindings.network(type) : stateFindings.fileSystem(type)];
+}
+
+/** The type of the file system that a path is on, by the text of /proc/mounts (proc(5)). */
+export function fileSystemOf(path: string, mounts: string): string | undefined {
+  let best: { point: string; type: string } | undefined;
+  for (const line of mounts.split("\n")) {
+    const [, mounted, type] = line.split(" ");
+    if (!type) continue;
+    const point = mounted.replace(
+      /\\(\d{3})/g,
+      (_, octal) => String.fromCharCode(parseInt(octal, 8)),
+    );
+    const holds = point === "/" || path === point || path.startsWith(`${point}/`);
+    // Of two at one point the later covers the earlier.
+    if (holds && point.length >= (best?.point.length ?? 0)) best = { point, type };
+  }
+  return best?.type;
+}
+
+async function checkLanes(dir: string, system: SeeSystem): Promise<Finding[]> {
+  const lanes = (await seeLanes(system)).filter(({ state }) => state !== "dead");
+  const ahead = lanes.find(({ lane }) => (startOf(lane) ?? 0) > system.now() + CLOCK_SLACK * 1000);
+  const pid = sleeperPid(dir, system);
+  const sleeper = pid !== undefined
+    ? stateFindings.sleeper(pid, lanes.length)
+    : lanes.length === 0
+    ? stateFindings.idle()
+    : stateFindings.noSleeper(lanes.length);
+  return ahead ? [sleeper, stateFindings.fromTheFuture(ahead.lane.record)] : [sleeper];
+}
+
+/** The settings file, and the variables whose wrong values would be passed over in silence. */
+function checkSettings(system: Pick<System, "env">): Finding[] {
+  const file = readSettingsFile(system);
+  const linger = system.env("SSHS_LINGER");
+  const sessions = system.env("SSHS_MAX_SESSIONS");
+  return [
+    ...(file?.problem
+      ? [stateFindings.settingsWrong(file.problem, file.path)]
+      : file?.rules.length
+      ? [stateFindings.settings(file.path)]
+      : []),
+    ...(system.env("SSHS") === "off" ? [stateFindings.off()] : []),
+    ...(linger !== undefined && parseDuration(linger) === undefined
+      ? [stateFindings.linger(linger)]
+      : []),
+    ...(sessions !== undefined && !/^[1-9]\d{0,5}$/.test(sessions)
+      ? [stateFindings.maxSessions(sessions)]
+      : []),
+  ];
+}
+
+/** Stands for a host that no rule of ssh's configuration names: RFC 6761 keeps `.invalid` free. */
+const ANY_HOST = "any-host.invalid";
+
+/** What speaks against sharing, for a host or, without words, for those that no rule names. */
+async function checkHost(
+  argv: readonly string[],
+  system: DecideSystem,
+): Promise<Finding[]> {
   const ssh = findRealSsh(system);
   // Each of these has a finding of its own.
-  if (ssh === undefined || system.env("SSHS") === "off" || stateDirProblem(system)) return [];
-  const host = argv.length > 0 ? argv.join(" ") : "a host without rules of its own";
+  if (ssh === undefined || system.env("SSHS") === "off" || !isStateDirUsable(system)) return [];
+  const host = argv.length > 0 ? argv.join(" ") : hostFindings.anyHost();
   const decision = await decide(argv.length > 0 ? argv : [ANY_HOST], ssh, system);
-  if (decision.kind === "share") return [ok(`${host} would be shared`)];
   const why = `sshs --why ${argv.length > 0 ? argv.join(" ") : "HOST"}`;
-  return [warn(`${host} would go direct: ${decision.reason}`, decision.remedy ?? why)];
+  if (decision.kind === "direct") {
+    return [hostFindings.direct(host, decision.reason, decision.remedy ?? why)];
+  }
+  const learned = learnedOf(`${decision.stateDir}/${decision.identity}`, system);
+  return [
+    learned ? hostFindings.direct(host, learned, why) : hostFindings.shares(host),
+    ...(argv.length > 0 ? [await checkPlan(argv, system)] : []),
+    ...await checkAgent(decision, system),
+    ...(proxyOf(decision) !== "" && !proxyDetacher(system)
+      ? [hostFindings.proxyNeedsSession()]
+      : []),
+  ];
+}
+
+async function checkPlan(argv: readonly string[], system: DecideSystem): Promise<Finding> {
+  if (await hasPlan(argv, system)) return hostFindings.plan();
+  return planKey(argv) === undefined ? hostFindings.neverPlan() : hostFindings.noPlan();
+}
+
+async function checkAgent({ config }: Shared, system: DecideSystem): Promise<Finding[]> {
+  const socket = agentOf(config, system);
+  if (socket === undefined) return [];
+  const keys = await agentKeys(socket, { deadline: AGENT_DEADLINE });
+  if (keys === "absent") return [hostFindings.noAgent(socket)];
+  if (keys === "silent") return [hostFindings.silentAgent(socket, AGENT_DEADLINE)];
+  return [hostFindings.agent(socket, keys.length)];
+}
+
+/** A finding as lines. */
+function findingLines({ ok, text, hint }: Finding): string[] {
+  const mark = ok ? colour("ok  ", "green") : colour("warn", "yellow");
+  const lines = [`${mark}  ${cell(text)}`];
+  return hint === undefined ? lines : [...lines, `      hint: ${cell(hint)}`];
 }

@@ -1,25 +1,37 @@
-/** `sshs --help`: the manual in short, 80 columns wide. */
+/**
+ * `sshs --help`: the manual in short, 80 columns wide. Each line begins with a verb. And `sshs --version`:
+ * the versions that a bug report needs, on one line.
+ */
 import { DEFAULT_LINGER, DEFAULT_MAX_SESSIONS } from "../call/settings.ts";
-import { duration } from "./table.ts";
+import { DENO_VERSION, VERSION } from "../os/program.ts";
+import type { System } from "../os/system.ts";
+import { findRealSsh, sshVersion } from "../ssh/real_ssh.ts";
 import { USAGE } from "./command.ts";
+import { duration } from "./table.ts";
 
 /** What each command does. */
 const COMMANDS = {
-  list: "what is shared, and for how long yet",
-  stop: "no new sessions, and the end with the last; --now: sessions end too",
-  warm: "log in to many hosts at once, so that the first calls need not",
-  hold: "keep the connection for 30m, 2h, 1d ..., or forever; 0 takes it back",
-  fresh: "log in anew now; the old connection takes no more sessions",
-  why: "what would be done with such a call, and why; touches no network",
-  doctor: "what stands in the way of sharing, and what to do about it",
-  help: "this text",
-  version: "the versions of sshs, Deno and OpenSSH",
+  list: "list shared connections and when they close; --watch: keep it current",
+  stop: "stop accepting sessions; close after the last one, or --now",
+  warm: "log in to many hosts at once, so that the first calls need not;\n" +
+    "      - reads hosts from stdin, one a line",
+  hold: "keep a connection open for 30m, 2h, 1d ..., or forever; 0 releases it",
+  with: "run a command with shared connections of its own, which close with it;\n" +
+    "      log in to the hosts before, and exit 255 where one fails",
+  fresh: "log in anew; the old connection accepts no more sessions",
+  why: "say what would be done with such a call, and why; use no network",
+  doctor: "find what prevents sharing, and say what to do about it",
+  install: "put launchers, man page and completions into DIR, or ~/.local",
+  uninstall: "close what is shared, and remove all that was installed",
+  completions: "print the completions of sshs for that shell",
+  help: "show this text",
+  version: "show the versions of sshs, Deno and OpenSSH",
 } as const satisfies Record<keyof typeof USAGE, string>;
 
 export const HELP = `sshs - ssh with opportunistic connection sharing
 
   sshs [all that ssh takes]
-      runs ssh over a shared connection, and opens one if there is none
+      run ssh over a shared connection; open one if there is none
 
 Commands, only as the first word and only under the name sshs:
 
@@ -29,9 +41,12 @@ ${
   ).join("\n")
 }
 
---list and --why print JSON with --json. Commands exit 0, 1 when something
-failed or is wrong, 2 for wrong use. A call exits as ssh does: 255 where ssh
-fails, 126 or 127 where no ssh can be run.
+ssh -O check|exit|stop|forward|cancel HOST speaks to the shared connection,
+unless a control socket of your own is named.
+
+--list, --warm and --why print JSON with --json. Commands exit 0, 1 when
+something failed or is wrong, 2 for wrong use. A call exits as ssh does: 255
+where ssh fails, 126 or 127 where no ssh can be run; --with as its command.
 
 Environment:
 
@@ -42,7 +57,7 @@ Environment:
   SSHS_LINGER         how long an idle connection stays: 90, 10m, 0, forever;
                       ${duration(DEFAULT_LINGER)} unless set. ControlPersist goes before it
   SSHS_MAX_SESSIONS   sessions on one connection, ${DEFAULT_MAX_SESSIONS} unless set
-  SSHS_LOOK           seconds between two looks of the sleeper, 5 unless set
+  SSHS_LOOK           seconds between two looks of the sleeper, 1 unless set
   NO_COLOR            no colours
 
 Files:
@@ -50,6 +65,15 @@ Files:
   ~/.config/sshs/config.json
       { "linger": "10m", "maxSessions": 10, "share": true,
         "hosts": [{ "host": "*.example.com", "linger": 0, "share": false }] }
+      "share": "always" is for tools that bring a ControlPath of their own,
+      "forwards": true for calls with -L, -R and -D
   ~/.ssh/config, /etc/ssh/ssh_config
       ssh's own, in force as ever: ControlPersist is the linger there
 `;
+
+/** `sshs 0.2.0, Deno 2.9.0, OpenSSH_9.2p1 ...`. */
+export async function versionLine(system: Pick<System, "env" | "run">): Promise<string> {
+  const ssh = findRealSsh(system);
+  const openssh = ssh === undefined ? "no ssh in PATH" : await sshVersion(ssh, system);
+  return `sshs ${VERSION}, Deno ${DENO_VERSION}, ${openssh}`;
+}

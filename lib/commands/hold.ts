@@ -1,66 +1,151 @@
-/** `sshs --hold DURATION HOST`: keeps a lane for that long, whatever its linger; 0 takes it back. */
-import type { DecideSystem } from "../call/decide.ts";
-import { type Lane, readRecord, writeRecord } from "../lane/lane.ts";
-import type { RouteSystem } from "../lane/route.ts";
+/**
+ * `sshs --hold DURATION HOST`: keeps a lane for that long, whatever its linger; 0 takes it back. Opens it
+ * without a session where need be, by the launcher, as --warm does too.
+ */
+import { basename } from "@std/path/posix/basename";
+import { dirname } from "@std/path/posix/dirname";
+import { decide, type DecideSystem } from "../call/decide.ts";
+import { isMuxTrouble } from "../lane/health.ts";
+import { isOpen, readMaster } from "../lane/lane.ts";
+import { type Lane, laneAt } from "../lane/layout.ts";
+import { MuxConnection } from "../lane/mux_client.ts";
+import { placeLauncher } from "../launcher/launcher.ts";
+import { removePath, writeText } from "../os/files.ts";
 import type { System } from "../os/system.ts";
-import { say } from "../os/terminal.ts";
-import { openLaneOf } from "./open.ts";
-import { print } from "./print.ts";
-import { seeLanes, type SeeSystem } from "./seen_lane.ts";
-import { lanesMeant } from "./select.ts";
+import { type Message, print, say, words } from "../os/terminal.ts";
+import { tellSleeper, type TellSystem } from "../sleeper/sleeper_file.ts";
+import { findRealSsh } from "../ssh/real_ssh.ts";
+import { seeLanes, type SeeSystem, stateDirOf } from "./seen.ts";
+import { lanesMeant } from "./stop.ts";
 import { cell } from "./table.ts";
 import { commandWords } from "./words.ts";
 
-/** The last moment of JavaScript's clock, ms since the epoch: JSON has no Infinity. */
-const FOR_EVER = 8.64e15;
+/** The last moment of JavaScript's clock, ms since the epoch. */
+const LAST_MOMENT = 8.64e15;
 
-/** How long the sleeper may take to wake and to look, ms. */
+/** How long the sleeper may take to come and to look, ms. */
 const TAKE_DEADLINE = 10_000;
 
-/** Holds the lane of a call, opening it if need be. Returns the exit status. */
+export type HoldSystem = OpenSystem & SeeSystem & TellSystem;
+
+/** Holds the lane of a call for `seconds`, opening it if need be. Returns the exit status. */
 export async function hold(
   seconds: number,
   argv: readonly string[],
-  system: RouteSystem & SeeSystem,
+  system: HoldSystem,
 ): Promise<number> {
   const host = cell(argv[argv.length - 1]);
   if (seconds === 0) return await release(host, argv, system);
-  const until = Math.min(system.now() + seconds * 1000, FOR_EVER);
-  const opened = await openLaneOf(argv, system, (lane) => setHold(lane, until));
+  const until = Math.min(system.now() + seconds * 1000, LAST_MOMENT);
+  const opened = await openAndKeep(argv, until, system);
   if (opened.kind === "failed") {
-    say(`${host}: ${opened.reason}`);
+    say(commandWords.failed(host, opened.problem));
     return 1;
   }
+  await tellSleeper(stateDirOf(opened.lane), system);
   await untilTaken(opened.lane, system);
   print(commandWords.held(host, seconds, new Date(until)));
   return 0;
 }
 
+/** Opens the lane of a call and writes until when it stays (ms since the epoch). */
+async function openAndKeep(
+  argv: readonly string[],
+  until: number,
+  system: OpenSystem,
+): Promise<Opened> {
+  let opened = await openLane(argv, system, { mayAsk: true });
+  // Without a linger, the sleeper may close it before it learns that it is kept.
+  for (let tries = 0; opened.kind === "open" && tries < 2; tries++) {
+    writeText(opened.lane.keep, until < LAST_MOMENT ? `${Math.ceil(until / 1000)}\n` : "forever\n");
+    if (isOpen(opened.lane)) break;
+    removePath(opened.lane.keep);
+    opened = await openLane(argv, system, { mayAsk: true });
+  }
+  return opened;
+}
+
 async function release(
   host: string,
   argv: readonly string[],
-  system: DecideSystem & SeeSystem,
+  system: DecideSystem & SeeSystem & TellSystem,
 ): Promise<number> {
   const meant = await lanesMeant(argv, await seeLanes(system), system);
-  const held = meant.filter(({ record }) => (record.holdUntil ?? 0) > system.now());
-  for (const { lane } of held) setHold(lane, undefined);
+  const held = meant.filter(({ isHeld }) => isHeld);
+  for (const { lane } of held) removePath(lane.keep);
+  for (const dir of new Set(held.map(({ lane }) => stateDirOf(lane)))) {
+    await tellSleeper(dir, system);
+  }
   if (held.length === 0) say(commandWords.notHeld(host));
   else print(commandWords.released(host));
   return held.length === 0 ? 1 : 0;
 }
 
 /**
- * Waits until the sleeper has taken the lane, which it tells by noting the master's birth: a master
- * that must not linger has a grace of 2 s only, counted from the end of this process.
+ * Holds the lane until the sleeper has taken it, which it tells by noting the master: one that must not
+ * linger has a grace of 2 s only.
  */
 async function untilTaken(lane: Lane, system: Pick<System, "now">): Promise<void> {
-  const end = system.now() + TAKE_DEADLINE;
-  while (readRecord(lane)?.birth === undefined && system.now() < end) {
-    await new Promise((resolve) => setTimeout(resolve, 50));
+  try {
+    using _connection = await MuxConnection.connect(lane.socket);
+    const end = system.now() + TAKE_DEADLINE;
+    while (!readMaster(lane) && system.now() < end) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  } catch (error) {
+    if (!isMuxTrouble(error)) throw error; // The next call finds it dead.
   }
 }
 
-function setHold(lane: Lane, holdUntil: number | undefined): void {
-  const record = readRecord(lane);
-  if (record) writeRecord(lane, { ...record, holdUntil });
+export type Opened =
+  | { readonly kind: "open"; readonly lane: Lane }
+  /** `wantsAnswer`: ssh would have asked the user something. */
+  | { readonly kind: "failed"; readonly problem: Message; readonly wantsAnswer: boolean };
+
+export type OpenSystem = DecideSystem & Pick<System, "run">;
+
+/** The launcher's exit statuses in open mode: sshs_begin() in launcher.sh. */
+const LOGIN_FAILED = 255;
+const CANNOT_SHARE = 3;
+
+/** What ssh says where a password, a passphrase, a code or a yes was wanted, and BatchMode forbade to ask. */
+const WANTS_ANSWER =
+  /Permission denied|Host key verification failed|Too many authentication failures/;
+
+/**
+ * Opens the lane of a call, or finds it open.
+ *
+ * @param options.mayAsk ssh asks its questions on the terminal, and says there why it fails; else it asks
+ * none (BatchMode)
+ * @throws {StateDirError} where there is no state directory to open it in
+ */
+export async function openLane(
+  argv: readonly string[],
+  system: OpenSystem,
+  options: { mayAsk: boolean },
+): Promise<Opened> {
+  const { code, stdout, stderr } = await system.run("/bin/sh", [placeLauncher(system), ...argv], {
+    env: { SSHS_TASK: options.mayAsk ? "open" : "open-batch" },
+    showStderr: options.mayAsk,
+  });
+  if (code === 0) {
+    const path = stdout.trimEnd();
+    return { kind: "open", lane: laneAt(dirname(path), basename(path)) };
+  }
+  if (code === CANNOT_SHARE) return failed(await whyNotShared(argv, system));
+  const said = stderr.split(/\r?\n/).findLast((line) => line.trim() !== "");
+  const fault = said ?? commandWords.cannotLogIn();
+  return failed({ fault }, code === LOGIN_FAILED && WANTS_ANSWER.test(stderr));
+}
+
+function failed(problem: Message, wantsAnswer = false): Opened {
+  return { kind: "failed", problem, wantsAnswer };
+}
+
+async function whyNotShared(argv: readonly string[], system: OpenSystem): Promise<Message> {
+  const ssh = findRealSsh(system);
+  if (ssh === undefined) return words.noSsh();
+  const decision = await decide(argv, ssh, system);
+  if (decision.kind === "direct") return commandWords.cannotShare(decision.reason, decision.remedy);
+  return { fault: commandWords.busyElsewhere() };
 }

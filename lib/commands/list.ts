@@ -2,103 +2,236 @@
  * `sshs --list [--json]`: what is shared. With `--json` an array, `[]` where there is nothing, of
  *
  *     {
- *       "destination": "web1",                as the user wrote it, when the lane was opened
+ *       "destination": "web1",                as the user wrote it, when the connection was opened
  *       "resolved": "deploy@192.0.2.1:22",    as ssh resolved it
- *       "identity": "0123456789abcdef",       lanes of one identity are alike
- *       "lane": "x7a2",
- *       "socket": "/run/user/1000/sshs/0123456789abcdef/x7a2.sock",
- *       "pid": 4711,                          of the connection master
- *       "state": "open",                      open, full, unverified, retired or dead: seen_lane.ts
+ *       "identity": "0123456789abcdef",       connections of one identity are alike
+ *       "lane": "7",
+ *       "socket": "/run/user/1000/sshs/0123456789abcdef/7.sock",
+ *       "pid": 4711,                          of the connection master, or of the call that logs in
+ *       "state": "open",                      open, full, unverified, retired or dead: seen.ts;
+ *                                             "logging-in": calls wait for that; "direct": calls are not
+ *                                             shared, as was learned
  *       "sessions": 2,
  *       "maxSessions": 10,
- *       "age": 930,                           seconds since the login
+ *       "forwards": ["-D 1080"],              what they have forwarded, as ssh's options say it
+ *       "age": 930,                           seconds since the login, or since it began
  *       "idle": null,                         seconds since the last session; null: there is one
  *       "linger": 600,                        seconds it stays when idle; null: for ever
- *       "goesIn": null,                       seconds until it is let go; null: in use, or for ever
+ *       "goesIn": null,                       seconds until it closes; null: in use, or for ever
  *       "held": false,                        --hold is in force
- *       "roundTrip": 11.3                     ms to the server and back, as last asked; null: unknown
+ *       "roundTrip": 11.3,                    ms to the server and back, as last asked; null: unknown
+ *       "note": null                          why it is not shared
  *     }
  *
- * oldest first. Keys may be added, and none is ever taken away or given another meaning.
+ * oldest first. What there is not is null. Keys may be added, and none is ever taken away or given another
+ * meaning.
  */
 import { basename } from "@std/path/posix/basename";
-import { stateDirPath } from "../lane/state_dir.ts";
-import { sleeperPid } from "../sleeper/sleeper_start.ts";
-import { print, printJson } from "./print.ts";
-import { type LaneState, seeLanes, type SeenLane, type SeeSystem } from "./seen_lane.ts";
-import { cell, type Colour, colour, COLUMNS, duration, table, width } from "./table.ts";
+import { laneAt } from "../lane/layout.ts";
+import type { System } from "../os/system.ts";
+import { outputColumns, print, printJson, say, Screen } from "../os/terminal.ts";
+import { sleeperPid } from "../sleeper/sleeper_file.ts";
+import {
+  type LaneState,
+  resolvedOf,
+  seeAll,
+  type Seen,
+  type SeenDirect,
+  type SeenLane,
+  type SeenLogin,
+  type SeeSystem,
+  stateDirOf,
+} from "./seen.ts";
+import { cell, type Colour, colour, duration, table, width } from "./table.ts";
 import { commandWords } from "./words.ts";
 
-/** Prints the lanes. Returns the exit status. */
+/** Prints what is shared. Returns the exit status. */
 export async function list(json: boolean, system: SeeSystem): Promise<number> {
-  const lanes = await seeLanes(system);
-  if (json) {
-    printJson(lanes.map((seen) => laneJson(seen, system.now())));
-    return 0;
-  }
-  if (lanes.length === 0) {
-    print(commandWords.nothingShared());
-    return 0;
-  }
-  print(...laneTable(lanes));
-  if (sleeperPid(stateDirPath(system), system) === undefined) print("", commandWords.noSleeper());
+  const seen = await seeAll(system);
+  if (json) printJson(seen.map(seenJson));
+  else print(...listLines(seen, system, outputColumns()));
   return 0;
 }
 
+/** What is shared in lines, at most so many columns wide. */
+export function listLines(
+  seen: readonly Seen[],
+  system: Pick<System, "isAlive" | "now">,
+  columns = Infinity,
+): string[] {
+  if (seen.length === 0) return [commandWords.nothingShared()];
+  const lines = seenTable(seen, columns);
+  const dirs = seen.flatMap((one) => one.kind === "lane" ? stateDirOf(one.lane) : []);
+  return dirs.every((dir) => sleeperPid(dir, system) !== undefined)
+    ? lines
+    : [...lines, "", commandWords.noSleeper()];
+}
+
+/** An element of the array that `--json` prints. */
+function seenJson(seen: Seen) {
+  switch (seen.kind) {
+    case "lane":
+      return laneJson(seen);
+    case "login":
+      return loginJson(seen);
+    case "direct":
+      return directJson(seen);
+    default:
+      return seen satisfies never;
+  }
+}
+
 /** A lane as `--json` shows it. */
-export function laneJson({ lane, record, ...seen }: SeenLane, now: number) {
+export function laneJson({ lane, record, ...seen }: SeenLane) {
+  const round = (seconds: number | undefined) =>
+    seconds === undefined || !isFinite(seconds) ? null : Math.round(seconds);
   return {
     destination: record.destination,
     resolved: record.resolved,
     identity: basename(lane.dir),
     lane: lane.name,
     socket: lane.socket,
-    pid: record.pid,
+    pid: seen.pid ?? null,
     state: seen.state,
     sessions: seen.sessions,
     maxSessions: record.maxSessions,
-    age: Math.round(seen.age),
-    idle: seen.idle === undefined ? null : Math.round(seen.idle),
+    forwards: seen.forwards,
+    age: round(seen.age),
+    idle: round(seen.idle),
     linger: record.linger,
-    goesIn: seen.goesIn === undefined || !isFinite(seen.goesIn) ? null : Math.round(seen.goesIn),
-    held: (record.holdUntil ?? 0) > now,
+    goesIn: round(seen.closesIn),
+    held: seen.isHeld,
     roundTrip: seen.roundTrip ?? null,
+    note: null,
   };
 }
 
-const HEAD = ["STATE", "PID", "IN USE", "AGE", "IDLE", "GOES IN", "PING"];
-const STATE_COLOURS: Record<LaneState, Colour> = {
+function loginJson({ dir, name, pid, age }: SeenLogin) {
+  return {
+    ...identityJson(dir),
+    lane: name,
+    socket: laneAt(dir, name).socket,
+    pid,
+    state: "logging-in",
+    age: Math.round(age),
+  };
+}
+
+function directJson({ dir, reason }: SeenDirect) {
+  return { ...identityJson(dir), state: "direct", note: reason };
+}
+
+function identityJson(dir: string) {
+  return {
+    destination: null,
+    resolved: resolvedOf(dir),
+    identity: basename(dir),
+    lane: null,
+    socket: null,
+    pid: null,
+    state: null,
+    sessions: 0,
+    maxSessions: null,
+    forwards: [],
+    age: null,
+    idle: null,
+    linger: null,
+    goesIn: null,
+    held: false,
+    roundTrip: null,
+    note: null,
+  };
+}
+
+const HEAD = ["STATE", "PID", "IN USE", "AGE", "IDLE", "CLOSES IN", "PING"];
+
+const COLOURS: Record<LaneState | "logging in" | "direct", Colour> = {
   open: "green",
   full: "yellow",
   unverified: "yellow",
   retired: "dim",
   dead: "red",
+  "logging in": "yellow",
+  direct: "dim",
 };
 
-/** The lanes in columns, each with its resolved destination in a line below. */
-export function laneTable(lanes: readonly SeenLane[]): string[] {
-  const facts = [HEAD, ...lanes.map(factsOf)];
+/** A line for each of them, and one below for how ssh resolved the destination and what is forwarded, or why it is not shared. */
+function seenTable(seen: readonly Seen[], columns: number): string[] {
+  const facts = [HEAD, ...seen.map(factsOf)];
   // The host's name has what the others leave of the line.
-  const room = COLUMNS - 2 - Math.max(...table(facts).map(width));
-  const rows = facts.map((row, i) => [
-    i === 0 ? "HOST" : cell(lanes[i - 1].record.destination, Math.max(8, room)),
-    ...row,
-  ]);
+  const room = Math.max(8, columns - 2 - Math.max(...table(facts).map(width)));
+  const rows = facts.map((row, i) => [i === 0 ? "HOST" : cell(nameOf(seen[i - 1]), room), ...row]);
   const [head, ...lines] = table(rows, (padded, row, column) => {
     if (row === 0) return colour(padded, "bold");
-    return column === 1 ? colour(padded, STATE_COLOURS[lanes[row - 1].state]) : padded;
+    const state = facts[row][0] as keyof typeof COLOURS;
+    return column === 1 ? colour(padded, COLOURS[state]) : padded;
   });
-  const below = lanes.map(({ record }) => `  ${cell(record.resolved, COLUMNS - 2)}`);
-  return [head, ...lines.flatMap((line, i) => [line, colour(below[i], "dim")])];
+  const below = seen.map(detailOf).map((text) => text && `  ${cell(text, columns - 2)}`);
+  return [
+    head,
+    ...lines.flatMap((line, i) => below[i] ? [line, colour(below[i], "dim")] : [line]),
+  ];
 }
 
-function factsOf({ record, ...seen }: SeenLane): string[] {
+function nameOf(seen: Seen): string {
+  return seen.kind === "lane" ? seen.record.destination : resolvedOf(seen.dir);
+}
+
+function detailOf(seen: Seen): string | undefined {
+  if (seen.kind === "login") return undefined;
+  if (seen.kind === "direct") return seen.reason;
+  return [seen.record.resolved, ...seen.forwards].join(" ");
+}
+
+/** The columns after the host's name. */
+function factsOf(seen: Seen): string[] {
   const time = (seconds: number | undefined) => seconds === undefined ? "-" : duration(seconds);
+  if (seen.kind === "direct") return ["direct", "-", "-", "-", "-", "-", "-"];
+  if (seen.kind === "login") {
+    return ["logging in", `${seen.pid}`, "-", time(seen.age), "-", "-", "-"];
+  }
   return [
     seen.state,
-    `${record.pid}`,
-    `${seen.sessions}/${record.maxSessions}`,
-    ...[seen.age, seen.idle, seen.goesIn].map(time),
+    `${seen.pid ?? "-"}`,
+    `${seen.sessions}/${seen.record.maxSessions}`,
+    ...[seen.age, seen.idle, seen.closesIn].map(time),
     seen.roundTrip === undefined ? "-" : `${Number(seen.roundTrip.toPrecision(2))} ms`,
   ];
+}
+
+/** Between two looks, ms: as often as the sleeper looks. */
+const EVERY = 1000;
+
+const CTRL_C = "\x03";
+
+/** `sshs --list --watch`: the table, kept current on a terminal until `q` or Ctrl-C. Returns the exit status. */
+export async function watchList(system: SeeSystem): Promise<number> {
+  using screen = Screen.open();
+  if (!screen) {
+    say(commandWords.noTerminal());
+    return 1;
+  }
+  const ended = untilQuit(screen);
+  for (let isOver = false; !isOver; isOver = await isOverIn(EVERY, ended, screen)) {
+    const lines = listLines(await seeAll(system), system, screen.columns);
+    screen.draw([...lines, "", colour(commandWords.watchKeys(), "dim")]);
+  }
+  return 0;
+}
+
+async function untilQuit(screen: Screen): Promise<true> {
+  for await (const key of screen.keys()) if (["q", "Q", CTRL_C].includes(key)) break;
+  return true;
+}
+
+/** Waits for the next look, which another size of the terminal makes due at once. True: it was the last. */
+async function isOverIn(ms: number, ended: Promise<true>, screen: Screen): Promise<boolean> {
+  const next = Promise.withResolvers<false>();
+  const timer = setTimeout(next.resolve, ms, false);
+  screen.onResize(() => next.resolve(false));
+  try {
+    return await Promise.race([ended, next.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

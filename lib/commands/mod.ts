@@ -1,62 +1,92 @@
-/** Our own commands: `sshs --list` and the like. What they print is no session's, so stdout is theirs. */
+/**
+ * Our own commands: `sshs --list` and the like. What they print is no session's, so stdout is theirs. Each
+ * is loaded when it is asked for.
+ */
 import { StateDirError } from "../lane/state_dir.ts";
+import { restorePath } from "../os/program.ts";
 import type { System } from "../os/system.ts";
-import { say } from "../os/terminal.ts";
-import { parseCommand } from "./command.ts";
-import { doctor } from "./doctor.ts";
-import { fresh } from "./fresh.ts";
-import { HELP } from "./help.ts";
-import { hold } from "./hold.ts";
-import { list } from "./list.ts";
-import { print } from "./print.ts";
-import { stop } from "./stop.ts";
-import { versionLine } from "./version.ts";
-import { warm } from "./warm.ts";
-import { why } from "./why.ts";
-import { commandWords } from "./words.ts";
+import { print, say } from "../os/terminal.ts";
+import { type Command, parseCommand } from "./command.ts";
 
 /** Wrong use, as shells and their builtins tell it. */
 const MISUSE = 2;
 
 /**
  * Runs the command of a command line whose first word begins with `--`. Returns the exit status: 0, 1
- * when something failed or is wrong, 2 for wrong use; `--fresh` ends as the call does.
+ * when something failed or is wrong, 2 for wrong use; `--fresh` and `--with` end as what they run.
  */
 export async function runCommand(argv: readonly string[], system: System): Promise<number> {
+  restorePath();
   try {
-    return await run(argv, system);
+    return await run(parseCommand(argv), system);
   } catch (error) {
     if (!(error instanceof StateDirError)) throw error;
-    say(error.message);
+    say({ fault: error.message, hint: error.hint });
     return 1;
   }
 }
 
-async function run(argv: readonly string[], system: System): Promise<number> {
-  const command = parseCommand(argv);
+async function run(command: Command, system: System): Promise<number> {
   switch (command.kind) {
-    case "list":
+    case "list": {
+      const { list } = await import("./list.ts");
       return await list(command.json, system);
-    case "stop":
+    }
+    case "watch": {
+      const { watchList } = await import("./list.ts");
+      return await watchList(system);
+    }
+    case "stop": {
+      const { stop } = await import("./stop.ts");
       return await stop(command.argv, command.now, system);
-    case "warm":
-      return await warm(command.calls, system);
-    case "hold":
+    }
+    case "warm": {
+      const { warm } = await import("./warm.ts");
+      return await warm(command, system);
+    }
+    case "hold": {
+      const { hold } = await import("./hold.ts");
       return await hold(command.seconds, command.argv, system);
-    case "fresh":
+    }
+    case "with": {
+      const { runWith } = await import("./with.ts");
+      return await runWith(command, system);
+    }
+    case "fresh": {
+      const { fresh } = await import("./stop.ts");
       return await fresh(command.argv, system);
-    case "why":
+    }
+    case "why": {
+      const { why } = await import("./why.ts");
       return await why(command.argv, command.json, system);
-    case "doctor":
+    }
+    case "doctor": {
+      const { doctor } = await import("./doctor.ts");
       return await doctor(command.argv, system);
-    case "help":
+    }
+    case "install":
+    case "uninstall": {
+      const { installCommand, uninstallCommand } = await import("./install.ts");
+      return command.kind === "install"
+        ? await installCommand(command.prefix, system)
+        : await uninstallCommand(command.prefix, system);
+    }
+    case "completions": {
+      const { completions } = await import("./install.ts");
+      return completions(command.shell);
+    }
+    case "help": {
+      const { HELP } = await import("./help.ts");
       print(HELP.trimEnd());
       return 0;
-    case "version":
+    }
+    case "version": {
+      const { versionLine } = await import("./help.ts");
       print(await versionLine(system));
       return 0;
+    }
     case "misuse":
-      say(commandWords.misuse(command));
+      say({ fault: command.reason, hint: command.hint });
       return MISUSE;
     default:
       return command satisfies never;

@@ -1,24 +1,27 @@
 /**
- * `sshs --stop HOST|--all [--now]`: ends what is shared. Gently, the sessions on it live on and new
+ * `sshs --stop HOST|--all [--now]`: closes what is shared. Gently, the sessions on it live on and new
  * ones log in anew; with --now they end too. HOST is whatever --list shows, or the words of a call.
+ *
+ * `sshs --fresh HOST [COMMAND...]`: a new login now; what was shared accepts no more sessions.
  */
+import { decide, type DecideSystem } from "../call/decide.ts";
+import { forgetLearned } from "../lane/direct.ts";
 import { closeLane } from "../lane/health.ts";
-import { removeLane } from "../lane/lane.ts";
-import { stateDirPath } from "../lane/state_dir.ts";
+import { type LaneRecord, removeLane } from "../lane/lane.ts";
+import { lanesOf } from "../lane/layout.ts";
+import { callSsh } from "../launcher/launcher.ts";
 import type { System } from "../os/system.ts";
-import { say } from "../os/terminal.ts";
-import { isWaking, wakeSleeper } from "../sleeper/sleeper_start.ts";
-import type { DecideSystem } from "../call/decide.ts";
-import { print } from "./print.ts";
-import { seeLanes, type SeenLane, type SeeSystem } from "./seen_lane.ts";
-import { lanesMeant } from "./select.ts";
-import { cell } from "./table.ts";
+import { print, say } from "../os/terminal.ts";
+import { tellSleeper, type TellSystem } from "../sleeper/sleeper_file.ts";
+import { findRealSsh } from "../ssh/real_ssh.ts";
+import { identityOfDir, seeLanes, type SeenLane, type SeeSystem, stateDirOf } from "./seen.ts";
+import { cell, isShownAs } from "./table.ts";
 import { commandWords } from "./words.ts";
 
-/** How long a master that was told to end may take, and a sleeper to wake, ms. */
+/** How long a master that was told to end may take, ms. */
 const DEADLINE = 3000;
 
-type StopSystem = DecideSystem & SeeSystem & Pick<System, "kill">;
+export type StopSystem = DecideSystem & SeeSystem & TellSystem & Pick<System, "kill">;
 
 /** Stops the lanes that are meant, all without `argv`. Returns 1 where none is, or one did not end. */
 export async function stop(
@@ -29,43 +32,87 @@ export async function stop(
   const all = (await seeLanes(system)).filter(({ state }) => state !== "dead");
   const lanes = argv ? await lanesMeant(argv, all, system) : all;
   if (lanes.length === 0 && argv) {
-    say(commandWords.nothingToStop(argv.join(" "), all.map(({ record }) => record.destination)));
+    say(commandWords.noMatch(argv.join(" "), all.map(({ record }) => record.destination)));
     return 1;
   }
-  const stateDir = stateDirPath(system);
-  const ended = await Promise.all(lanes.map((seen) => stopLane(seen, now, system)));
+  if (lanes.length === 0) print(commandWords.nothingShared());
+  const ends = await Promise.all(lanes.map((seen) => stopLane(seen, now, system)));
   // What is left of them is for the sleeper to clear away.
-  if (lanes.length > 0) await wakeSleeper(stateDir, system);
-  else print(commandWords.nothingShared());
-  // Who ends all may remove this program next.
-  if (!argv && now) await holds(() => !isWaking(stateDir, system));
-  return ended.every(Boolean) ? 0 : 1;
+  const left = lanes.filter((_, i) => ends[i] !== "gone").map(({ lane }) => stateDirOf(lane));
+  for (const stateDir of new Set(left)) await tellSleeper(stateDir, system);
+  return ends.includes("stuck") ? 1 : 0;
 }
 
-/** Stops one lane and says so. False: its master is still there when it should not be. */
-async function stopLane(seen: SeenLane, now: boolean, system: StopSystem): Promise<boolean> {
-  const { lane, record, sessions } = seen;
+/** Stops one lane and says so. "stuck": its master is still there when it should not be. */
+async function stopLane(
+  { lane, record, sessions, pid }: SeenLane,
+  now: boolean,
+  system: StopSystem,
+): Promise<"gone" | "retired" | "stuck"> {
   const host = cell(record.destination);
   await closeLane(lane, system, { now });
   if (sessions > 0 && !now) {
-    print(commandWords.closed(host, sessions));
-    return true;
+    print(commandWords.retired(host, sessions));
+    return "retired";
   }
-  if (await holds(() => !system.isAlive(record.pid))) {
-    removeLane(lane);
-    print(commandWords.stopped(host, sessions));
-    return true;
+  if (pid !== undefined && !await isGone(pid, system)) {
+    say(commandWords.notStopped(host, pid));
+    return "stuck";
   }
-  say(commandWords.notStopped(host, record.pid));
-  return false;
+  removeLane(lane);
+  print(commandWords.stopped(host, sessions));
+  return "gone";
 }
 
-/** Waits until something is so. False: it was not in time. */
-async function holds(condition: () => boolean): Promise<boolean> {
+/** Waits for a process to end. False: it did not in time. */
+async function isGone(pid: number, system: Pick<System, "isAlive">): Promise<boolean> {
   const end = performance.now() + DEADLINE;
-  while (!condition()) {
+  while (system.isAlive(pid)) {
     if (performance.now() > end) return false;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   return true;
+}
+
+/**
+ * Closes the lanes of a call, then makes the call. New groups, another shell, changed settings of
+ * sshd: a login knows them, and a session on an old lane does not.
+ */
+export async function fresh(argv: readonly string[], system: System): Promise<never> {
+  const ssh = findRealSsh(system);
+  const decision = ssh === undefined ? undefined : await decide(argv, ssh, system);
+  if (decision?.kind === "share") {
+    const dir = `${decision.stateDir}/${decision.identity}`;
+    forgetLearned(dir);
+    const lanes = lanesOf(dir);
+    await Promise.all(lanes.map((lane) => closeLane(lane, system)));
+  }
+  return await callSsh(argv, system);
+}
+
+/**
+ * Whether a lane goes by this name: its destination as written or as resolved, or a part of that; and as
+ * --list shows it, which makes control characters visible and cuts what is too long for the terminal.
+ */
+export function isNamed({ destination, resolved }: LaneRecord, name: string): boolean {
+  const [login] = resolved.split(/:\d+$/);
+  const host = login.slice(login.lastIndexOf("@") + 1);
+  return [login, host].includes(name) ||
+    [destination, resolved].some((text) => text === name || isShownAs(text, name));
+}
+
+/** The lanes that a call with these words could use, and those that go by its one word. */
+export async function lanesMeant(
+  argv: readonly string[],
+  lanes: readonly SeenLane[],
+  system: DecideSystem,
+): Promise<SeenLane[]> {
+  // Nothing to choose from: no need to ask ssh, or to make a state directory.
+  if (lanes.length === 0) return [];
+  const ssh = findRealSsh(system);
+  const decision = ssh === undefined ? undefined : await decide(argv, ssh, system);
+  const identity = decision?.kind === "share" ? decision.identity : undefined;
+  return lanes.filter(({ lane, record }) =>
+    identityOfDir(lane.dir) === identity || (argv.length === 1 && isNamed(record, argv[0]))
+  );
 }

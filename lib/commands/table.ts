@@ -1,27 +1,11 @@
 /** Text in columns for a terminal: how wide it is, and how it is coloured. */
-import { harmless } from "../os/terminal.ts";
-
-/** What fits everywhere. */
-export const COLUMNS = 80;
+import stringWidth from "string-width";
+import { harmless, hasColours } from "../os/terminal.ts";
 
 const graphemes = new Intl.Segmenter();
-// Unicode's East Asian Width has no property in regular expressions: these are the blocks that are wide.
-const WIDE =
-  /[\p{sc=Han}\p{sc=Hangul}\u3000-\u303e\u3041-\u33ff\ua000-\ua4cf\uff01-\uff60\uffe0-\uffe6\p{Emoji_Presentation}\ufe0f]/u;
-const HALF = /^[\uff61-\uffdc]/u;
-const NOTHING = /^[\p{M}\p{Cf}\p{Cc}]*$/u;
 
 /** The columns that a text takes on a terminal. */
-export function width(text: string): number {
-  let columns = 0;
-  for (const { segment } of graphemes.segment(text)) {
-    if (NOTHING.test(segment)) continue;
-    // A voicing mark is a column of its own here, though no grapheme.
-    if (HALF.test(segment)) columns += [...segment].length;
-    else columns += WIDE.test(segment) ? 2 : 1;
-  }
-  return columns;
-}
+export const width: (text: string) => number = stringWidth;
 
 /** The text on one line, without control characters, and cut to so many columns. */
 export function cell(text: string, columns = Infinity): string {
@@ -35,8 +19,15 @@ export function cell(text: string, columns = Infinity): string {
   return `${cut}…`;
 }
 
+/** Whether a text is what {@linkcode cell} shows for another, be it cut. */
+export function isShownAs(text: string, shown: string): boolean {
+  const whole = cell(text);
+  return whole === shown ||
+    (shown.length > 1 && shown.endsWith("…") && whole.startsWith(shown.slice(0, -1)));
+}
+
 /** Fills a text up to so many columns. */
-export function pad(text: string, columns: number): string {
+function pad(text: string, columns: number): string {
   return text + " ".repeat(Math.max(0, columns - width(text)));
 }
 
@@ -57,16 +48,14 @@ export function table(
 const COLOURS = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 } as const;
 export type Colour = keyof typeof COLOURS;
 
-/** Colours a text, but only on a terminal, and not under NO_COLOR (no-color.org: set and not empty). */
+/** Colours a text where that is seen and wanted. */
 export function colour(text: string, name: Colour): string {
-  // Deno.noColor also stands for NO_COLOR.
-  if (Deno.noColor || !Deno.stdout.isTerminal()) return text;
-  return `\x1b[${COLOURS[name]}m${text}\x1b[0m`;
+  return hasColours() ? `\x1b[${COLOURS[name]}m${text}\x1b[0m` : text;
 }
 
 const UNITS = [["w", 604800], ["d", 86400], ["h", 3600], ["m", 60], ["s", 1]] as const;
 
-/** Seconds in their two largest units: `45s`, `3m`, `2h5m`, `3d`. */
+/** Seconds in their two largest units: `45s`, `3m`, `2h5m`, `3d`; `never` for no end. */
 export function duration(seconds: number): string {
   if (seconds === Infinity) return "never";
   let rest = Math.max(0, Math.round(seconds));

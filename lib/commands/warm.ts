@@ -1,86 +1,155 @@
-/** `sshs --warm HOST...`: logs in to many hosts at once, so that the first calls need not. */
-import { isTerminalBusy } from "../lane/ask.ts";
-import type { RouteSystem } from "../lane/route.ts";
-import { say, writeStderr } from "../os/terminal.ts";
-import { readRecord } from "../lane/lane.ts";
-import { openLaneOf } from "./open.ts";
-import { cell, COLUMNS } from "./table.ts";
+/**
+ * `sshs --warm HOST...`: logs in to many hosts at once, so that the first calls need not. With `--json` an
+ * object on stdout:
+ *
+ *     {
+ *       "open": 2, "failed": 1,
+ *       "hosts": [{ "host": "web1", "open": true, "socket": "/run/...", "problem": null }, ...]
+ *     }
+ *
+ * Two questions at once would be a riddle, and ssh's are its own, on the terminal. So all log in without
+ * questions first (BatchMode), 8 at a time; and those that would have asked something do so after that, one
+ * by one. A server sees such a login twice, but no wrong password: under BatchMode ssh offers none.
+ */
+import { keptUntil, readRecord } from "../lane/lane.ts";
+import type { Lane } from "../lane/layout.ts";
+import type { System } from "../os/system.ts";
+import {
+  hasTerminal,
+  isStderrTerminal,
+  type Message,
+  print,
+  printJson,
+  readStdin,
+  say,
+  writeStderr,
+} from "../os/terminal.ts";
+import { parseHosts, type WarmCommand } from "./command.ts";
+import { type Opened, openLane, type OpenSystem } from "./hold.ts";
+import { cell } from "./table.ts";
 import { commandWords } from "./words.ts";
 
 /** Logins at the same time: sshd's MaxStartups begins to drop at 10, and a bastion sees all of ours. */
 const AT_ONCE = 8;
 
-/** Opens the lanes of all calls, each one's last word being its host. Returns 1 where one failed. */
+export type WarmSystem = OpenSystem & Pick<System, "now">;
+
+/** What has become of a host. */
+export interface Outcome {
+  readonly host: string;
+  readonly lane?: Lane;
+  readonly problem?: Message;
+}
+
+/** Opens the lanes of the hosts, `-` standing for those on stdin. Returns 1 where one failed. */
 export async function warm(
-  calls: readonly (readonly string[])[],
-  system: RouteSystem,
+  { options, hosts, json }: WarmCommand,
+  system: WarmSystem,
 ): Promise<number> {
-  const progress = new Progress(calls.length);
-  const waiting = [...calls];
+  const read = hosts.includes("-") ? parseHosts(await readStdin()) : [];
+  if ("line" in read) {
+    say(commandWords.noHostLine(read.line, read.text));
+    return 1;
+  }
+  const all = hosts.flatMap((host) => host === "-" ? read : [host]);
+  const outcomes = await openAll(options, all, system);
+  const failed = outcomes.filter(({ problem }) => problem).length;
+  if (json) printJson(outcomesJson(outcomes));
+  else print(commandWords.warmed(all.length - failed, failed, all.length));
+  return failed > 0 ? 1 : 0;
+}
+
+function outcomesJson(outcomes: readonly Outcome[]) {
+  const failed = outcomes.filter(({ problem }) => problem).length;
+  return {
+    open: outcomes.length - failed,
+    failed,
+    hosts: outcomes.map(({ host, lane, problem }) => ({
+      host,
+      open: problem === undefined,
+      socket: lane?.socket ?? null,
+      problem: problem?.fault ?? null,
+    })),
+  };
+}
+
+/** Opens the lanes of the hosts, each the last word of a call with these options; says why one failed. */
+export async function openAll(
+  options: readonly string[],
+  hosts: readonly string[],
+  system: WarmSystem,
+): Promise<Outcome[]> {
+  const progress = new Progress(hosts.length);
+  const outcomes: Outcome[] = [];
+  const open = (i: number, mayAsk: boolean) => openLane([...options, hosts[i]], system, { mayAsk });
+  const settle = (i: number, opened: Opened) => {
+    outcomes[i] = outcomeOf(hosts[i], opened, system);
+    progress.add(outcomes[i]);
+  };
+  const canAsk = hasTerminal();
+  const asking: number[] = [];
+  // A single one may ask at once.
+  const waiting = canAsk && hosts.length === 1 ? [] : [...hosts.keys()];
+  if (waiting.length === 0) asking.push(...hosts.keys());
   const work = async () => {
-    for (let argv = waiting.shift(); argv; argv = waiting.shift()) {
-      progress.done(cell(argv[argv.length - 1]), await warmOne(argv, system));
+    for (let i = waiting.shift(); i !== undefined; i = waiting.shift()) {
+      const opened = await open(i, false);
+      if (canAsk && opened.kind === "failed" && opened.wantsAnswer) asking.push(i);
+      else settle(i, opened);
     }
   };
   progress.show();
-  await Promise.all(Array.from({ length: Math.min(AT_ONCE, calls.length) }, work));
+  await Promise.all(Array.from({ length: Math.min(AT_ONCE, waiting.length) }, work));
   progress.end();
-  return progress.failed > 0 ? 1 : 0;
+  for (const i of asking.sort((a, b) => a - b)) settle(i, await open(i, true));
+  return outcomes;
 }
 
-/** Opens the lane of one call; resolves to what is wrong where it does not stay open. */
-async function warmOne(
-  argv: readonly string[],
-  system: RouteSystem,
-): Promise<string | undefined> {
-  try {
-    const opened = await openLaneOf(argv, system);
-    if (opened.kind === "failed") return opened.reason;
-    const record = readRecord(opened.lane);
-    if (record?.linger === 0 && (record.holdUntil ?? 0) <= system.now()) {
-      return commandWords.doesNotLinger(argv[argv.length - 1]);
-    }
-  } catch (error) {
-    // One host's trouble is not that of the others.
-    return `${(error as Error).name}: ${(error as Error).message}`;
+function outcomeOf(host: string, opened: Opened, system: Pick<System, "now">): Outcome {
+  if (opened.kind === "failed") return { host, problem: opened.problem };
+  const { lane } = opened;
+  if (readRecord(lane)?.linger === 0 && keptUntil(lane) <= system.now()) {
+    return { host, lane, problem: commandWords.doesNotLinger(host) };
   }
+  return { host, lane };
 }
 
 /** A line on a terminal that counts, and a line for each failure. */
 class Progress {
-  failed = 0;
-  #up = 0;
+  #open = 0;
+  #failed = 0;
   readonly #total: number;
-  readonly #live = Deno.stderr.isTerminal();
+  #isLive = isStderrTerminal();
 
   constructor(total: number) {
     this.#total = total;
   }
 
-  done(host: string, problem: string | undefined): void {
-    if (problem === undefined) this.#up++;
+  add({ host, problem }: Outcome): void {
+    if (!problem) this.#open++;
     else {
-      this.failed++;
+      this.#failed++;
       this.#clear();
-      say(`${host}: ${problem}`);
+      say(commandWords.failed(cell(host), problem));
     }
     this.show();
   }
 
   show(): void {
-    // A question stands in this line until it is answered.
-    if (!this.#live || isTerminalBusy()) return;
+    if (!this.#isLive) return;
     this.#clear();
-    const line = commandWords.warming(this.#up, this.failed, this.#total);
-    writeStderr(new TextEncoder().encode(cell(line, COLUMNS - 1)));
+    writeStderr(
+      new TextEncoder().encode(commandWords.warming(this.#open, this.#failed, this.#total)),
+    );
   }
 
+  /** From now on the terminal is ssh's, for its questions. */
   end(): void {
     this.#clear();
-    if (this.#live) say(commandWords.warmed(this.#up, this.#total));
+    this.#isLive = false;
   }
 
   #clear(): void {
-    if (this.#live) writeStderr(new TextEncoder().encode("\r\x1b[K"));
+    if (this.#isLive) writeStderr(new TextEncoder().encode("\r\x1b[K"));
   }
 }

@@ -1,11 +1,11 @@
 /**
  * `sshs --why ARGS...`: what `ssh ARGS` would do now, without touching the network or starting
- * anything but `ssh -G`. With `--json` an object:
+ * anything but `ssh -G` and the launcher's look at its plans. With `--json` an object:
  *
  *     {
  *       "decision": "share",                  or "direct": becomes plain ssh
- *       "reason": "a lane is open",
- *       "remedy": null,                       what would make it share, where something would
+ *       "reason": "a shared connection is open",
+ *       "remedy": null,                       what would make it share, or share better
  *       "command": ["/usr/bin/ssh", "-S", "...", "-o", "ControlMaster=no", "web1", "ls"],
  *                                             what would be executed; a lane yet to be opened is "XXXX"
  *       "destination": "web1",                from here on null where it goes direct
@@ -14,29 +14,30 @@
  *       "lane": { ... },                      as --list --json shows it; null: a new one would be opened
  *       "launcher": false,                    the launcher has a plan, and need not start Deno
  *       "linger": 600,                        seconds; null also: for ever
- *       "jumpHost": null,                     "shared", "direct" or null: there is none
+ *       "jumpHost": null,                     "shared" or null: there is none
  *       "notice": null                        what is wrong with our settings file
  *     }
  */
-import { basename } from "@std/path/posix/basename";
-import { over } from "../call/call.ts";
+import { controlOf, directTo } from "../call/answer.ts";
 import { decide, type DecideSystem, type Shared } from "../call/decide.ts";
-import { exists } from "../os/files.ts";
-import { hasRoom, laneAt, lanesOf } from "../lane/lane.ts";
-import { planKey, quote } from "../launcher/plan_file.ts";
-import { liveLeases } from "../lane/lease.ts";
+import { planKey } from "../call/plan.ts";
+import type { Direct } from "../call/rules.ts";
+import { laneAt } from "../lane/layout.ts";
+import { hasRoom, liveLeases } from "../lane/lease.ts";
+import { launcherText } from "../launcher/launcher.ts";
+import { launcherSettings, quote } from "../os/program.ts";
+import type { System } from "../os/system.ts";
+import { print, printJson, say, words } from "../os/terminal.ts";
 import { findRealSsh, INSIDE } from "../ssh/real_ssh.ts";
-import { say, words } from "../os/terminal.ts";
 import { laneJson } from "./list.ts";
-import { print, printJson } from "./print.ts";
-import { seeLanes, type SeenLane, type SeeSystem } from "./seen_lane.ts";
-import { cell, colour, duration, table } from "./table.ts";
+import { learnedOf, seeLanes, type SeenLane, type SeeSystem } from "./seen.ts";
+import { cell, colour, table } from "./table.ts";
 import { commandWords } from "./words.ts";
 
 /** The name of a lane that is yet to be opened: it has no capitals. */
 const UNNAMED = "XXXX";
 
-type WhySystem = DecideSystem & SeeSystem;
+type WhySystem = DecideSystem & SeeSystem & Pick<System, "pid">;
 
 /** All that is known of a call before it is made. */
 interface Answer {
@@ -46,8 +47,7 @@ interface Answer {
   readonly command: readonly string[];
   readonly shared?: Shared;
   readonly lane?: SeenLane;
-  readonly launcher: boolean;
-  readonly jumpHost?: "shared" | "direct";
+  readonly plan: "holds" | "none" | "never";
   readonly notice?: string;
 }
 
@@ -63,80 +63,105 @@ export async function why(
     return 1;
   }
   const answer = await answerFor(argv, ssh, system);
-  if (json) printJson(answerJson(answer, system.now()));
+  if (json) printJson(answerJson(answer));
   else print(...answerLines(answer));
   return 0;
 }
 
 async function answerFor(argv: readonly string[], ssh: string, system: WhySystem): Promise<Answer> {
-  const plain = [ssh, ...argv];
   if (system.env(INSIDE)) {
-    const reason = commandWords.inside();
-    return { decision: "direct", reason, command: plain, launcher: false };
+    return directAnswer({ kind: "direct", reason: commandWords.inside() }, ssh, argv);
   }
-  const decision = await decide(argv, ssh, system);
-  const { notice } = decision;
-  if (decision.kind === "direct") {
-    const { reason, remedy } = decision;
-    return { decision: "direct", reason, remedy, command: plain, launcher: false, notice };
-  }
-  const lane = await laneFor(decision, system);
-  const key = planKey(argv.slice(0, decision.call.leading));
+  const control = await controlOf(argv, ssh, system);
+  const decision = control ? directTo(control) : await decide(argv, ssh, system);
+  if (decision.kind === "direct") return directAnswer(decision, ssh, argv);
+  const home = `${decision.stateDir}/${decision.identity}`;
+  const learned = learnedOf(home, system);
+  if (learned) return directAnswer({ kind: "direct", reason: learned }, ssh, argv);
+  const lanes = (await seeLanes(system)).filter(({ lane }) => lane.dir === home);
+  const lane = laneFor(lanes, system);
+  const { reason, remedy } = reasonFor(lane, lanes, decision);
+  const { socket } = lane?.lane ?? laneAt(home, UNNAMED);
   return {
     decision: "share",
-    reason: commandWords.laneReason(lane?.state),
-    command: [ssh, ...over(lane?.lane ?? laneAt(decision.dir, UNNAMED)), ...argv],
+    reason,
+    remedy,
+    command: [ssh, "-S", socket, "-o", "ControlMaster=no", ...argv],
     shared: decision,
     lane,
-    launcher: lane !== undefined && key !== undefined &&
-      exists(`${decision.stateDir}/plans/${key}`),
-    jumpHost: jumpHost(decision),
-    notice,
+    plan: await planOf(argv, decision, system),
+    notice: decision.notice?.fault,
   };
 }
 
-/** The lane that the call would try first, as openPlace() in share.ts does. */
-async function laneFor(shared: Shared, system: WhySystem): Promise<SeenLane | undefined> {
-  const seen = new Map((await seeLanes(system)).map((seen) => [seen.lane.record, seen]));
-  return lanesOf(shared.dir).map((lane) => seen.get(lane.record)).find((seen) =>
-    seen && seen.state !== "dead" && seen.state !== "retired" &&
-    hasRoom(seen.record, [...liveLeases(seen.lane, system), shared.lease], system.now())
+function directAnswer(decision: Direct, ssh: string, argv: readonly string[]): Answer {
+  const { reason, remedy, socket, notice } = decision;
+  const command = [ssh, ...(socket ? ["-S", socket] : []), ...argv];
+  return { decision: "direct", reason, remedy, command, plan: "none", notice: notice?.fault };
+}
+
+/** The lane that the call would try first: sshs_find_place() in launcher.sh. */
+function laneFor(lanes: readonly SeenLane[], system: WhySystem): SeenLane | undefined {
+  return lanes.find(({ lane, record, state, isHeld }) =>
+    (state === "open" || state === "unverified") &&
+    hasRoom(record, liveLeases(lane, system), system.pid, isHeld)
   );
 }
 
-function jumpHost(shared: Shared): Answer["jumpHost"] {
-  if (shared.config.get("proxyjump") === undefined) return undefined;
-  return shared.jump ? "shared" : "direct";
+function reasonFor(
+  lane: SeenLane | undefined,
+  lanes: readonly SeenLane[],
+  { linger, forwards }: Shared,
+): { reason: string; remedy?: string } {
+  const lingers = linger > 0 || !forwards ? undefined : commandWords.lingerHint();
+  if (lane) {
+    const reason = lane.state === "unverified"
+      ? commandWords.isUnverified()
+      : commandWords.isOpen();
+    return { reason, remedy: lingers };
+  }
+  if (lanes.some(({ state }) => state === "full")) {
+    return { reason: commandWords.isFull(), remedy: commandWords.fullHint() };
+  }
+  return { reason: commandWords.isNew(), remedy: lingers };
 }
 
-function answerJson({ shared, lane, ...answer }: Answer, now: number) {
-  const identity = shared && basename(shared.dir);
-  const linger = shared && isFinite(shared.linger) ? shared.linger : null;
+async function planOf(
+  argv: readonly string[],
+  shared: Shared,
+  system: WhySystem,
+): Promise<Answer["plan"]> {
+  if (await hasPlan(argv, system)) return "holds";
+  const key = planKey(argv.slice(0, argv.length - shared.call.command.length));
+  return key === undefined ? "never" : "none";
+}
+
+function answerJson({ shared, lane, ...answer }: Answer) {
   return {
     decision: answer.decision,
     reason: answer.reason,
     remedy: answer.remedy ?? null,
     command: answer.command,
-    destination: shared?.destination ?? null,
+    destination: shared?.call.destination ?? null,
     resolved: shared?.resolved ?? null,
-    identity: identity ?? null,
-    lane: lane ? laneJson(lane, now) : null,
-    launcher: answer.launcher,
-    linger,
-    jumpHost: answer.jumpHost ?? null,
+    identity: shared?.identity ?? null,
+    lane: lane ? laneJson(lane) : null,
+    launcher: answer.plan === "holds",
+    linger: shared && isFinite(shared.linger) ? shared.linger : null,
+    jumpHost: shared?.jump ? "shared" : null,
     notice: answer.notice ?? null,
   };
 }
 
 function answerLines({ shared, lane, ...answer }: Answer): string[] {
   const rows = [[answer.decision === "share" ? "shares" : "direct", answer.reason]];
-  if (answer.remedy) rows.push(["to share", answer.remedy]);
+  if (answer.remedy) rows.push(["hint", answer.remedy]);
   if (shared) {
-    rows.push(["resolved", shared.resolved], ["identity", shared.dir.replace(/.*\//s, "")]);
-    rows.push(["lane", lane ? commandWords.laneFacts(lane) : commandWords.newLane()]);
-    if (answer.jumpHost) rows.push(["jump host", answer.jumpHost]);
-    rows.push(["linger", duration(shared.linger)]);
-    rows.push(["launcher", commandWords.launcher(answer.launcher)]);
+    rows.push(["resolved", shared.resolved], ["identity", shared.identity]);
+    if (lane) rows.push(["lane", commandWords.laneFacts(lane)]);
+    if (shared.jump) rows.push(["jump host", "shared"]);
+    rows.push(["linger", commandWords.linger(shared.linger)]);
+    rows.push(["plan", commandWords.plan(answer.plan)]);
   }
   if (answer.notice) rows.push(["settings", answer.notice]);
   rows.push(["command", answer.command.map(quoted).join(" ")]);
@@ -149,4 +174,17 @@ function answerLines({ shared, lane, ...answer }: Answer): string[] {
 /** A word as a shell would be given it. */
 function quoted(word: string): string {
   return /^[\w@%+=:,./~-]+$/.test(word) ? word : quote(word) ?? JSON.stringify(word);
+}
+
+/** Whether there is a plan for these words that holds now, so that the call needs no Deno. Asks the launcher itself. */
+export async function hasPlan(
+  argv: readonly string[],
+  system: Pick<System, "run" | "uid">,
+): Promise<boolean> {
+  const text = launcherText({ ...launcherSettings(), uid: system.uid() ?? 0, bin: "/" });
+  if (text === undefined) return false;
+  const { code } = await system.run("/bin/sh", ["-c", text, "ssh", ...argv], {
+    env: { SSHS_TASK: "plan" },
+  });
+  return code === 0;
 }

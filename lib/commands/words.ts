@@ -1,53 +1,229 @@
-/** Every word that our own commands print, but for the tables' heads, the manual and the doctor's. */
-import type { Command } from "./command.ts";
-import type { LaneState, SeenLane } from "./seen_lane.ts";
+/**
+ * What our commands say, but for the manual (help.ts). The rule, as in os/terminal.ts: lower case and no
+ * period; the fault first, and then what to type as a hint. A result begins with the host that it is about.
+ * "Shared connection" is what users call a lane.
+ */
+import type { Message } from "../os/terminal.ts";
+import type { SeenLane } from "./seen.ts";
 import { duration } from "./table.ts";
 
-export const commandWords = {
-  misuse: ({ reason, hint }: Extract<Command, { kind: "misuse" }>) => `${reason}; try: ${hint}`,
+/** Words for wrong use; the hint is the command's usage unless given. */
+export const misuseWords = {
+  unknown: (word: string) => `unknown command ${word}`,
+  didYouMean: (command: string) => `did you mean ${command}?`,
+  noSuchOption: (command: string, word: string) => `--${command} has no option ${word}`,
+  noHost: (command: string) => `--${command} takes a host`,
+  noOperand: (command: string, word: string) => `--${command} takes no host: ${word}`,
+  oneHost: (command: string, word: string) => `--${command} takes one host and no command: ${word}`,
+  takesNothing: (command: string) => `--${command} takes nothing`,
+  hostOrAll: () => "--stop takes a host or --all, not both",
+  lateOption: (word: string) => `options stand before the hosts: ${word}`,
+  noDuration: (word: string) => `not a duration: ${word}`,
+  durations: () => "30m, 1h30m, 2d, forever, or 0 to release",
+  durationAndHost: () => "--hold takes a duration and a host",
+  noCommand: () => "--with takes a command after --",
+  noCall: () => "--why takes the arguments of an ssh call",
+  prefixOrNothing: (command: string) => `--${command} takes --prefix and a directory, or nothing`,
+  noShell: () => "--completions takes the name of a shell",
+  watchOrJson: () => "--list takes --watch or --json, not both",
+} as const;
 
-  nothingShared: () => "Nothing is shared",
+export const commandWords = {
+  nothingShared: () => "nothing is shared",
   noSleeper: () =>
-    "No sleeper is awake: what is idle goes by itself soon, and the next call wakes one",
-  nothingToStop: (name: string, there: readonly string[]) =>
-    there.length === 0
-      ? `Nothing is shared, so there is no ${name} to stop`
-      : `No ${name} is shared; there is ${[...new Set(there)].join(", ")}`,
-  closed: (host: string, sessions: number) =>
-    `${host}: takes no new sessions; ends with its last (${count(sessions, "session")})`,
+    "the sleeper is not running; idle connections close soon, the next call starts it again",
+  noTerminal: (): Message => ({
+    fault: "--watch needs a terminal",
+    hint: "sshs --list --json",
+  }),
+  watchKeys: () => "q to quit",
+  directUntil: (why: string, until: Date) => `not shared until ${clock(until)}: ${why}`,
+  asksOnTerminal: () => "not shared: its ProxyCommand asks on the terminal",
+
+  noMatch: (name: string, shared: readonly string[]): Message => ({
+    fault: shared.length === 0
+      ? `no shared connection matches "${name}"; nothing is shared now`
+      : `no shared connection matches "${name}"; shared now: ${[...new Set(shared)].join(", ")}`,
+  }),
+  retired: (host: string, sessions: number) =>
+    `${host}: accepts no new sessions; closes after the last one (${count(sessions, "session")})`,
   stopped: (host: string, sessions: number) =>
     sessions > 0 ? `${host}: stopped, with ${count(sessions, "session")}` : `${host}: stopped`,
-  notStopped: (host: string, pid: number) =>
-    `${host}: its master does not end; try: kill -KILL ${pid}`,
+  notStopped: (host: string, pid: number): Message => ({
+    fault: `${host}: its connection master does not end`,
+    hint: `kill -KILL ${pid}`,
+  }),
 
-  doesNotLinger: (host: string) =>
-    `logged in, but its linger is 0; try: sshs --hold 10m ${host}, or set a linger`,
-  warming: (up: number, failed: number, total: number) =>
-    `sshs: ${up} of ${total} up${failed > 0 ? `, ${failed} failed` : ""} ...`,
-  warmed: (up: number, total: number) => `${up} of ${total} up`,
+  failed: (host: string, { fault, hint }: Message): Message => ({
+    fault: `${host}: ${fault}`,
+    hint,
+  }),
+  cannotShare: (reason: string, remedy?: string): Message => ({
+    fault: `cannot be shared: ${reason}`,
+    hint: remedy,
+  }),
+  cannotLogIn: () => "ssh could not log in",
+  busyElsewhere: () => "another call is still logging in, or this one may not start a connection",
+  doesNotLinger: (host: string): Message => ({
+    fault: "logged in, but the connection does not linger",
+    hint: `sshs --hold 10m ${host}, or set "linger" in config.json`,
+  }),
+  noHostLine: (line: number, text: string): Message => ({
+    fault: `line ${line} is not a host: ${text}`,
+    hint: "one host a line; options go before the - of --warm",
+  }),
+  warming: (open: number, failed: number, total: number) =>
+    `sshs: ${open} of ${total} open${failed > 0 ? `, ${failed} failed` : ""} ...`,
+  warmed: (open: number, failed: number, total: number) =>
+    `${open} of ${total} open${failed > 0 ? `, ${failed} failed` : ""}`,
 
   held: (host: string, seconds: number, until: Date) =>
     seconds === Infinity
-      ? `${host}: held for ever`
-      : `${host}: held for ${duration(seconds)}, until ${until.toLocaleString("sv")}`,
-  notHeld: (host: string) => `${host}: nothing is held`,
+      ? `${host}: held forever`
+      : `${host}: held for ${duration(seconds)}, until ${clock(until)}`,
+  notHeld: (host: string): Message => ({ fault: `${host}: nothing is held` }),
   released: (host: string) => `${host}: no longer held`,
 
-  inside: () => "it would run inside another call of sshs",
-  laneReason(state: LaneState | undefined) {
-    if (state === undefined) return "nothing is against it; the call would log in and open a lane";
-    return state === "unverified"
-      ? "a lane is open; the call would ask its far end first"
-      : "a lane is open";
+  inside: () => "the call would run inside another call of sshs",
+  isOpen: () => "a shared connection is open",
+  isUnverified: () => "a shared connection is open; the call would ask its far end first",
+  isFull: () => "can be shared; all connections are full, so this call would log in once more",
+  isNew: () => "can be shared; no connection is open, so this call would log in",
+  laneFacts: ({ lane, record, sessions, state, pid }: SeenLane) =>
+    `${lane.name} (${state}${
+      pid ? `, pid ${pid}` : ""
+    }, ${sessions} of ${record.maxSessions} in use)`,
+  plan: (plan: "holds" | "none" | "never") =>
+    ({
+      holds: "there is one for these words, so the call needs no Deno",
+      none: "none yet for these words; the call starts Deno, and leaves one if it can",
+      never: "none for such words; each call starts Deno to decide anew",
+    })[plan],
+  linger(seconds: number) {
+    if (seconds === Infinity) return "never closes";
+    if (seconds === 0) return "closes with the last session";
+    return `closes ${duration(seconds)} after the last session`;
   },
-  newLane: () => "none yet: a connection master would be started",
-  laneFacts: ({ lane, record, sessions, state }: SeenLane) =>
-    `${lane.name} (${state}, pid ${record.pid}, ${sessions} of ${record.maxSessions} in use)`,
-  launcher: (hasPlan: boolean) =>
-    hasPlan ? "has a plan for these words" : "has no plan for these words, and starts sshs",
+  lingerHint: () =>
+    'set "linger" for this host in config.json; it may forward your agent or display',
+  fullHint: () => 'set "maxSessions" in config.json if the server allows more',
 } as const;
 
 /** So many things. */
 export function count(number: number, thing: string): string {
   return `${number} ${thing}${number === 1 ? "" : "s"}`;
 }
+
+/** A moment as ISO 8601 writes it, in local time: `2026-11-25 21:30:00`. */
+function clock(moment: Date): string {
+  return moment.toLocaleString("sv");
+}
+
+/** What the doctor finds. */
+export interface Finding {
+  readonly ok: boolean;
+  readonly text: string;
+  /** The next thing to type or to do, where something is wrong. */
+  readonly hint?: string;
+}
+
+function ok(text: string): Finding {
+  return { ok: true, text };
+}
+
+function warn(text: string, hint: string): Finding {
+  return { ok: false, text, hint };
+}
+
+/** Programs. */
+export const programFindings = {
+  noSsh: () =>
+    warn("there is no real ssh in PATH", "install OpenSSH, or export SSHS_SSH=/path/to/ssh"),
+  ssh: (version: string, path: string) => ok(`${version} at ${path}`),
+  notOpenSsh: (version: string, path: string) =>
+    warn(`${version} at ${path}: not OpenSSH`, "export SSHS_SSH=/path/to/the/ssh/of/OpenSSH"),
+  slowTerminals: (version: string, path: string) =>
+    warn(
+      `${version} at ${path}: its new IPQoS handling makes shared terminals unusably slow`,
+      "install OpenSSH 10.2 or later; until then: SSHS=off ssh HOST",
+    ),
+  deno: (version: string, path: string) => ok(`Deno ${version} at ${path}`),
+  noLibc: () =>
+    warn("Deno cannot call libc, so sshs runs ssh as a child", "run sshs with --allow-ffi"),
+  isFirst: (name: string, path: string) => ok(`${name} in PATH is sshs: ${path}`),
+  isBehind: (path: string, line: string) => warn(`${path} comes before that of sshs in PATH`, line),
+  isNotInPath: (name: string, path: string, line: string) =>
+    warn(`${name} in PATH is ${path}, though sshs is installed`, line),
+  isNotOurs: (name: string, path: string) =>
+    warn(`${name} in PATH is ${path}, which does not share`, "sshs --install"),
+  otherVersion: (path: string, version: string) =>
+    warn(`${path} is of sshs ${version}`, "sshs --install"),
+  otherDeno: (path: string, deno: string) =>
+    warn(`${path} runs ${deno}, which is not there`, "sshs --install"),
+  session: (program: string) => ok(`proxies can be detached from a terminal: ${program}`),
+  noSession: () =>
+    warn("neither setsid nor perl is in PATH: hosts behind a proxy are not shared", "install perl"),
+} as const;
+
+/** What sshs keeps and is told. */
+export const stateFindings = {
+  dir: (path: string) => ok(`the state directory is ${path}, and yours alone`),
+  dirRefused: (why: string, hint: string) => warn(`the state directory ${why}`, hint),
+  others: (paths: readonly string[]) => ok(`other calls of yours use ${paths.join(", ")}`),
+  sockets: () => ok("sockets and hard links can be made there"),
+  noSockets: (why: string) =>
+    warn(`no control socket can be made there: ${why}`, "export SSHS_DIR=/a/local/directory"),
+  fileSystem: (type: string) => ok(`it is on a local file system: ${type}`),
+  network: (type: string) =>
+    warn(`it is on a network file system: ${type}`, "export SSHS_DIR=/a/local/directory"),
+  clock: () => ok("the clock agrees with that of the file system"),
+  clockIsOff: (seconds: number) =>
+    warn(
+      `the clock and that of the file system are ${Math.round(seconds)} s apart`,
+      "export SSHS_DIR=/a/local/directory, or set the clock",
+    ),
+  fromTheFuture: (path: string) =>
+    warn(`${path} is from the future: the clock was set back`, "sshs --stop --all"),
+  sleeper: (pid: number, lanes: number) =>
+    ok(`the sleeper is running (pid ${pid}), with ${count(lanes, "connection")}`),
+  idle: () => ok("nothing is shared, and the sleeper is not running"),
+  noSleeper: (lanes: number) =>
+    warn(
+      `the sleeper is not running, with ${count(lanes, "connection")}`,
+      "ssh HOST true (any call starts it)",
+    ),
+  settings: (path: string) => ok(`settings are read from ${path}`),
+  settingsWrong: (problem: string, path: string) =>
+    warn(`the settings are not used: ${problem}`, `edit ${path}`),
+  off: () => warn("SSHS=off: nothing is shared", "unset SSHS"),
+  linger: (value: string) =>
+    warn(`SSHS_LINGER is not a duration: ${value}`, "export SSHS_LINGER=10m"),
+  maxSessions: (value: string) =>
+    warn(`SSHS_MAX_SESSIONS is not a number from 1: ${value}`, "export SSHS_MAX_SESSIONS=10"),
+} as const;
+
+/** A host. */
+export const hostFindings = {
+  anyHost: () => "a host without rules of its own",
+  shares: (host: string) => ok(`${host} would be shared`),
+  direct: (host: string, reason: string, hint: string) =>
+    warn(`${host} would go direct: ${reason}`, hint),
+  plan: () => ok("the launcher has a plan for this call, and needs no Deno"),
+  noPlan: () =>
+    ok("the launcher has no plan for this call yet; the next call leaves one if it can"),
+  neverPlan: () => ok("the launcher can have no plan for such a call; each one starts Deno"),
+  agent: (socket: string, keys: number) =>
+    ok(`the agent at ${socket} answers, and has ${count(keys, "key")}`),
+  noAgent: (socket: string) =>
+    warn(
+      `nobody answers at the agent's socket ${socket}`,
+      "unset SSH_AUTH_SOCK, or start the agent",
+    ),
+  silentAgent: (socket: string, ms: number) =>
+    warn(
+      `the agent at ${socket} does not answer within ${ms} ms, so each call is decided anew`,
+      "ssh-add -l (and see what it waits for)",
+    ),
+  proxyNeedsSession: () =>
+    warn("it is behind a proxy, which cannot be detached from a terminal here", "install perl"),
+} as const;

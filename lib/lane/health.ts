@@ -1,47 +1,97 @@
 /**
  * Is a lane fit for a session, and how one that is not comes to its end. The alive check of a master
- * is local; only the ping tells of the far end.
+ * is local; only the ping tells of the far end. A lane is not fit either once the agent has other keys than
+ * when it logged in: another list may lead to another account.
  */
-import { isAbsence } from "../os/files.ts";
-import { DeadlineExceeded, MuxClosed, MuxConnection, MuxRefused } from "./mux_client.ts";
-import { MuxProtocolError } from "./mux_protocol.ts";
+import { isDenied, readText, removePath, writeText } from "../os/files.ts";
+import { realSystem, type System } from "../os/system.ts";
+import { NoConnection, socketOwner } from "../os/unix_socket.ts";
+import { AGENT_DEADLINE, agentKeys, type Agents, offeredKeys } from "../ssh/keys.ts";
 import {
+  isOpen,
   isVerified,
-  type Lane,
+  type LaneRecord,
+  type Master,
+  readMaster,
   readRecord,
-  removeSocket,
   retire,
   roundTripOf,
   verify,
 } from "./lane.ts";
-import { liveLeases } from "./lease.ts";
-import { births, type System } from "../os/system.ts";
+import { type Lane, lanesOf } from "./layout.ts";
+import { type Lease, liveLeases } from "./lease.ts";
+import { DeadlineExceeded, MuxClosed, MuxConnection, MuxRefused } from "./mux_client.ts";
+import { MuxProtocolError } from "./mux_protocol.ts";
 
 /** How long a master may take to answer what it answers by itself, ms. */
 const LOCAL_DEADLINE = 1000;
 /** How long the far end may take, ms; four times the last round trip where that is longer. */
 const PING_DEADLINE = 3000;
+/** How long a master may take to end, ms, before it is made to: one whose link is dead may hang. */
+const END_DEADLINE = 300;
 
-/** Whether the far end of a lane answers, or has done so lately. Renews the mark. Never throws for a dead lane. */
-export async function isFit(lane: Lane, system: Pick<System, "now">): Promise<boolean> {
+/**
+ * "late": the far end has not answered in time, but a session is open on the lane, and the question may
+ * wait behind its data. Such a lane is left alone.
+ */
+export type Fitness = "fit" | "late" | "dead";
+
+/**
+ * Whether the far end of a lane answers, or has done so lately. Renews the mark. Never throws for a dead
+ * lane.
+ *
+ * @param options.caller the process that wants to use the lane, whose lease is no session yet
+ */
+export async function fitnessOf(
+  lane: Lane,
+  system: Pick<System, "catchesSigterm" | "isAlive" | "now">,
+  options: { caller?: number } = {},
+): Promise<Fitness> {
   try {
     using connection = await MuxConnection.connect(lane.socket, { deadline: LOCAL_DEADLINE });
-    if (await connection.alive({ deadline: LOCAL_DEADLINE }) !== readRecord(lane)?.pid) {
-      return false;
-    }
-    if (!isVerified(lane, system.now())) {
-      verify(lane, await connection.ping({ deadline: pingDeadline(lane) }), system.now());
-    }
-    return true;
+    const pid = await connection.alive({ deadline: LOCAL_DEADLINE });
+    if (pid !== (readMaster(lane)?.pid ?? pid)) return "dead";
+    if (isVerified(lane, system.now())) return "fit";
+    return await askFarEnd(lane, connection, system, options.caller);
   } catch (error) {
-    if (isMuxTrouble(error)) return false;
+    if (isMuxTrouble(error)) return "dead";
     throw error;
   }
 }
 
-/** How long to wait for the far end of a lane, ms. */
-export function pingDeadline(lane: Lane): number {
-  return Math.max(PING_DEADLINE, 4 * (roundTripOf(lane) ?? 0));
+async function askFarEnd(
+  lane: Lane,
+  connection: MuxConnection,
+  system: Pick<System, "catchesSigterm" | "isAlive" | "now">,
+  caller?: number,
+): Promise<Fitness> {
+  const deadline = pingDeadline(roundTripOf(lane));
+  try {
+    verify(lane, await connection.ping({ deadline }), system.now());
+    return "fit";
+  } catch (error) {
+    if (!(error instanceof DeadlineExceeded)) throw error;
+    const others = liveLeases(lane, system).filter(({ pid }) => pid !== caller);
+    return isNoneOpen(others, system) ? "dead" : "late";
+  }
+}
+
+/** How long to wait for the far end, ms, with the last round trip to it (ms). */
+export function pingDeadline(roundTrip = 0): number {
+  return Math.max(PING_DEADLINE, 4 * roundTrip);
+}
+
+/**
+ * Whether it is certain that none of these sessions is open yet, and so no command of theirs was sent: ssh
+ * catches no signal until then (mux_client_request_session() in mux.c). `undefined`: it is not known.
+ */
+export function isNoneOpen(
+  leases: readonly Lease[],
+  system: Pick<System, "catchesSigterm">,
+): boolean | undefined {
+  const open = leases.map(({ pid }) => system.catchesSigterm(pid));
+  if (open.includes(true)) return false;
+  return open.includes(undefined) ? undefined : true;
 }
 
 /**
@@ -50,35 +100,211 @@ export function pingDeadline(lane: Lane): number {
  */
 export async function closeLane(
   lane: Lane,
-  system: Pick<System, "isAlive" | "kill" | "run">,
+  system: Pick<System, "births" | "isAlive" | "kill">,
   options: { now?: boolean } = {},
 ): Promise<void> {
+  const master = readMaster(lane);
   retire(lane);
   const end = options.now || liveLeases(lane, system).length === 0;
   try {
     using connection = await MuxConnection.connect(lane.socket, { deadline: LOCAL_DEADLINE });
-    if (end) await connection.terminate();
-    else await connection.stopListening();
+    if (!end) return await connection.stopListening();
+    const pid = await connection.alive({ deadline: LOCAL_DEADLINE });
+    await connection.terminate();
+    await endMaster(connection, pid, system, { hasBeenTold: true });
   } catch (error) {
     if (!isMuxTrouble(error)) throw error;
-    removeSocket(lane);
-    if (end) await killMaster(lane, system);
+    removePath(lane.socket);
+    if (end && master && await isSameProcess(master, system)) {
+      system.kill(master.pid, "SIGTERM");
+      system.kill(master.pid, "SIGCONT"); // A stopped one takes SIGTERM only when it goes on.
+    }
   }
 }
 
-/** Ends a master that does not listen to us, once it is known to be the process that was recorded. */
-async function killMaster(lane: Lane, system: Pick<System, "kill" | "run">): Promise<void> {
-  const record = readRecord(lane);
-  if (!record?.birth) return;
-  const birth = (await births([record.pid], system)).get(record.pid);
-  if (birth !== record.birth) return;
-  system.kill(record.pid, "SIGTERM");
-  system.kill(record.pid, "SIGCONT"); // A stopped one takes SIGTERM only when it goes on.
+/**
+ * Ends a master, by force if need be, and with it every session. While the connection to it is open its
+ * pid cannot be another process's.
+ *
+ * @param options.hasBeenTold it has agreed to end by itself
+ */
+export async function endMaster(
+  connection: MuxConnection,
+  pid: number,
+  system: Pick<System, "kill">,
+  options: { hasBeenTold?: boolean } = {},
+): Promise<void> {
+  if (options.hasBeenTold && await closes(connection)) return;
+  system.kill(pid, "SIGTERM");
+  if (await closes(connection)) return;
+  system.kill(pid, "SIGKILL");
+  await connection.closed;
+}
+
+/** Whether a connection closes within END_DEADLINE. */
+async function closes(connection: MuxConnection): Promise<boolean> {
+  const { promise: late, resolve } = Promise.withResolvers<false>();
+  const timer = setTimeout(resolve, END_DEADLINE, false);
+  try {
+    return await Promise.race([connection.closed.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Whether a recorded master is alive, and not another process with its pid. */
+export async function isSameProcess(
+  master: Master,
+  system: Pick<System, "births" | "isAlive">,
+): Promise<boolean> {
+  if (!system.isAlive(master.pid)) return false;
+  const birth = (await system.births([master.pid])).get(master.pid);
+  return birth === undefined || master.birth === undefined || birth === master.birth;
 }
 
 /** Errors that say something of the master and not of us. */
 export function isMuxTrouble(error: unknown): boolean {
   return error instanceof DeadlineExceeded || error instanceof MuxClosed ||
     error instanceof MuxRefused || error instanceof MuxProtocolError ||
-    error instanceof Deno.errors.ConnectionRefused || isAbsence(error);
+    error instanceof NoConnection;
+}
+
+/**
+ * What stands behind a control socket's path: a master that answers, a socket that nobody listens
+ * on any more, nothing at all, or something that is not ours to use and not ours to remove.
+ */
+export type Probe =
+  | { kind: "alive"; pid: number }
+  | { kind: "stale" }
+  | { kind: "absent" }
+  | { kind: "foreign"; reason: string };
+
+/**
+ * Finds out what stands behind a control socket. All of it is local: it says nothing of the network,
+ * which is what `MuxConnection.ping` is for.
+ *
+ * @param options.deadline ms for everything together, 1000 unless given; what has not answered by
+ * then is foreign
+ */
+export async function probe(socket: string, options: { deadline?: number } = {}): Promise<Probe> {
+  const until = performance.now() + (options.deadline ?? 1000);
+  try {
+    return await probeOnce(socket, until);
+  } catch (error) {
+    if (!(error instanceof MuxClosed)) throw error;
+  }
+  // It took the connection and hung up: a master that was on its way out. By now it is gone, and the
+  // second look says stale or absent; whoever hangs up twice is no master.
+  try {
+    return await probeOnce(socket, until);
+  } catch (error) {
+    if (error instanceof MuxClosed) return { kind: "foreign", reason: error.message };
+    throw error;
+  }
+}
+
+/** @throws {MuxClosed} when the other side hangs up */
+async function probeOnce(socket: string, until: number): Promise<Probe> {
+  try {
+    // connect(2) refuses a plain file just as it refuses a stale socket, so the entry is looked at
+    // first. Whether somebody listens only connecting can tell.
+    const owner = socketOwner(socket);
+    if (owner === "absent") return { kind: "absent" };
+    if (owner === "other") return { kind: "foreign", reason: "Not a socket" };
+    if (owner !== realSystem.uid()) {
+      return { kind: "foreign", reason: `Socket belongs to user ${owner}` };
+    }
+    using connection = await MuxConnection.connect(socket, { deadline: until - performance.now() });
+    return { kind: "alive", pid: await connection.alive({ deadline: until - performance.now() }) };
+  } catch (error) {
+    if (error instanceof NoConnection) {
+      return { kind: error.why === "absent" ? "absent" : "stale" };
+    }
+    if (error instanceof MuxClosed || !(isMuxTrouble(error) || isDenied(error))) throw error;
+    return { kind: "foreign", reason: (error as Error).message };
+  }
+}
+
+type CheckSystem = Pick<System, "births" | "catchesSigterm" | "isAlive" | "kill" | "now">;
+
+/**
+ * Asks the far end of each open lane of an identity, unless it has answered lately, and its agent; closes
+ * those that do not answer, and those whose agent has other keys now. Returns the exit status 0.
+ */
+export async function checkLanes(dir: string, system: CheckSystem): Promise<number> {
+  const open = lanesOf(dir).filter(isOpen);
+  await Promise.all(open.map(async (lane) => {
+    if (await fitnessOf(lane, system) === "dead") await closeLane(lane, system);
+  }));
+  await checkAgents(dir, system);
+  return 0;
+}
+
+/** Closes the lanes whose agent has other keys now than when they logged in. */
+export async function checkAgents(dir: string, system: CheckSystem): Promise<void> {
+  for (const lane of lanesOf(dir).filter(isOpen)) {
+    if (await isOutdated(lane)) await closeLane(lane, system);
+  }
+}
+
+async function isOutdated(lane: Lane): Promise<boolean> {
+  const record = readRecord(lane);
+  if (!record?.agent) return false;
+  const keys = await agentKeys(record.agent, { deadline: AGENT_DEADLINE });
+  return keys !== "silent" && hasOtherKeys(lane, record, keys === "absent" ? [] : keys);
+}
+
+/**
+ * The keys that the agent had when a lane logged in, as "type base64", in its order; `undefined` where they
+ * were not noted. The launcher notes them by `ssh-add -L`, whose lines end in a comment.
+ */
+function notedKeys(lane: Lane): string[] | undefined {
+  const text = readText(lane.agent);
+  // Without a key ssh-add says so in a sentence.
+  return text?.match(/^[a-z0-9@.-]+-[a-z0-9@.-]+ [A-Za-z0-9+/=]{16,}/gm) ??
+    (text === undefined ? undefined : []);
+}
+
+function noteKeys(lane: Lane, keys: readonly string[]): void {
+  writeText(lane.agent, keys.map((key) => `${key}\n`).join(""));
+}
+
+/** Whether ssh would offer other keys now than when the lane logged in. */
+export function hasOtherKeys(
+  lane: Lane,
+  record: Pick<LaneRecord, "offers">,
+  keys: readonly string[],
+): boolean {
+  const noted = notedKeys(lane);
+  if (noted === undefined) return false;
+  const rule = record.offers ?? { identitiesOnly: false, publicKeys: [] };
+  return offeredKeys(noted, rule).join("\n") !== offeredKeys(keys, rule).join("\n");
+}
+
+/** The agent of a lane: the keys that its master may have used, and those that are in it now. */
+export class LaneAgent {
+  readonly #lane: Lane;
+  readonly #record: Pick<LaneRecord, "agent" | "offers">;
+  readonly #agents: Agents;
+
+  constructor(lane: Lane, record: Pick<LaneRecord, "agent" | "offers">, agents: Agents) {
+    this.#lane = lane;
+    this.#record = record;
+    this.#agents = agents;
+  }
+
+  /** Notes its keys, where the login has not done so: it may have added one (AddKeysToAgent). */
+  async note(): Promise<void> {
+    const { agent } = this.#record;
+    if (agent === null || notedKeys(this.#lane)) return;
+    const keys = await this.#agents.keysOf(agent);
+    if (keys) noteKeys(this.#lane, keys);
+  }
+
+  /** Whether it has other keys now. */
+  async hasChanged(): Promise<boolean> {
+    const { agent } = this.#record;
+    const keys = agent === null ? undefined : await this.#agents.keysOf(agent);
+    return keys !== undefined && hasOtherKeys(this.#lane, this.#record, keys);
+  }
 }

@@ -4,7 +4,8 @@
  *
  * Everything that waits has a deadline, and nothing that the other side says is trusted.
  */
-
+import { connectUnix, NoConnection, type UnixConnection } from "../os/unix_socket.ts";
+import type { Forward } from "./forwards.ts";
 import {
   decode,
   encode,
@@ -14,6 +15,8 @@ import {
   MUX_C_OPEN_FWD,
   MUX_C_STOP_LISTENING,
   MUX_C_TERMINATE,
+  MUX_FWD_DYNAMIC,
+  MUX_FWD_LOCAL,
   MUX_FWD_REMOTE,
   MUX_MSG_HELLO,
   MUX_S_ALIVE,
@@ -22,6 +25,7 @@ import {
   MUX_S_PERMISSION_DENIED,
   MUX_S_REMOTE_PORT,
   MUX_VERSION,
+  type MuxForward,
   type MuxMessage,
   MuxProtocolError,
   PORT_STREAMLOCAL,
@@ -57,7 +61,7 @@ export class MuxRefused extends Error {
 export class MuxConnection implements Disposable {
   /** Resolves once the connection is over, from either side. Never rejects. */
   readonly closed: Promise<void>;
-  readonly #conn: Deno.UnixConn;
+  readonly #conn: UnixConnection;
   #lastId = 0;
   /** Settles when the last request in the queue has had its answer. Never rejects. */
   #queue: Promise<unknown> = Promise.resolve();
@@ -70,7 +74,7 @@ export class MuxConnection implements Disposable {
   /** Why the connection is over. */
   #end?: Error;
 
-  private constructor(conn: Deno.UnixConn) {
+  private constructor(conn: UnixConnection) {
     this.#conn = conn;
     this.closed = this.#readLoop();
   }
@@ -79,8 +83,7 @@ export class MuxConnection implements Disposable {
    * Connects and exchanges hellos.
    *
    * @param options.deadline ms for both together, 1000 unless given
-   * @throws {Deno.errors.NotFound} nothing is there
-   * @throws {Deno.errors.ConnectionRefused} nobody listens
+   * @throws {NoConnection} nothing is there, or nobody listens
    * @throws {DeadlineExceeded | MuxClosed | MuxProtocolError} somebody does, but it is no master
    */
   static async connect(
@@ -88,7 +91,14 @@ export class MuxConnection implements Disposable {
     options: { deadline?: number } = {},
   ): Promise<MuxConnection> {
     const until = performance.now() + (options.deadline ?? 1000);
-    const connection = new MuxConnection(await connectUnix(socket, until));
+    const conn = await connectUnix(socket, { deadline: until - performance.now() });
+    if (conn instanceof NoConnection) {
+      if (conn.why === "late") {
+        throw new DeadlineExceeded("Master did not take the connection in time");
+      }
+      throw conn.why === "unusable" ? conn.cause : conn;
+    }
+    const connection = new MuxConnection(conn);
     try {
       const hello: MuxMessage = { type: MUX_MSG_HELLO, version: MUX_VERSION };
       await connection.#inTurn(until - performance.now(), () => connection.#exchange(hello));
@@ -153,6 +163,16 @@ export class MuxConnection implements Disposable {
     });
   }
 
+  /** Has the master forward, which may take a round trip to the server: 3000 ms. */
+  openForward(forward: Forward): Promise<void> {
+    return this.#forward(MUX_C_OPEN_FWD, forward, 3000);
+  }
+
+  /** Has it forward no more. Connections that go through it stay. */
+  closeForward(forward: Forward): Promise<void> {
+    return this.#forward(MUX_C_CLOSE_FWD, forward, 1000);
+  }
+
   /**
    * Makes the master remove its socket and take no new clients. Sessions live on, and so does this
    * connection; with `ControlPersist` the master exits some time after the last of them.
@@ -174,6 +194,12 @@ export class MuxConnection implements Disposable {
     }
   }
 
+  /** Waits, however long, until all that was asked has had its answer. */
+  async settled(): Promise<void> {
+    await this.#queue;
+    if (this.#end !== undefined) throw this.#end;
+  }
+
   /** Closes the connection. Requests that still wait throw `MuxClosed`. May be called twice. */
   close(): void {
     this.#over(new MuxClosed("Control connection was closed by this side"));
@@ -189,6 +215,18 @@ export class MuxConnection implements Disposable {
     deadline = 1000,
   ): Promise<MuxMessage> {
     return this.#inTurn(deadline, () => this.#exchange({ type, id: this.#nextId() }));
+  }
+
+  async #forward(
+    type: typeof MUX_C_OPEN_FWD | typeof MUX_C_CLOSE_FWD,
+    forward: Forward,
+    deadline: number,
+  ): Promise<void> {
+    const reply = await this.#inTurn(
+      deadline,
+      () => this.#exchange({ type, id: this.#nextId(), ...fieldsOf(forward) }),
+    );
+    if (reply.type !== MUX_S_OK) throw this.#notGranted(reply);
   }
 
   #nextId(): number {
@@ -215,12 +253,10 @@ export class MuxConnection implements Disposable {
     if (this.#end !== undefined) return Promise.reject(this.#end);
     const { promise, resolve, reject } = Promise.withResolvers<MuxMessage>();
     this.#waiting = { id: idOf(request), resolve, reject };
-    this.#write(encode(request)).catch((error) => this.#over(closedBecause(error)));
+    this.#conn.write(encode(request)).then((isWritten) => {
+      if (!isWritten) this.#over(brokeOff());
+    }, (error) => this.#over(brokeOff(error)));
     return promise;
-  }
-
-  async #write(bytes: Uint8Array): Promise<void> {
-    for (let sent = 0; sent < bytes.length;) sent += await this.#conn.write(bytes.subarray(sent));
   }
 
   /** Reads until the end, so that a close is seen at once, whether or not a request waits. */
@@ -233,7 +269,7 @@ export class MuxConnection implements Disposable {
       }
       this.#over(new MuxClosed("Master closed the control connection"));
     } catch (error) {
-      this.#over(error instanceof MuxProtocolError ? error : closedBecause(error));
+      this.#over(error instanceof MuxProtocolError ? error : brokeOff(error));
     }
   }
 
@@ -269,29 +305,28 @@ export class MuxConnection implements Disposable {
   }
 }
 
+const FORWARD_TYPES = {
+  local: MUX_FWD_LOCAL,
+  remote: MUX_FWD_REMOTE,
+  dynamic: MUX_FWD_DYNAMIC,
+} as const;
+
+function fieldsOf({ type, listenHost, listenPort, connectHost, connectPort }: Forward): MuxForward {
+  return {
+    forwardType: FORWARD_TYPES[type],
+    listenHost,
+    listenPort: listenPort ?? PORT_STREAMLOCAL,
+    connectHost,
+    connectPort: connectPort ?? PORT_STREAMLOCAL,
+  };
+}
+
 /** The request id; only a hello has none. */
 function idOf(message: MuxMessage): number | undefined {
   return "id" in message ? message.id : undefined;
 }
 
-/** Connects to a unix socket. It never waits, unless the listener's backlog is full. */
-async function connectUnix(socket: string, until: number): Promise<Deno.UnixConn> {
-  while (true) {
-    try {
-      return await Deno.connect({ transport: "unix", path: socket });
-    } catch (error) {
-      // A master queues 64 clients (mux.c) and answers the next with EAGAIN, which a burst of calls
-      // can meet; a master that stands still meets the deadline.
-      if (!(error instanceof Deno.errors.WouldBlock)) throw error;
-      if (performance.now() >= until) {
-        throw new DeadlineExceeded("Master did not take the connection in time");
-      }
-    }
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
 /** A failed read or write means one thing to callers: there is no connection any more. */
-function closedBecause(cause: unknown): MuxClosed {
+function brokeOff(cause?: unknown): MuxClosed {
   return new MuxClosed("Control connection broke off", { cause });
 }

@@ -3,13 +3,36 @@
  * hold, so its owner, mode and type are verified at every use and nothing is repaired: a directory
  * that is not as we would have made it is not used at all.
  */
+import { basename } from "@std/path/posix/basename";
 import { dirname } from "@std/path/posix/dirname";
+import {
+  createDir,
+  exists,
+  isClosedToDeno,
+  isSystemError,
+  linkStatOf,
+  makeTempDir,
+  namesIn,
+  realPathOf,
+  removeIfEmpty,
+  removePath,
+  statOf,
+} from "../os/files.ts";
 import type { System } from "../os/system.ts";
 
-/** Why the state directory cannot be used; the message ends in what to do about it. */
+/** Why the state directory cannot be used, and what to do about it. */
 export class StateDirError extends Error {
   override name = "StateDirError";
+  readonly hint: string;
+
+  constructor(message: string, hint: string) {
+    super(message);
+    this.hint = hint;
+  }
 }
+
+/** What helps where a state directory cannot be used. */
+export const CHOOSE_ANOTHER = "set SSHS_DIR to a short path of your own";
 
 /**
  * The longest state directory, in bytes: macOS' sun_path is 104 with its NUL, ssh binds a temporary
@@ -33,17 +56,46 @@ export function stateDirPath(system: Pick<System, "env" | "uid">): string {
   if (runtime && ownerOf(runtime) === system.uid()) return `${runtime}/sshs`;
   const temporary = `${(system.env("TMPDIR") || "/tmp").replace(/\/+$/, "")}/sshs-${system.uid()}`;
   // Nobody has chosen TMPDIR for us: one that will not do is no reason to complain.
-  return isShort(temporary) && !isClosed(temporary) ? temporary : `/tmp/sshs-${system.uid()}`;
+  return isShort(temporary) && !isClosedToDeno(temporary) ? temporary : `/tmp/sshs-${system.uid()}`;
 }
 
-/** Whether a socket's path has room below. */
-function isShort(path: string): boolean {
-  return new TextEncoder().encode(path).length <= MAX_BYTES;
+/**
+ * The state directories that this user's calls may have made, the one of this environment first: a job
+ * of cron's has no XDG_RUNTIME_DIR, and a shell after su(1) may have another TMPDIR. `SSHS_DIR` stands
+ * for itself alone.
+ *
+ * @throws {StateDirError} where that of this environment must not be trusted; others are passed over
+ */
+export function allStateDirs(system: Pick<System, "env" | "uid">): string[] {
+  const own = stateDirPath(system);
+  const uid = system.uid();
+  const others = system.env("SSHS_DIR") ? [] : [
+    `/run/user/${uid}/sshs`,
+    `${(system.env("TMPDIR") || "/tmp").replace(/\/+$/, "")}/sshs-${uid}`,
+    `/tmp/sshs-${uid}`,
+  ];
+  return [
+    ...(exists(own) ? [openStateDir(system)] : []),
+    ...new Set(others.filter((path) => path !== own && isTrusted(path, uid))),
+  ];
 }
 
-/** Whether Deno opens a path to nobody without all permissions (2.9): devices and the kernel's own files. */
-export function isClosed(path: string): boolean {
-  return /^\/(dev|proc|sys)(\/|$)/.test(path);
+/** Whether there is a state directory that may be used. */
+function isTrusted(path: string, uid: number | null): boolean {
+  try {
+    if (!exists(path)) return false;
+    verifyAbove(path, uid);
+    verify(path, uid);
+    return true;
+  } catch (error) {
+    if (error instanceof StateDirError) return false;
+    throw error;
+  }
+}
+
+/** Whether a socket's path has room below, after so many bytes more. */
+function isShort(path: string, more = 0): boolean {
+  return new TextEncoder().encode(path).length + more <= MAX_BYTES;
 }
 
 /**
@@ -54,7 +106,9 @@ export function isClosed(path: string): boolean {
 export function openStateDir(system: Pick<System, "env" | "uid">): string {
   const path = stateDirPath(system);
   if (!path.startsWith("/")) throw refuse(path, "is not an absolute path");
-  if (isClosed(path)) throw refuse(path, "is where Deno opens nothing to a program like this");
+  if (isClosedToDeno(path)) {
+    throw refuse(path, "is where Deno opens nothing to a program like this");
+  }
   if (!isShort(path)) {
     throw refuse(path, `is longer than the ${MAX_BYTES} bytes that leave room for a socket`);
   }
@@ -65,21 +119,64 @@ export function openStateDir(system: Pick<System, "env" | "uid">): string {
   return path;
 }
 
-function makeDir(path: string): void {
+/** What we put into the state directory, which is the user's to choose. */
+const OURS = /^(plans|stamps|ssh|sleeper|sleeper\.\w+|used|[0-9a-f]{16})$/;
+
+/** Removes the state and its directory, unless that is not to be trusted or holds other files too. */
+export function removeState(system: Pick<System, "env" | "uid">): void {
+  let path: string;
   try {
-    Deno.mkdirSync(path, { mode: 0o700 });
+    path = openStateDir(system);
   } catch (error) {
-    if (error instanceof Deno.errors.AlreadyExists) return;
+    if (error instanceof StateDirError) return;
+    throw error;
+  }
+  for (const name of namesIn(path).filter((name) => OURS.test(name))) removePath(`${path}/${name}`);
+  removeIfEmpty(path);
+}
+
+const JOB = "sshs-job-";
+/** 16 digits are what makes one unlike the next. */
+const JOB_BYTES = JOB.length + 17;
+
+/** Whether a state directory is a job's own (`--with`), which goes with the job. */
+export function isJobDir(path: string): boolean {
+  return basename(path).startsWith(JOB);
+}
+
+/**
+ * Makes a state directory for a job, where others are. Returns its path.
+ *
+ * @throws {StateDirError} where it cannot be made or would not be trusted
+ */
+export function makeJobDir(system: Pick<System, "env" | "uid">): string {
+  const beside = dirname(stateDirPath(system));
+  const above = beside.startsWith("/") && isShort(beside, JOB_BYTES) ? beside : "/tmp";
+  verifyAbove(`${above}/${JOB}`, system.uid());
+  try {
+    return makeTempDir(JOB, above);
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    throw refuse(`${above}/${JOB}`, `cannot be made (${error.message})`);
+  }
+}
+
+function makeDir(path: string): void {
+  // A process that has outlived its job would make one that nobody removes.
+  if (isJobDir(path) && !exists(path)) throw refuse(path, "was a job's, which has ended");
+  try {
+    createDir(path);
+  } catch (error) {
     throw refuse(path, `cannot be made (${(error as Error).message})`);
   }
 }
 
 function verify(path: string, uid: number | null): void {
-  const info = look(path, () => Deno.lstatSync(path));
+  const info = look(path, () => linkStatOf(path));
   if (info.isSymlink) throw refuse(path, "is a symbolic link");
   if (!info.isDirectory) throw refuse(path, "is not a directory");
   if (info.uid !== uid) throw refuse(path, `belongs to user ${info.uid}`);
-  if ((info.mode ?? 0) & 0o077) throw refuse(path, "can be used by others (chmod 700 it)");
+  if ((info.mode ?? 0) & 0o077) throw refuse(path, "can be used by others", `chmod 700 ${path}`);
 }
 
 /**
@@ -89,9 +186,9 @@ function verify(path: string, uid: number | null): void {
  */
 function verifyAbove(path: string, uid: number | null): void {
   const parent = dirname(path);
-  const real = look(path, () => Deno.realPathSync(parent));
+  const real = look(path, () => realPathOf(parent));
   for (const above of new Set([...upwards(parent), ...upwards(real)])) {
-    const { mode, uid: owner } = look(path, () => Deno.statSync(above));
+    const { mode, uid: owner } = look(path, () => statOf(above));
     if (owner !== uid && owner !== ROOT && owner !== UNMAPPED) {
       throw refuse(path, `stands in ${above}, which belongs to user ${owner}`);
     }
@@ -106,24 +203,30 @@ function* upwards(path: string): Generator<string> {
   if (path !== "/") yield* upwards(dirname(path));
 }
 
-function look<T>(path: string, at: () => T): T {
+function look<T>(path: string, at: () => T | undefined): T {
   try {
-    return at();
+    const found = at();
+    if (found !== undefined) return found;
   } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
-    throw refuse(path, `cannot be read (${(error as Error).message})`);
+    if (!isSystemError(error)) throw error;
+    throw refuse(path, `cannot be read (${error.message})`);
   }
+  throw refuse(path, "cannot be read (no such file or directory)");
 }
 
 function ownerOf(path: string): number | null {
   try {
-    const info = Deno.statSync(path);
-    return info.isDirectory ? info.uid : null;
+    const info = statOf(path);
+    return info?.isDirectory ? info.uid : null;
   } catch {
-    return null; // Missing or closed to us: not ours either way.
+    return null; // Closed to us: not ours either way.
   }
 }
 
-function refuse(path: string, why: string): StateDirError {
-  return new StateDirError(`${path} ${why}; set SSHS_DIR to a short path of your own`);
+function refuse(
+  path: string,
+  why: string,
+  hint = CHOOSE_ANOTHER,
+): StateDirError {
+  return new StateDirError(`${path} ${why}`, hint);
 }

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Shows an installed sshs at work, against a throwaway sshd on loopback: `sh install.sh --demo`.
+# Shows an installed sshs at work against a throwaway sshd on loopback: `sh install.sh --demo`.
 #
-#   sh lib/demo.sh PREFIX DENO
+#   sh lib/launcher/demo.sh PREFIX DENO
 #
-# Keys, configuration and state are in a directory of its own. Nothing is left of it, but for
-# OpenSSH's server where that had to be installed.
+# Keys, configuration and state live in a temporary directory, which is removed at the end. Where there is
+# no sshd, root has it installed; it stays.
 set -eu
 prefix=$1 deno=$2
 
@@ -15,21 +15,21 @@ main() {
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 143' TERM
-  unset SSHS SSHS_INSIDE SSHS_SSH SSHS_LINGER SSHS_MAX_SESSIONS
-  export SSHS_DIR="$dir/state"
+  unset SSHS SSHS_INSIDE SSHS_SSH SSHS_MAX_SESSIONS
+  export SSHS_DIR="$dir/state" SSHS_LINGER=10m # the default; it is shorter for a host on loopback
   PATH=${deno%/*}:$PATH
   real_ssh=$(command -v ssh) || fail 'there is no ssh in PATH'
   find_sshd
   start_sshd
-  # What ssh prints of its own must not stand between the lines of the table.
+  # ssh's own messages would break up the table.
   exec 3>"$dir/stderr"
 
   printf '\nA throwaway sshd listens on 127.0.0.1:%s.\n\n' "$port"
-  row 'first call, logs in' "$prefix/bin/ssh"
-  for _ in 1 2 3 4 5; do row 'shared' "$prefix/bin/ssh"; done
+  row 'logs in' "$prefix/bin/ssh"
+  for _ in 1 2 3; do row 'shared' "$prefix/bin/ssh"; done
   ours=$(logins)
-  for _ in 1 2 3; do row 'plain ssh, logs in' env SSHS=off "$real_ssh"; done
-  printf '\nThe server counted %s for the six calls of sshs, and %s for the three of plain ssh.\n' \
+  for _ in 1 2; do row 'plain ssh, logs in' env SSHS=off "$real_ssh"; done
+  printf '\nThe server counted %s for the four calls of sshs, and %s for the two of plain ssh.\n' \
     "$(count "$ours")" "$(count $(($(logins) - ours)))"
   # shellcheck disable=SC2016
   printf '\n$ sshs --list\n'
@@ -49,7 +49,7 @@ find_sshd() {
     fail "there is no sshd here: install OpenSSH's server (openssh-server), then run this again"
   fi
   printf 'There is no sshd here: installing openssh-server\n'
-  # Runlevel 1 keeps Debian's package from starting a server for all the world.
+  # Runlevel 1 keeps Debian's package from starting a public server.
   { apt-get -q update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qy \
     install --no-install-recommends openssh-server; } </dev/null >"$dir/apt.log" 2>&1 ||
     fail "cannot install openssh-server: $(tail -n 1 "$dir/apt.log")"
@@ -60,12 +60,12 @@ start_sshd() {
   mkdir "$dir/client"
   ssh-keygen -q -t ed25519 -N '' -C demo -f "$dir/host_key"
   ssh-keygen -q -t ed25519 -N '' -C demo -f "$dir/client/key"
-  # For root, sshd wants a directory that the package makes at boot.
+  # Started by root, sshd needs a directory that the package creates at boot.
   if [ "$(id -u)" = 0 ] && [ ! -d /run/sshd ] && mkdir /run/sshd 2>/dev/null; then made_run=yes; fi
   port=$("$deno" eval --no-config '
     const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     console.log(listener.addr.port);' </dev/null)
-  # SHLVL: bash under sshd reads ~/.bashrc only as the outermost shell, and that may take its time.
+  # SHLVL: bash under sshd reads ~/.bashrc only as the outermost shell, and that may be slow.
   cat >"$dir/sshd_config" <<END
 ListenAddress 127.0.0.1:$port
 HostKey $dir/host_key
@@ -91,7 +91,7 @@ Host demo
   UpdateHostKeys no
 END
   printf '[127.0.0.1]:%s %s\n' "$port" "$(cat "$dir/host_key.pub")" >"$dir/client/known_hosts"
-  # A configuration that has just been changed is looked at anew for some seconds.
+  # No plan is kept for a configuration that was written in the last two seconds.
   touch -t 200001010000 "$dir"/client/* "$dir/client"
   "$sshd" -D -f "$dir/sshd_config" -E "$dir/sshd.log" </dev/null &
   sshd_pid=$!
@@ -103,8 +103,7 @@ END
   fail "sshd does not start: $(cat "$dir/sshd.log")"
 }
 
-# Runs one call, and prints how long it took; the clock is Deno's, since sh has none that is finer
-# than a second.
+# Runs one call and prints how long it took. The clock is Deno's: sh has none finer than a second.
 row() {
   what=$1
   shift
@@ -128,7 +127,7 @@ clean_up() {
   trap '' HUP INT TERM
   if [ -d "$SSHS_DIR" ]; then
     "$prefix/bin/sshs" --stop --all --now >/dev/null 2>&1 </dev/null || :
-    # The sleeper goes when it has nothing left to hold, or with its directory.
+    # The sleeper exits when it holds no connection, or when its directory is gone.
     sleeper=''
     [ ! -f "$SSHS_DIR/sleeper" ] || read -r sleeper <"$SSHS_DIR/sleeper" || :
     rm -rf "$SSHS_DIR"

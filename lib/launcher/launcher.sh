@@ -1,66 +1,33 @@
-# shellcheck shell=sh disable=SC2154,SC3013,SC3028
-# What the installed `ssh`, `scp` and `sftp` do. install.sh puts a head above this text: `#!/bin/sh`,
-# the line that marks a launcher of ours, and the sshs_* settings that are used but not set below.
+# shellcheck shell=sh disable=SC2154,SC2034,SC3013
+# The launcher: what the installed `ssh`, `scp`, `sftp` and `sshs` run. It carries out plans and becomes
+# ssh; the program (main.ts) decides, and writes the plans. launcher.ts puts a head above this text:
+# `#!/bin/sh`, the line that marks a launcher, and the settings sshs_version, sshs_uid, sshs_bin,
+# sshs_deno, sshs_program, sshs_flags and sshs_sleeper_flags. lib/lane/layout.ts describes the state
+# directory.
 #
-# Not one fork on the way to a shared session, and no decision: plans are made by main.ts and hold
-# in every point or are not used. Our variables are called sshs_*, since a value given to a name
-# that the caller exports would reach ssh, and each is set before it is read. -nt and -ef are not
-# in POSIX, but in dash, bash, busybox and zsh. A shell without them takes the slow way.
-set +e +f +u +C # an exported SHELLOPTS turns these on in bash
+#   argv -> direct by its words alone --------------------------------------> exec ssh "$@"
+#        -> a plan that holds? no -> the program, as a child, makes one
+#        -> direct ----------------------------------------------------------> exec ssh "$@"
+#        -> share: a place on a lane, or a new lane, or a wait for another's -> exec ssh -S <socket> "$@"
+#
+# Whatever fails here, or in the program, makes the call plain ssh. sshs_begin() is the way to a lane that is
+# open: it forks nothing, and runs before the shell has read the rest, which takes it as long as the way.
+# Our variables begin with sshs_, since a value given to a name that the caller exports would reach ssh.
+# -nt and -ef are not in POSIX, but in dash, bash, busybox and zsh.
+set +a +e +f +u +C # an exported SHELLOPTS turns these on in bash
 
-# Do these arguments have a plan, and does all of it hold now? Sets sshs_ssh and sshs_socket.
-sshs_planned() {
-  [ -z "${SSHS_INSIDE:-}" ] || return
-  sshs_dir=${TMPDIR:-/tmp}/sshs-${UID:-$sshs_uid} # dash has no UID, and asking takes a fork
-  [ -d "${XDG_RUNTIME_DIR:-}" ] && [ -O "$XDG_RUNTIME_DIR" ] && sshs_dir=$XDG_RUNTIME_DIR/sshs
-  sshs_dir=${SSHS_DIR:-$sshs_dir} sshs_key='' sshs_plan='' sshs_pid=''
-  [ "${sshs_dir#/}" != "$sshs_dir" ] && [ -O "$sshs_dir" ] && [ ! -L "$sshs_dir" ] || return
+# ---- which ssh ----------------------------------------------------------------------------------------
 
-  # The key, as planKey() in launcher.ts makes it; the letters are listed, as [a-z] is not the same
-  # in all locales. No plan's words are the beginning of another's, so the first met is the one.
-  for sshs_word in "$@"; do
-    [ -z "$sshs_plan" ] || case $sshs_word in -*) return 1 ;; *) break ;; esac # ssh's option?
-    case $sshs_word in
-    '' | *[!ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@%+=:,./_~\ -]*) return 1 ;;
-    esac
-    sshs_key=$sshs_key${sshs_key:+!}$sshs_word
-    [ ${#sshs_key} -le 200 ] || return
-    while case $sshs_key in */*) ;; *) false ;; esac do sshs_key=${sshs_key%%/*}^${sshs_key#*/}; done
-    [ -f "$sshs_dir/plans/$sshs_key" ] && sshs_plan=$sshs_dir/plans/$sshs_key
-  done
-  [ -n "$sshs_plan" ] && [ -O "$sshs_plan" ] && [ ! -L "$sshs_plan" ] || return
-
-  # planText() made it: tests, and after them the names used below. `command` keeps a damaged plan
-  # from ending the shell.
-  sshs_ssh='' sshs_socket='' sshs_verified='' sshs_leases='' sshs_sleeper='' sshs_free=0
-  command . "$sshs_plan" && [ -x "$sshs_ssh" ] && [ -S "$sshs_socket" ] || return
-  read -r sshs_pid <"$sshs_sleeper"
-  case $sshs_pid in '' | *[!0123456789]*) return 1 ;; *) kill -0 "$sshs_pid" || return ;; esac
-
-  # A full lane is left alone: a lease that is taken and not used keeps others out. The lease comes
-  # before what is compared with it. It is empty, as main.ts leaves it: to note when this process was
-  # born would take as long as all the rest. When a test fails now it stays, as no shell can remove a
-  # file by itself: main.ts, which gets this pid, takes it over.
-  sshs_count; [ "$sshs_taken" -lt "$sshs_free" ] && true >"$sshs_leases/$$" || return
-  sshs_count
-  [ "$sshs_verified" -nt "$sshs_leases/$$" ] && [ "$sshs_taken" -le "$sshs_free" ]
-} 2>/dev/null
-
-# How many leases on the lane have a process.
-sshs_count() {
-  sshs_taken=0
-  for sshs_lease in "$sshs_leases"/*; do kill -0 "${sshs_lease##*/}" && : $((sshs_taken += 1)); done
-}
-
-# The real $1, in sshs_found: $SSHS_SSH for ssh, else the first in PATH. As findRealSsh() in
-# real_ssh.ts it passes over launchers of ours, told by their second line whatever link or copy leads
-# to them, and scripts that have called us back.
+# Finds the real $1, in sshs_found: $SSHS_SSH for ssh, else the first in PATH. As findRealSsh() in
+# real_ssh.ts it passes over launchers, told by their second line whatever link or copy leads to them,
+# and scripts that have called us back; and once we go round in a circle, what is no script too.
 sshs_find() {
-  sshs_found='' sshs_rest=${PATH-}:
+  sshs_found='' sshs_rest=${PATH-/usr/local/bin:/usr/bin:/bin}: sshs_circle=''
+  case ${SSHS_INSIDE:-} in *:*:*:*:*:*:*:*:*:*:*:*:*:*:*) sshs_circle='#!' ;; esac
   [ "$1" = ssh ] && sshs_found=${SSHS_SSH:-}
   while sshs_head='' sshs_line=''; do
     [ -f "$sshs_found" ] && { read -r sshs_head; read -r sshs_line; } <"$sshs_found"
-    case $sshs_found,:${SSHS_INSIDE:-}:$sshs_head:$sshs_line in
+    case $sshs_found,:${SSHS_INSIDE:-}:$sshs_circle$sshs_head:$sshs_line in
     [!/]* | *:"$sshs_found":*'#!'* | *':# sshs launcher'*) ;;
     *) [ -f "$sshs_found" ] && [ -x "$sshs_found" ] && return ;;
     esac
@@ -69,23 +36,785 @@ sshs_find() {
   done
 } 2>/dev/null
 
-case ${0##*/} in scp | sftp) sshs_name=${0##*/} ;; *) sshs_name=ssh ;; esac
-case ${SSHS:-},$sshs_name in
-off,*) ;;
-*,ssh)
-  sshs_planned "$@" && export SSHS_INSIDE="$sshs_ssh" &&
-    exec "$sshs_ssh" -S "$sshs_socket" -o ControlMaster=no "$@"
-  [ -x "$sshs_deno" ] || { sshs_find deno && sshs_deno=$sshs_found; }
-  # Deno does not start in a directory that was removed, with a bound to its address space or as Node's
-  # child with a channel, and ssh does. It would obey NODE_OPTIONS, ask the network for news of itself,
-  # and takes all descriptors that it may have: deno_environment.ts makes it all as it was.
-  case ${NODE_CHANNEL_FD:-}$(ulimit -v 2>/dev/null) in *[0123456789]*) sshs_program='' ;; esac
+# Becomes the real ssh with the user's words, and speaks (-O) to the master at sshs_socket if there is one.
+# In open mode there is no session to run.
+sshs_plain() {
+  trap - EXIT
+  [ -z "$sshs_open" ] || exit 3
+  [ -x "${sshs_ssh:-}" ] || { sshs_find ssh && sshs_ssh=$sshs_found; } || sshs_none ssh
+  export SSHS_INSIDE="${SSHS_INSIDE:+$SSHS_INSIDE:}$sshs_ssh"
+  exec "$sshs_ssh" ${sshs_socket:+-S "$sshs_socket"} "$@"
+}
+
+# What a shell does that ends because it cannot fork: dash with 2, bash with 254.
+sshs_rescue() {
+  case $? in 2 | 254) ;; *) return ;; esac
+  [ -z "${sshs_child:-}" ] || kill "$sshs_child" 2>/dev/null
+  [ -z "$sshs_claim" ] || true >"$sshs_claim"
+  [ -z "$sshs_mine" ] || echo failed >>"$sshs_home/starter.$sshs_mine"
+  sshs_plain "$@"
+}
+
+sshs_none() {
+  echo "sshs: no $1 in PATH but the launcher of sshs" >&2
+  exit 127
+}
+
+# ---- direct by words alone ----------------------------------------------------------------------------
+
+# Reads the words as ssh's main() does, and sets sshs_leading: how many stand before the command. Fails
+# where they go direct whatever the configuration says: options whose work ends with their own process
+# or that rule a master of the user's. A settings file may allow some of them, so then the program decides.
+sshs_words() {
+  sshs_leading=0 sshs_verbose='' sshs_via='' sshs_target='' sshs_forwards='' sshs_control='' OPTIND=1
+  sshs_options "$@" || return
+  [ "$OPTIND" -le $# ] || return # no destination
+  sshs_leading=$OPTIND
+  # ssh reads options after the destination too, unless `--` stands before it.
+  eval "sshs_word=\${$((OPTIND > 1 ? OPTIND - 1 : OPTIND))}"
+  [ "$sshs_word" = -- ] && [ "$OPTIND" -gt 1 ] && return
+  shift "$sshs_leading"
+  OPTIND=1
+  sshs_options "$@" || return
+  sshs_leading=$((sshs_leading + OPTIND - 1))
+}
+
+sshs_options() {
+  while getopts :1246ACGKMNTVXYZafgknqstvxyB:D:E:F:I:J:L:O:P:Q:R:S:W:b:c:e:i:l:m:o:p:w: sshs_letter; do
+    case $sshs_letter in
+    G | M | N | Q | S | V | Z | f | w | \? | :) return 1 ;;
+    D | L | R) sshs_forwards=yes ;;
+    O) sshs_control=yes ;;
+    E | v | y) sshs_verbose=yes ;; # where a login's words go
+    W) sshs_via=.via sshs_target=$OPTARG ;;
+    o)
+      case $OPTARG in
+      *[Cc][Oo][Nn][Tt][Rr][Oo][Ll][Pp][Aa][Tt][Hh]*) [ -n "$sshs_settings" ] || return ;;
+      *[Cc][Oo][Nn][Tt][Rr][Oo][Ll][Mm][Aa][Ss][Tt][Ee][Rr]*[Nn][Oo]) ;;
+      *[Cc][Oo][Nn][Tt][Rr][Oo][Ll][Mm][Aa][Ss][Tt][Ee][Rr]*) [ -n "$sshs_settings" ] || return ;;
+      esac
+      ;;
+    esac
+  done
+  return 0
+}
+
+# Would a session over a master behave otherwise than one of its own? ssh's client of a master catches
+# HUP and TERM even if the call was to ignore them (nohup), and the master reads a terminal that the call
+# itself, in the background, would be stopped for.
+sshs_is_apart() {
+  sshs_caught=''
+  trap 'sshs_caught=H$sshs_caught' HUP
+  trap 'sshs_caught=T$sshs_caught' TERM
+  kill -HUP $$
+  kill -TERM $$
+  trap - HUP TERM
+  [ "$sshs_caught" = TH ] || return 0
+  [ -t 0 ] || return
+  sshs_stat
+  # Without a terminal of its own (ansible gives its ssh one as stdin) nothing stops it: -1.
+  [ "${sshs_foreground:-0}" -gt 0 ] && [ "$sshs_group" != "$sshs_foreground" ]
+}
+
+# Sets sshs_group and sshs_foreground, the process groups of this process and of its terminal, and
+# sshs_nice and sshs_policy, by which it is scheduled; empty where the system does not tell.
+sshs_stat() {
+  sshs_group='' sshs_foreground='' sshs_nice='' sshs_policy='' sshs_line=''
+  if read -r sshs_line </proc/$$/stat; then
+    sshs_split ${sshs_line##*) }
+  else
+    sshs_line=$(exec ps -o pgid= -o tpgid= -o nice= -p $$)
+    sshs_split - - ${sshs_line% *} - - - - - - - - - - - "${sshs_line##* }"
+  fi
+} 2>/dev/null
+
+# The fields of /proc/PID/stat from the state on: proc(5).
+sshs_split() {
+  [ $# -ge 17 ] || return
+  sshs_group=$3 sshs_foreground=$6
+  shift 16
+  sshs_nice=$1
+  [ $# -ge 23 ] || return
+  shift 22
+  sshs_policy=$1
+}
+
+# ---- plans --------------------------------------------------------------------------------------------
+
+# Sets sshs_dir, the state directory, as stateDirPath() in state_dir.ts does; fails where it is not ours.
+sshs_state() {
+  if [ -n "${SSHS_DIR:-}" ]; then
+    sshs_dir=$SSHS_DIR
+    while case $sshs_dir in ?*/) ;; *) false ;; esac do sshs_dir=${sshs_dir%/}; done
+  elif [ -d "${XDG_RUNTIME_DIR:-}" ] && [ -O "$XDG_RUNTIME_DIR" ]; then
+    sshs_dir=$XDG_RUNTIME_DIR/sshs
+  else
+    sshs_dir=${TMPDIR:-/tmp}
+    while case $sshs_dir in */) ;; *) false ;; esac do sshs_dir=${sshs_dir%/}; done
+    sshs_dir=$sshs_dir/sshs-$sshs_uid
+    # Where Deno opens nothing, or too long for a socket.
+    case $sshs_dir in /dev/* | /proc/* | /sys/*) sshs_dir='' ;; esac
+    [ -n "$sshs_dir" ] && [ ${#sshs_dir} -le 59 ] || sshs_dir=/tmp/sshs-$sshs_uid
+  fi
+  # Else the first call of all makes it: those that come at the same moment will meet in it.
+  [ -e "$sshs_dir" ] || { [ ! -O "${sshs_dir%/*}/" ] && [ "${sshs_dir%/*}" != /tmp ]; } ||
+    mkdir -m 700 "$sshs_dir" 2>/dev/null
+  case $sshs_dir in
+  /*) [ -d "$sshs_dir" ] && [ -O "$sshs_dir" ] && [ ! -L "$sshs_dir" ] ;;
+  *) false ;;
+  esac
+}
+
+# Sets sshs_key, the name of the plan for the words before the command: planKey() in plan.ts. The letters
+# are listed, as [a-z] is not the same in all locales.
+sshs_name() {
+  sshs_key='' sshs_count=0 sshs_word=$*
+  [ ${#sshs_word} -le 50000 ] || return # A master takes no session whose command is too long.
+  for sshs_word in "$@"; do
+    [ "$((sshs_count += 1))" -le "$sshs_leading" ] || break
+    # The hosts behind a jump host have one plan for that.
+    [ "$sshs_task,$sshs_word" != "jump,$sshs_target" ] || sshs_word='[%h]:%p'
+    case $sshs_word in
+    '' | *[!][ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@%+=:,./_~\ -]*)
+      sshs_key=''
+      return 1
+      ;;
+    esac
+    sshs_key=$sshs_key${sshs_key:+!}$sshs_word
+  done
+  # Of "." and ".." no file can be.
+  case $sshs_key in . | ..) sshs_key='' && return 1 ;; esac
+  [ ${#sshs_key} -le 200 ] || { sshs_key='' && return 1; }
+  while case $sshs_key in */*) ;; *) false ;; esac do sshs_key=${sshs_key%%/*}^${sshs_key#*/}; done
+}
+
+# The system service that this call is a part of, in sshs_service: serviceOf() in os/system.ts.
+sshs_service() {
+  sshs_service=''
+  while [ -z "$sshs_service" ] && read -r sshs_line; do
+    sshs_line=$sshs_line/
+    case $sshs_line in
+    */system.slice/*.service/*)
+      sshs_line=${sshs_line#*/system.slice/} sshs_line=${sshs_line%%.service/*}
+      sshs_service=${sshs_line##*/}.service
+      ;;
+    esac
+  done </proc/self/cgroup
+} 2>/dev/null
+
+# Reads the plan, and fails where it does not hold: planText() in plan.ts wrote tests, and after them what
+# the rest of this file uses. `command` keeps a damaged plan from ending the shell.
+sshs_read() {
+  sshs_plan=$sshs_dir/plans/$sshs_key sshs_kind=''
+  [ -f "$sshs_plan" ] && [ -O "$sshs_plan" ] && [ ! -L "$sshs_plan" ] || return
+  command . "$sshs_plan" && [ -n "$sshs_kind" ] && [ -x "$sshs_ssh" ]
+} 2>/dev/null
+
+# ---- places on lanes ----------------------------------------------------------------------------------
+
+# Is a lane's master where this call is, in the same network and among the same processes? As the plan's
+# identity has only one such place, the plan was made here too.
+sshs_meets_master() {
+  [ -n "$sshs_spaces" ] || return 0
+  for sshs_file in "$sshs_home"/*.master; do
+    read -r sshs_pid sshs_birth <"$sshs_file" &&
+      [ /proc/self/ns/net -ef "/proc/$sshs_pid/ns/net" ] &&
+      [ /proc/self/ns/pid -ef "/proc/$sshs_pid/ns/pid" ] && return
+  done
+  return 1
+} 2>/dev/null
+
+# Does nothing speak against a shared connection of this identity? What was learned of a server that bears
+# one session a connection counts until the time of the file.
+sshs_may_share() {
+  [ ! -e "$sshs_home/terminal" ] || return
+  # A master that finds no terminal (-tt) makes one without its modes: no echo, no signals, no ends of lines.
+  [ -z "$sshs_forced" ] || [ -n "$sshs_open" ] || [ -t 0 ] || return
+  # No way to detach a proxy: sshs_run_proxy().
+  [ -z "$sshs_proxy" ] || command -v setsid >/dev/null || command -v perl >/dev/null || return
+  [ -e "$sshs_home/direct" ] || return 0
+  true >"$sshs_dir/used"
+  [ ! "$sshs_home/direct" -nt "$sshs_dir/used" ]
+} 2>/dev/null
+
+# Finds a place on a lane that is open: sets sshs_placed and sshs_lane, with our lease on it. Else sshs_full says that all
+# lanes are, sshs_crowded that others were faster on one that is not, and sshs_doubted that the far end of
+# one has not answered lately. sshs_tried has their names.
+sshs_find_place() {
+  sshs_placed='' sshs_full='' sshs_crowded='' sshs_doubted='' sshs_tried=:
+  for sshs_file in "$sshs_home"/*.lane; do
+    sshs_lane=${sshs_file%.lane}
+    sshs_tried=$sshs_tried${sshs_lane##*/}:
+    [ -S "$sshs_lane.sock" ] && [ -O "$sshs_lane.sock" ] && [ -d "$sshs_lane.leases" ] || continue
+    sshs_take || continue
+    # The mark's time is when its answer lapses, and our lease was made just now. A lane that the sleeper has
+    # not taken yet has only just logged in.
+    [ "$sshs_lane.verified" -nt "$sshs_lane.leases/$sshs_lease" ] || [ ! -e "$sshs_lane.master" ] && {
+      true >"$sshs_dir/used"
+      sshs_placed=yes && return
+    }
+    rm -f "$sshs_lane.leases/$sshs_lease"
+    sshs_doubted=yes
+  done
+  return 1
+} 2>/dev/null
+
+# Takes a place on the lane, so that two calls cannot take the last one: no lease runs unless its holder has
+# counted no more than there are places, itself included, after making it. A call that has to wait goes by
+# turns: it counts those that run and those that wait with a lower pid.
+sshs_take() {
+  sshs_refused=''
+  if [ -n "$sshs_via" ] || [ "$sshs_looks" -eq 0 ]; then
+    true >"$sshs_lane.leases/$sshs_lease" || return # closed meanwhile
+    sshs_tally
+  else
+    sshs_tally
+    [ "$sshs_running" -lt "$sshs_max" ] || { sshs_full=yes && return 1; }
+    true >"$sshs_lane.leases/$$.w" || return
+    sshs_tally
+    if [ "$((sshs_running + sshs_before))" -lt "$sshs_max" ]; then
+      mv "$sshs_lane.leases/$$.w" "$sshs_lane.leases/$$"
+      sshs_tally
+    else
+      sshs_running=$((sshs_max + 1))
+    fi
+  fi
+  [ -n "$sshs_via" ] || [ "$sshs_running" -le "$sshs_max" ] || sshs_crowded=yes sshs_refused=yes
+  # Without a linger a lane is used only while somebody else is on it.
+  [ -n "$sshs_lingers" ] || [ "$sshs_others" -gt 1 ] || [ -e "$sshs_lane.keep" ] ||
+    sshs_full=yes sshs_refused=yes
+  [ -n "$sshs_refused" ] || return 0
+  rm -f "$sshs_lane.leases/$sshs_lease" "$sshs_lane.leases/$$.w"
+  return 1
+}
+
+# Counts the live leases on the lane: sshs_running, sshs_before (waiting, with a lower pid) and all of
+# them, sshs_others. Leases of calls that have ended are removed once there are many.
+sshs_tally() {
+  sshs_running=0 sshs_before=0 sshs_others=0 sshs_dead=''
+  for sshs_file in "$sshs_lane.leases"/*; do
+    sshs_word=${sshs_file##*/}
+    sshs_pid=${sshs_word%%.*}
+    kill -0 "$sshs_pid" || { sshs_dead="$sshs_dead $sshs_word" && continue; }
+    : $((sshs_others += 1))
+    case $sshs_word in
+    *.via) ;;
+    *.w) [ "$sshs_pid" -ge $$ ] || : $((sshs_before += 1)) ;;
+    *) : $((sshs_running += 1)) ;;
+    esac
+  done
   # shellcheck disable=SC2086 # several words
-  [ . -ef "$PWD" ] && [ -x "$sshs_deno" ] && [ -r "$sshs_program" ] &&
-    export SSHS_NODE_OPTIONS="${NODE_OPTIONS-}" NODE_OPTIONS= SSHS_NOFILE="$(ulimit -S -n)" \
-      DENO_NO_UPDATE_CHECK="${DENO_NO_UPDATE_CHECK:-sshs}" &&
-    exec "$sshs_deno" run $sshs_flags "$sshs_program" --as=ssh "$@" ;;
-*) [ -x "$sshs_bin/ssh" ] && sshs_find "$sshs_name" && exec "$sshs_found" -S "$sshs_bin/ssh" "$@" ;;
-esac
-sshs_find "$sshs_name" || { echo "sshs: there is no $sshs_name in PATH but sshs's own" >&2; exit 127; }
-export SSHS_INSIDE="${SSHS_INSIDE:+$SSHS_INSIDE:}$sshs_found" && exec "$sshs_found" "$@"
+  [ ${#sshs_dead} -lt 120 ] || (cd "$sshs_lane.leases" && exec rm -f $sshs_dead)
+} 2>/dev/null
+
+# Becomes a session on the lane; in open mode the lane is all that was wanted.
+sshs_ride() {
+  sshs_is_awake || sshs_wake
+  [ -z "$sshs_open" ] || { echo "$sshs_lane" && exit; }
+  export SSHS_INSIDE="$sshs_ssh"
+  [ -z "$sshs_listens" ] || sshs_forward "$@"
+  exec "$sshs_ssh" -S "$sshs_lane.sock" -o ControlMaster=no "$@"
+}
+
+# Is there a sleeper of this version?
+sshs_is_awake() {
+  { read -r sshs_pid && read -r sshs_line; } <"$sshs_dir/sleeper" &&
+    [ "$sshs_line" = "$sshs_version" ] && sshs_lives "$sshs_pid"
+} 2>/dev/null
+
+# Does this process of ours live? The dead of whom nobody has taken note yet have a pid still, and no exe.
+sshs_lives() {
+  kill -0 "$1" && { [ ! -e /proc/self/exe ] || [ -e "/proc/$1/exe" ]; }
+} 2>/dev/null
+
+# ---- the way to a lane that is open -------------------------------------------------------------------
+
+# Ends in a session, or in plain ssh, where words, plan and lanes allow that as they are. Else it comes back,
+# having set sshs_role (what this process is), sshs_kind (of a plan that holds), and what the functions
+# above say.
+sshs_begin() {
+  # open: a lane is all that is wanted, and its path; open-batch: without a question to the user; plan: is
+  # there one that holds? jump: the call comes from a ProxyCommand of ours.
+  sshs_task=${SSHS_TASK:-} sshs_open='' sshs_silent='' sshs_role=${0##*/}
+  unset SSHS_TASK
+  [ -z "${SSHS_PATH+set}" ] || { PATH=$SSHS_PATH && unset SSHS_PATH; }
+  [ -z "${SSHS_SHELL:-}" ] || sshs_role=proxy
+  case $sshs_role,${1-} in
+  proxy,* | scp,* | sftp,*) return ;;
+  sshs,--?*) sshs_role=command && return ;;
+  esac
+  case $sshs_task in
+  open | plan) sshs_open=yes ;;
+  open-batch) sshs_open=yes sshs_silent=yes ;;
+  esac
+  sshs_role=ssh sshs_ssh='' sshs_kind='' sshs_settings='' sshs_socket='' sshs_listens='' sshs_met=''
+  sshs_claim='' sshs_mine='' sshs_asked=''
+  [ "${SSHS:-}" != off ] && { [ -z "${SSHS_INSIDE:-}" ] || [ -n "$sshs_task" ]; } || sshs_plain "$@"
+  [ -e "${XDG_CONFIG_HOME:-${HOME:-}/.config}/sshs/config.json" ] && sshs_settings=yes
+  sshs_words "$@" || sshs_plain "$@"
+  [ -z "$sshs_forwards" ] || [ -n "$sshs_settings$sshs_control" ] || sshs_plain "$@"
+  trap 'sshs_rescue "$@"' EXIT
+  sshs_is_apart && sshs_plain "$@"
+  sshs_state || sshs_dir=''
+  sshs_service
+  sshs_name "$@"
+  [ -n "$sshs_dir" ] && [ -n "$sshs_key" ] && sshs_read || { sshs_kind='' && return; }
+  [ "$sshs_task" != plan ] || return
+  if [ "$sshs_kind" = share ]; then
+    [ -z "$sshs_listens" ] && sshs_meets_master && sshs_met=yes || return
+  fi
+  sshs_carry_out "$@"
+}
+
+# Carries out what was decided, as far as that takes no login, no wait, and no sleeper to be started.
+sshs_carry_out() {
+  [ -z "$sshs_notice" ] || echo "$sshs_notice" >&2
+  [ "$sshs_kind" = share ] && sshs_may_share || sshs_plain "$@"
+  sshs_lease=$$$sshs_via sshs_looks=0
+  sshs_find_place && sshs_is_awake && sshs_ride "$@"
+}
+
+sshs_begin "$@"
+
+# ---- asking the program -------------------------------------------------------------------------------
+
+# Has the program decide. Of calls with the same words at the same moment one asks it, and the others wait
+# for the plan that it leaves.
+sshs_decide() {
+  sshs_claim='' sshs_waited=0
+  if [ -n "$sshs_dir" ] && [ -n "$sshs_key" ]; then
+    [ -d "$sshs_dir/plans" ] || mkdir -m 700 "$sshs_dir/plans" 2>/dev/null
+    # Who came too late for an answer asks for the next one.
+    for sshs_word in 1 2 3; do
+      sshs_claim=$sshs_dir/plans/$sshs_key#
+      sshs_create "$sshs_claim" "$$" && break
+      sshs_wait_for_plan && return
+      sshs_claim=''
+      [ "$sshs_waited" -lt 10000 ] || return
+      [ -z "$sshs_asked" ] || break
+    done
+  fi
+  # The braces: what a shell says of a child that a signal has ended.
+  { sshs_answer=$(sshs_program --decide "$@") || sshs_answer=''; } 2>/dev/null
+  [ -z "$sshs_claim" ] || [ ! -e "$sshs_claim" ] || rm -f "$sshs_claim" 2>/dev/null
+  sshs_kind='' sshs_met=yes # as it was asked here
+  # The last line says that all of it has come.
+  case $sshs_answer in *'
+sshs_kind='*) eval "$sshs_answer" ;; esac
+  [ -n "$sshs_kind" ] && [ -x "$sshs_ssh" ]
+}
+
+# Waits for whom has the claim. sshs_asked is its pid if we came before the program looked at ssh's
+# configuration: then its answer is ours too, even if it is good for this moment only.
+sshs_wait_for_plan() {
+  sshs_first='' sshs_asked=''
+  while [ "$sshs_waited" -lt 10000 ] && [ -e "$sshs_claim" ]; do
+    sshs_pid='' sshs_line=''
+    { read -r sshs_pid && read -r sshs_line; } <"$sshs_claim"
+    [ "${sshs_first:=$sshs_pid}" = "$sshs_pid" ] || break
+    [ -n "$sshs_line" ] || sshs_asked=$sshs_pid
+    # It may be empty for a moment.
+    [ -z "$sshs_pid" ] && [ "$sshs_waited" -eq 0 ] || sshs_lives "$sshs_pid" || { rm -f "$sshs_claim" && break; }
+    sshs_pause 50
+  done 2>/dev/null
+  # Nobody decides for so long: its pid is another process's by now.
+  [ "$sshs_waited" -lt 10000 ] || rm -rf "$sshs_claim" 2>/dev/null
+  sshs_read
+}
+
+# Becomes the program, which has 10 s. What a panic of Deno says is not for the user. Deno would load what
+# NODE_OPTIONS names, and ask the network for news of itself.
+sshs_program() {
+  umask 077
+  [ -x "$sshs_deno" ] || { sshs_find deno && sshs_deno=$sshs_found; } || exit
+  sshs_within='timeout -s KILL 10'
+  command -v timeout >/dev/null || {
+    sshs_within='perl -e alarm(shift);exec(@ARGV) 10'
+    command -v perl >/dev/null || sshs_within=''
+  }
+  # shellcheck disable=SC2086 # several words
+  SSHS_CALLER=$$ SSHS_CLAIM=$sshs_claim SSHS_LAUNCHER=$sshs_bin/ssh NODE_OPTIONS='' DENO_NO_UPDATE_CHECK=1 \
+    exec $sshs_within "$sshs_deno" run $sshs_flags "$sshs_program" "$@"
+} </dev/null 2>/dev/null
+
+# Has the program ask the far ends of the identity's lanes.
+sshs_check() {
+  (sshs_program --check "$sshs_home")
+} >/dev/null 2>&1
+
+# Is this call where the plan was made: in the same network, and among the same processes?
+sshs_is_here() {
+  [ "$sshs_kind" = direct ] || [ -n "$sshs_met" ] || sshs_meets_master ||
+    [ "$(exec readlink /proc/self/ns/net /proc/self/ns/pid)" = "$sshs_spaces" ]
+} 2>/dev/null
+
+# Starts the sleeper. It holds nothing of the caller (what this shell has put aside
+# for a redirection goes with the exec), and begins its work a second later: the call that needs it goes
+# first. What the caller has open beyond 9 (a lock, a pipe of `> >(tee log)`) bash can close; where there
+# is no bash the sleeper, which does so itself, begins at once.
+sshs_wake() {
+  (
+    trap '' HUP INT QUIT
+    exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+    cd /
+    umask 077
+    sshs_close='for fd in /dev/fd/??*; do [ ! -e "$fd" ] || eval "exec ${fd##*/}>&-"; done; sleep 1; exec "$@"'
+    # shellcheck disable=SC2016,SC2086 # for the shell that is started; several words
+    exec /bin/sh -c '
+      for fd in /dev/fd/??*; do
+        [ -e "$fd" ] || continue
+        BASH_ENV=
+        command -v bash >/dev/null && exec bash -c "$0" sh "$@"
+        exec "$@"
+      done
+      sleep 1
+      exec "$@"' "$sshs_close" env -i PATH="$PATH" HOME="${HOME:-/}" \
+      TMPDIR="${TMPDIR:-/tmp}" ${DENO_DIR:+"DENO_DIR=$DENO_DIR"} \
+      ${XDG_CACHE_HOME:+"XDG_CACHE_HOME=$XDG_CACHE_HOME"} ${SSHS_LOOK:+"SSHS_LOOK=$SSHS_LOOK"} \
+      SSHS_DIR="$sshs_dir" SSHS_INSIDE=sleeper DENO_NO_UPDATE_CHECK=1 \
+      "$sshs_deno" run $sshs_sleeper_flags $sshs_flags "$sshs_program" --sleeper "$sshs_dir" &
+    printf '%s\n' "$!" "$sshs_version" waking >"$sshs_dir/sleeper.$!"
+    exec mv -f "$sshs_dir/sleeper.$!" "$sshs_dir/sleeper"
+  ) </dev/null >/dev/null 2>&1
+}
+
+# ---- logging in, one at a time ------------------------------------------------------------------------
+
+# Runs the call over a lane: a place on one, else the next login is ours, else we wait for another's.
+sshs_share() {
+  sshs_waited=0 sshs_seen='' sshs_empty='' sshs_was_full='' sshs_in_vain=''
+  sshs_patience
+  while :; do
+    if [ -n "$sshs_doubted" ]; then
+      sshs_check
+      sshs_find_place && sshs_ride "$@"
+    fi
+    : $((sshs_looks += 1))
+    # Sessions may be short: a lane is full if it was so at two looks.
+    if [ -n "$sshs_crowded" ] || { [ -n "$sshs_full$sshs_was_full" ] && [ "$sshs_full" != "$sshs_was_full" ]; }; then
+      sshs_was_full=$sshs_full
+      sshs_pause 50
+      sshs_find_place && sshs_ride "$@"
+      continue
+    fi
+    sshs_look
+    case $sshs_attempt in
+    running)
+      sshs_seen=$sshs_last
+      [ "$sshs_waited" -lt "$sshs_limit" ] || sshs_plain "$@"
+      if [ -n "$sshs_asks" ] && [ "$sshs_waited" -ge 3000 ]; then
+        sshs_asks=''
+        sshs_say "waiting for the login to $sshs_host of another call (pid $sshs_starter)"
+      fi
+      # Later less often: 200 calls that look each 50 ms keep two processors busy.
+      sshs_pause $((sshs_waited < 300 ? 50 : sshs_waited < 3000 ? 100 : 300))
+      ;;
+    up)
+      # It may be so only since we looked for a place.
+      case $sshs_tried in
+      *:"$sshs_last":*) sshs_start "$@" ;;
+      *) [ -e "$sshs_home/$sshs_last.lane" ] || sshs_start "$@" ;;
+      esac
+      ;;
+    failed)
+      # Who waited for it does not repeat it.
+      [ "$sshs_seen" != "$sshs_last" ] || sshs_plain "$@"
+      sshs_start "$@"
+      ;;
+    *) sshs_start "$@" ;;
+    esac
+    sshs_find_place && sshs_ride "$@"
+  done
+}
+
+# How long the call waits for another's login, ms, in sshs_limit: no longer than ssh would for its own.
+sshs_patience() {
+  sshs_limit=120000 sshs_asks=''
+  [ -z "$sshs_batch" ] || sshs_limit=3000
+  if [ -z "$sshs_batch" ] && [ -t 2 ]; then sshs_limit=10000 sshs_asks=yes; fi
+  [ -z "$sshs_timeout" ] || [ "$((sshs_timeout * 500))" -ge "$sshs_limit" ] ||
+    sshs_limit=$((sshs_timeout * 500))
+}
+
+# Sets sshs_last, the number of the newest attempt to log in, and sshs_attempt: none, running, up, failed,
+# or broken (its process is gone without a word). sshs_starter is its pid.
+sshs_look() {
+  sshs_last=0 sshs_attempt=none sshs_starter='' sshs_login='' sshs_line=''
+  for sshs_file in "$sshs_home"/starter.*; do
+    sshs_word=${sshs_file##*.}
+    case $sshs_word in *[!0123456789]*) ;; *) [ "$sshs_word" -le "$sshs_last" ] || sshs_last=$sshs_word ;; esac
+  done
+  [ "$sshs_last" -gt 0 ] || return 0
+  { read -r sshs_starter sshs_login; read -r sshs_line; } <"$sshs_home/starter.$sshs_last"
+  # It is empty for a moment each time that it is written, which may be long on a busy machine.
+  if [ -n "$sshs_starter" ]; then
+    sshs_empty=''
+  elif [ "$sshs_empty" != "$sshs_last" ]; then
+    sshs_empty=$sshs_last sshs_since=$sshs_waited
+  fi
+  case $sshs_line in
+  up | failed) sshs_attempt=$sshs_line ;;
+  *)
+    sshs_attempt=running
+    if [ -n "$sshs_empty" ]; then
+      [ "$((sshs_waited - sshs_since))" -lt 2000 ] || sshs_attempt=broken
+    else
+      sshs_lives "$sshs_starter" || sshs_attempt=broken
+    fi
+    ;;
+  esac
+} 2>/dev/null
+
+# Logs in, unless another call was faster: ends in a session on the new lane, in the login's failure, or in
+# plain ssh; comes back where the attempt is another's.
+sshs_start() {
+  # ssh -v shows a login, -E and -y have its words elsewhere, and a master must not hold that.
+  [ -z "$sshs_verbose" ] && ! sshs_is_limited || sshs_plain "$@"
+  [ -d "$sshs_home" ] || mkdir -m 700 "$sshs_home" 2>/dev/null || [ -d "$sshs_home" ] || sshs_plain "$@"
+  sshs_end_broken
+  sshs_mine=$((sshs_last + 1))
+  sshs_lane=$sshs_home/$sshs_mine
+  sshs_create "$sshs_home/starter.$sshs_mine" "$$ 0" || {
+    [ ! -e "$sshs_home/starter.$sshs_mine" ] || return
+    # Its holder has just given it up; or the disk is full or read-only, and it will be so again.
+    [ -z "$sshs_in_vain" ] || sshs_plain "$@"
+    sshs_in_vain=yes
+    return
+  }
+  sshs_look # Were older ones removed since the last look, ours may not be the newest.
+  [ "$sshs_last" = "$sshs_mine" ] || { rm -f "$sshs_home/starter.$sshs_mine" && return; }
+  sshs_child=''
+  for sshs_word in HUP INT QUIT TERM; do trap "sshs_interrupted $sshs_word" "$sshs_word"; done
+  sshs_log_in
+  trap - HUP INT QUIT TERM
+  [ -z "$sshs_up" ] || ! sshs_open_lane || sshs_ride "$@"
+  sshs_give_up && exit 255 # ssh has said why
+  sshs_end_stray
+  sshs_plain "$@"
+}
+
+# Writes down that the lane is open.
+sshs_open_lane() (
+  umask 077
+  printf '%s\n' "$sshs_record" >"$sshs_lane.lane" || exit
+  echo up >>"$sshs_home/starter.$sshs_mine"
+  true >"$sshs_dir/used"
+) 2>/dev/null
+
+# Writes down that the login failed; fails where that was not for the host's sake, so that plain ssh may do
+# better: its proxy wants the terminal, our files are gone, or a socket cannot be made and linked into place,
+# as ssh does it.
+sshs_give_up() {
+  [ -d "$sshs_lane.leases" ] && echo failed >>"$sshs_home/starter.$sshs_mine" || sshs_status=0
+  [ -z "$sshs_wants_terminal" ] || { true >"$sshs_home/terminal" && sshs_status=0; }
+  { true >"$sshs_lane.try" && ln "$sshs_lane.try" "$sshs_lane.tried"; } || sshs_status=0
+  rm -rf "$sshs_lane".*
+  [ "$sshs_status" -eq 255 ]
+} 2>/dev/null
+
+# Does this call run with less than the user's other calls have, which would all be on its master: at a low
+# priority, or with a limit to its time?
+sshs_is_limited() {
+  sshs_stat
+  [ "${sshs_nice:-0}" -gt 0 ] || [ "${sshs_policy:-0}" -gt 0 ] || [ "$(ulimit -t)" != unlimited ]
+}
+
+# Ends the login of an attempt whose call was killed, and removes what is left of it.
+sshs_end_broken() {
+  [ "$sshs_attempt" = broken ] || return 0
+  [ "${sshs_login:-0}" -gt 0 ] && case $(COLUMNS=99999 ps -o args= -p "$sshs_login") in
+  *"$sshs_home/$sshs_last.sock"*) kill "$sshs_login" ;;
+  esac
+  rm -rf "$sshs_home/$sshs_last".*
+} 2>/dev/null
+
+# Starts the master and waits until it has logged in: sets sshs_status, and sshs_up where its socket is there.
+sshs_log_in() {
+  sshs_status=1 sshs_up='' sshs_wants_terminal='' sshs_lister=''
+  # What is copied to the user until the login is done: a proxy's words, or those of ssh without what it has
+  # against the configuration, as the session will say that too.
+  [ -z "$sshs_proxy$sshs_warnings" ] ||
+    { (umask 077 && : >"$sshs_lane.log") && command exec 9<"$sshs_lane.log"; } || return
+  if [ "$sshs_proxy" = jump ]; then
+    (sshs_jump) </dev/null >/dev/null &
+    sshs_await || return
+  fi
+  (
+    [ -z "$sshs_warnings" ] || exec 2>>"$sshs_lane.log"
+    [ -z "$sshs_proxy" ] || export SSHS_SHELL="${SHELL:-/bin/sh}" SHELL="$sshs_bin/ssh" SSHS_LOG="$sshs_lane.log"
+    export SSHS_INSIDE="$sshs_ssh"
+    # What a shell starts by & ignores SIGINT, and ssh would go on to its next question.
+    sshs_defaults='env --default-signal=INT,QUIT'
+    $sshs_defaults true 2>/dev/null || {
+      set -f
+      sshs_defaults='perl -e $SIG{INT}=$SIG{QUIT}="DEFAULT";exec{$ARGV[0]}@ARGV'
+      $sshs_defaults true 2>/dev/null || sshs_defaults=''
+    }
+    # shellcheck disable=SC2086 # two words or none
+    cd "$sshs_cwd" && sshs_master "$sshs_lane.sock" ${sshs_silent:+-o BatchMode=yes}
+  ) </dev/null >/dev/null &
+  sshs_await
+  exec 9<&-
+  [ "$sshs_status" -ne 0 ] || [ ! -S "$sshs_lane.sock" ] || sshs_up=yes
+}
+
+# Waits for the child that was started last, noting its pid for whoever takes over from us, and makes the
+# directory that will open the lane, with our lease in it.
+sshs_await() {
+  sshs_child=$!
+  { echo "$$ $sshs_child" >"$sshs_home/starter.$sshs_mine"; } 2>/dev/null
+  [ -d "$sshs_lane.leases" ] || sshs_prepare
+  if [ -n "$sshs_proxy$sshs_warnings" ]; then
+    while kill -0 "$sshs_child" 2>/dev/null; do
+      sshs_copy
+      sshs_pause 20
+    done
+  fi
+  { wait "$sshs_child"; } 2>/dev/null # as a shell says who was killed
+  sshs_status=$? sshs_child=''
+  # An agent that takes so long may show a dialog.
+  [ -z "$sshs_lister" ] || ! kill "$sshs_lister" 2>/dev/null || rm -f "$sshs_lane.agent"
+  sshs_lister=''
+  # A proxy that has ended the login may have its last words on the way.
+  [ -z "$sshs_proxy" ] || [ "$sshs_status" -eq 0 ] || sshs_pause 50
+  [ -z "$sshs_proxy$sshs_warnings" ] || sshs_copy
+  return "$sshs_status"
+}
+
+sshs_prepare() {
+  mkdir -m 700 "$sshs_lane.leases" && true >"$sshs_lane.leases/$sshs_lease"
+  # The keys that this login may use: notedKeys() in lane/health.ts.
+  if [ -n "$sshs_agent" ] && [ -x "${sshs_ssh%/*}/ssh-add" ]; then
+    (
+      umask 077
+      export SSH_AUTH_SOCK="$sshs_agent"
+      exec "${sshs_ssh%/*}/ssh-add" -L </dev/null >"$sshs_lane.agent"
+    ) &
+    sshs_lister=$!
+  fi
+  # Newer ones keep their numbers from being used again.
+  for sshs_file in "$sshs_home"/starter.*; do
+    [ "${sshs_file##*.}" -ge "$sshs_mine" ] || rm -f "$sshs_file"
+  done
+} 2>/dev/null
+
+# Copies what is new in the log. A proxy that wants the terminal, which it has not, makes the call plain.
+sshs_copy() {
+  while IFS= read -r sshs_line <&9; do
+    case $sshs_line in *dev/tty*) sshs_wants_terminal=yes ;; esac
+    # ssh ends its lines with a carriage return.
+    case "
+$sshs_warnings
+" in *"
+${sshs_line%?}
+"*) continue ;; esac
+    printf '%s\n' "$sshs_line" >&2
+  done
+  [ -z "$sshs_line" ] || printf '%s' "$sshs_line" >&2
+}
+
+# Ends the attempt, and this process by the same signal.
+sshs_interrupted() {
+  trap '' HUP INT QUIT TERM
+  [ -z "$sshs_child" ] || { kill "$sshs_child" && wait "$sshs_child"; } 2>/dev/null
+  rm -rf "$sshs_lane".*
+  trap - HUP INT QUIT TERM
+  kill "-$1" $$
+  exit 255
+}
+
+# Ends a master that has logged in without a socket ("disabling multiplexing"): it would stay for ever.
+sshs_end_stray() {
+  # It may cut its lines to COLUMNS.
+  COLUMNS=99999 ps -A -o pid= -o args= | while read -r sshs_pid sshs_line; do
+    case $sshs_line in *"-S $sshs_lane.sock "*) kill "$sshs_pid" ;; esac
+  done
+} 2>/dev/null
+
+# ---- other roles --------------------------------------------------------------------------------------
+
+# Has the master forward what the session asks for, and notes it: the sleeper takes it back when the session
+# has ended. ssh itself will ask too, and be told that all is well. It would log in where the master cannot,
+# as we do, but first say so.
+sshs_forward() {
+  {
+    [ -d "$sshs_lane.forwards" ] || mkdir -m 700 "$sshs_lane.forwards"
+    printf '%s\n' "$sshs_listens" >"$sshs_lane.forwards/$$" &&
+      "$sshs_ssh" -S "$sshs_lane.sock" -O forward "$@" && return
+    rm -f "$sshs_lane.leases/$sshs_lease"
+    (sshs_program --take-back "$sshs_home" "${sshs_lane##*/}")
+  } </dev/null >/dev/null 2>&1
+  sshs_plain "$@"
+}
+
+# What a proxy command is started by, in place of the user's shell (ssh_proxy_connect() in sshconnect.c):
+# in a session of its own, which no key of the caller's terminal reaches, with its words in the lane's log.
+sshs_run_proxy() {
+  SHELL=$SSHS_SHELL
+  exec 2>>"$SSHS_LOG"
+  unset SSHS_SHELL SSHS_LOG
+  command -v setsid >/dev/null && exec setsid "$SHELL" "$@"
+  exec perl -e 'use POSIX; POSIX::setsid(); exec @ARGV; exit 127' "$SHELL" "$@"
+}
+
+# Becomes the real scp or sftp, whose ssh we are. By its name, as it begins its errors with that; the launcher
+# that it calls puts PATH right again.
+sshs_copy_files() {
+  sshs_find "$sshs_role" || sshs_none "$sshs_role"
+  export SSHS_PATH="$PATH"
+  PATH=${sshs_found%/*}:$PATH
+  [ "${SSHS:-}" != off ] && [ -x "$sshs_bin/ssh" ] && exec "$sshs_role" -S "$sshs_bin/ssh" "$@"
+  exec "$sshs_role" "$@"
+}
+
+# Becomes the program: `sshs --list` and the like.
+sshs_run_command() {
+  [ -x "$sshs_deno" ] || { sshs_find deno && sshs_deno=$sshs_found; } || sshs_none deno
+  # shellcheck disable=SC2086 # several words
+  NODE_OPTIONS='' DENO_NO_UPDATE_CHECK=1 exec "$sshs_deno" run $sshs_flags "$sshs_program" "$@"
+}
+
+# ---- small things -------------------------------------------------------------------------------------
+
+sshs_say() {
+  [ -n "${sshs_quiet:-}" ] || echo "sshs: $*" >&2
+}
+
+# Creates the file $1 with the line $2, for its owner alone, unless it is there. Fails without leaving one
+# where the disk is full.
+sshs_create() (
+  umask 077
+  set -C
+  true >"$1" || exit
+  set +C
+  echo "$2" >"$1" || { rm -f "$1" && exit 1; }
+) 2>/dev/null
+
+# Sleeps so many milliseconds, below 1000, and adds them to sshs_waited.
+sshs_pause() {
+  sshs_waited=$((sshs_waited + $1))
+  sshs_ms=000$1
+  sleep "0.${sshs_ms#"${sshs_ms%???}"}" || sleep 1
+} 2>/dev/null
+
+# Goes on where sshs_begin() came back.
+sshs_go_on() {
+  case $sshs_role in
+  proxy) sshs_run_proxy "$@" ;;
+  scp | sftp) sshs_copy_files "$@" ;;
+  command) sshs_run_command "$@" ;;
+  esac
+  if [ "$sshs_task" = plan ]; then # --why
+    [ -n "$sshs_kind" ] && sshs_is_here
+    exit
+  fi
+  if [ -z "$sshs_met" ]; then
+    { [ -n "$sshs_kind" ] && sshs_is_here; } || { sshs_decide "$@" && sshs_is_here; } ||
+      sshs_plain "$@"
+    sshs_carry_out "$@"
+  fi
+  [ -z "$sshs_placed" ] || sshs_ride "$@"
+  sshs_share "$@"
+}
+
+sshs_go_on "$@"

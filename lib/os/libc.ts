@@ -1,8 +1,7 @@
 /**
- * What Deno has no call for, from libc by FFI; only resident.ts uses FFI besides. Where it is not to be had
+ * What Deno has no call for, from libc by FFI. Where it is not to be had
  * (no FFI permission, no libc by a name that we know) each does nothing, or says so by its result.
  */
-import { fieldsAfterName } from "./proc_stat.ts";
 
 const NAMES: Partial<Record<typeof Deno.build.os, readonly string[]>> = {
   linux: ["libc.so.6", `libc.musl-${Deno.build.arch}.so.1`],
@@ -14,21 +13,18 @@ const NAMES: Partial<Record<typeof Deno.build.os, readonly string[]>> = {
 const SYMBOLS = {
   execv: { parameters: ["buffer", "buffer"], result: "i32" },
   signal: { parameters: ["i32", "pointer"], result: "pointer" },
-  sigaction: { parameters: ["i32", "pointer", "buffer"], result: "i32" },
   open: { parameters: ["buffer", "i32"], result: "i32" },
   read: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   close: { parameters: ["i32"], result: "i32" },
   readlink: { parameters: ["buffer", "buffer", "usize"], result: "isize" },
-  getrlimit: { parameters: ["i32", "buffer"], result: "i32" },
-  setrlimit: { parameters: ["i32", "buffer"], result: "i32" },
-  ioctl: { parameters: ["i32", "u64"], result: "i32" },
+  fcntl: { parameters: ["i32", "i32"], result: "i32" },
+  setsid: { parameters: [], result: "i32" },
+  /** Of glibc alone. */
+  malloc_trim: { parameters: ["usize"], result: "i32", optional: true },
 } as const;
 
 /** Signals by number; these are the same on Linux, macOS and BSD. */
 const NUMBERS = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGPIPE: 13, SIGTERM: 15 } as const;
-
-/** SIG_IGN of signal.h. */
-const IGNORED = 1n;
 
 let loaded: ReturnType<typeof load> | null = null;
 
@@ -67,36 +63,9 @@ export function execv(path: string, argv: readonly Uint8Array[]): void {
   calls.execv(terminated(path), pointers);
 }
 
-/** Whether this process was started with the signal ignored, as under nohup(1) or by `&` in a script. */
-export function isIgnored(signal: keyof typeof NUMBERS): boolean {
-  // struct sigaction begins with the handler on all of them, and none is as large as this.
-  const action = new BigUint64Array(32);
-  if (libc()?.sigaction(NUMBERS[signal], null, action) !== 0) return false;
-  return action[0] === IGNORED;
-}
-
-/** FIOCLEX of ioctl(2): like fcntl's FD_CLOEXEC, but without an argument, which arm64 passes otherwise. */
-const FIOCLEX = Deno.build.os === "linux" ? 0x5451n : 0x20006601n;
-
-/**
- * Keeps what the caller has open beyond stderr (`flock 9`, a job runner's pipe) out of what is started
- * from now on. The ssh that we become loses it too, but ssh closes all of it first thing (main() in
- * ssh.c, closefrom).
- */
-export function keepDescriptors(): void {
-  for (let descriptor = 3; descriptor < 1024; descriptor++) libc()?.ioctl(descriptor, FIOCLEX);
-}
-
-/** Of sys/resource.h. */
-const RLIMIT_NOFILE = Deno.build.os === "linux" ? 7 : 8;
-
-/** Lowers the soft limit of open files. */
-export function setFileLimit(soft: number): void {
-  // struct rlimit: the soft and the hard limit.
-  const limits = new BigUint64Array(2);
-  if (libc()?.getrlimit(RLIMIT_NOFILE, limits) !== 0 || limits[0] <= BigInt(soft)) return;
-  limits[0] = BigInt(soft);
-  libc()?.setrlimit(RLIMIT_NOFILE, limits);
+/** Has a signal do what it does by default, where it is one that programs are ended by. */
+export function restoreSignal(signal: string): void {
+  if (signal in NUMBERS) libc()?.signal(NUMBERS[signal as keyof typeof NUMBERS], null);
 }
 
 /**
@@ -104,59 +73,83 @@ export function setFileLimit(soft: number): void {
  * where the system does not tell; Linux does, in /proc, which Deno opens to no one without --allow-all.
  */
 export function processArgv(): Uint8Array[] | undefined {
-  const calls = libc();
-  if (!calls || Deno.build.os !== "linux") return undefined;
-  const file = calls.open(terminated("/proc/self/cmdline"), 0);
-  if (file < 0) return undefined;
-  const bytes: number[] = [];
-  const chunk = new Uint8Array(64 * 1024);
-  for (;;) {
-    const count = Number(calls.read(file, chunk, BigInt(chunk.length)));
-    if (count <= 0) break;
-    for (const byte of chunk.subarray(0, count)) bytes.push(byte);
-  }
-  calls.close(file);
-  return splitAtNul(new Uint8Array(bytes));
+  const bytes = readBytes("/proc/self/cmdline");
+  return bytes && splitAtNul(bytes);
 }
 
 /**
- * Whether a process has ended and only waits for its parent to take note: for ever where the parent is
- * an init that takes none, as in many a container. kill(2) tells it from the living by nothing.
+ * The text of one of Linux' files about processes, which Deno opens to no one without --allow-all.
+ * `undefined` where there is none, or no way to read it.
  */
-export function isZombie(pid: number): boolean {
-  const calls = libc();
-  if (!calls || Deno.build.os !== "linux") return false;
-  const file = calls.open(terminated(`/proc/${pid}/stat`), 0);
-  if (file < 0) return false;
-  const bytes = new Uint8Array(1024);
-  const count = Number(calls.read(file, bytes, BigInt(bytes.length)));
-  calls.close(file);
-  const stat = new TextDecoder().decode(bytes.subarray(0, Math.max(0, count)));
-  return fieldsAfterName(stat)?.[0] === "Z";
+export function readKernelFile(path: string): string | undefined {
+  const bytes = readBytes(path);
+  return bytes && new TextDecoder().decode(bytes);
 }
 
-const O_RDWR = 2;
-
-/** Whether this process has a terminal; `undefined` without libc. Deno opens /dev/tty to no one. */
-export function hasTerminalDevice(): boolean | undefined {
-  const calls = libc();
+function readBytes(path: string): Uint8Array | undefined {
+  const calls = Deno.build.os === "linux" ? libc() : undefined;
   if (!calls) return undefined;
-  const file = calls.open(terminated("/dev/tty"), O_RDWR);
-  if (file >= 0) calls.close(file);
-  return file >= 0;
+  const file = calls.open(terminated(path), 0);
+  if (file < 0) return undefined;
+  let bytes = new Uint8Array(4096);
+  let length = 0;
+  for (;;) {
+    const count = Number(calls.read(file, bytes.subarray(length), BigInt(bytes.length - length)));
+    if (count <= 0) break;
+    length += count;
+    if (length === bytes.length) bytes = grown(bytes);
+  }
+  calls.close(file);
+  return bytes.subarray(0, length);
 }
 
-/** Linux' file for the network that a process is in. */
-export function networkFile(pid: number | "self"): string {
-  return `/proc/${pid}/ns/net`;
+function grown(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(4 * bytes.length);
+  larger.set(bytes);
+  return larger;
+}
+
+/** Descriptors are looked at up to this number: what a shell or a job runner hands on is among the first. */
+const DESCRIPTORS = 4096;
+/** Of fcntl.h; that one takes no third argument, which arm64 would pass otherwise. */
+const [F_GETFD, FD_CLOEXEC] = [1, 1];
+
+/**
+ * Leaves whoever has started this process: its session and terminal, its directory, and what it has
+ * open beyond stderr. All that is our own is close-on-exec, and stays.
+ */
+export function detach(): void {
+  Deno.chdir("/");
+  const calls = libc();
+  if (!calls) return;
+  calls.setsid();
+  for (let descriptor = 3; descriptor < DESCRIPTORS; descriptor++) {
+    const flags = calls.fcntl(descriptor, F_GETFD);
+    if (flags >= 0 && (flags & FD_CLOEXEC) === 0) calls.close(descriptor);
+  }
+}
+
+/** Gives unused memory back to the system, but for `kept` bytes. glibc only. */
+export function trimMemory(kept: number): void {
+  libc()?.malloc_trim?.(BigInt(kept));
+}
+
+/** The pid namespace that this process is in ("pid:[4026531836]"), where the system has them. */
+export function pidNamespace(): string | undefined {
+  return linkTarget("/proc/self/ns/pid");
 }
 
 /** The network namespace that this process is in ("net:[4026531833]"), where the system has them. */
 export function networkNamespace(): string | undefined {
+  return linkTarget("/proc/self/ns/net");
+}
+
+function linkTarget(path: string): string | undefined {
   if (Deno.build.os !== "linux") return undefined;
   const target = new Uint8Array(64);
-  const path = terminated(networkFile("self"));
-  const length = Number(libc()?.readlink(path, target, BigInt(target.length)) ?? -1);
+  const length = Number(
+    libc()?.readlink(terminated(path), target, BigInt(target.length)) ?? -1,
+  );
   return length < 0 ? undefined : new TextDecoder().decode(target.subarray(0, length));
 }
 

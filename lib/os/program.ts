@@ -1,7 +1,24 @@
-/** This program as others start it: the command line that runs it again. */
+/**
+ * Programs: how others run this one again, and how it becomes, or runs, another.
+ *
+ * This process becomes ssh. The session's process then *is* ssh: its pid, its terminal, its signals and its
+ * exit status need no handing on. Where it cannot be, ssh runs as a child with our streams.
+ */
 import { fromFileUrl } from "@std/path/posix/from-file-url";
+import { execv, processArgv, restoreSignal } from "./libc.ts";
+import { isInForeground, realSystem } from "./system.ts";
+import { say } from "./terminal.ts";
 
-/** Every permission it needs, and why: the README repeats them, install.sh reads them from here. */
+/** The version of sshs. A sleeper or a plan of another version is not used. */
+export const VERSION = "0.2.0";
+
+/**
+ * The oldest Deno that has all we use: `FsFile.tryLockSync` came with 2.7, whose first release on npm
+ * this is. Before 2.8 text imports take `--unstable-raw-imports`. deno.sh reads it from here.
+ */
+export const OLDEST_DENO = "2.7.1";
+
+/** Every permission it needs, and why: the README repeats them. */
 export const PERMISSIONS = [
   "--allow-read", // sockets, leases, ssh's config files, wherever they are
   "--allow-write", // the state directory; a control socket is opened for writing
@@ -12,41 +29,205 @@ export const PERMISSIONS = [
   "--allow-sys=uid,networkInterfaces", // whose directory it is; which local addresses are left
 ] as const;
 
-/** Starts fast, finds all it needs in its one file, and asks the user nothing. */
-export const FLAGS = [
-  "--quiet",
-  "--no-config",
-  "--no-lock",
-  "--no-prompt",
-  "--no-check",
+/** Starts fast, and asks the user nothing. */
+const FLAGS = ["--quiet", "--no-config", "--no-lock", "--no-prompt", "--no-check", "--cached-only"];
+
+/** How the bundle runs, which has all it needs in its one file. No word has a blank in it. */
+export const BUNDLE_FLAGS: readonly string[] = [
+  ...FLAGS,
   "--no-npm",
-  "--cached-only",
-] as const;
+  "--no-remote",
+  ...PERMISSIONS,
+];
 
 /**
  * The sleeper works for some ms each 5 s: compilers and threads of V8 that wait for more to do double
  * its CPU (0.36 % with 50 lanes instead of 0.15 %).
  */
 const V8_OF_SLEEPER = "--lite-mode,--single-threaded,--max-semi-space-size=1,--expose-gc";
-const SLEEPER_FLAGS = [`--v8-flags=${V8_OF_SLEEPER}`];
+export const SLEEPER_FLAGS = [`--v8-flags=${V8_OF_SLEEPER}`];
 
-/** The version of sshs. A sleeper or a plan of another version is not used. */
-export const VERSION = "0.1.0";
+/** The packages that lib/ takes, by their names in the import maps; a test compares the two. */
+export const PACKAGES = [
+  "@std/cli/parse-args",
+  "@std/path/posix/basename",
+  "@std/path/posix/dirname",
+  "@std/path/posix/from-file-url",
+  "string-width",
+] as const;
 
-/** The argv that runs this program again with `args`, by absolute paths. */
-export function programCommand(...args: string[]): string[] {
-  return commandWith([], args);
+/** The URL that this program was started from. */
+export const MAIN: string = Deno.mainModule;
+
+/** The path of that, or the URL where it is elsewhere. */
+export const PROGRAM: string = MAIN.startsWith("file:") ? fromFileUrl(MAIN) : MAIN;
+
+/** Whether all of this program is in one file: only then is this module the main one. */
+export const isBundle: boolean = import.meta.url === MAIN;
+
+/** The arguments that this process was started with. */
+export const ARGS: readonly string[] = Deno.args;
+
+/** The Deno that runs this program. */
+export const DENO: string = Deno.execPath();
+
+export const DENO_VERSION: string = Deno.version.deno;
+
+/** Whether that Deno is older than {@linkcode OLDEST_DENO}. */
+export function isDenoTooOld(version: string = DENO_VERSION): boolean {
+  return version.localeCompare(OLDEST_DENO, "en", { numeric: true }) < 0;
+}
+
+/**
+ * The import map that this program was started with, as a URL without blanks: Deno does not tell where
+ * it was read from.
+ */
+export function importMap(): string {
+  const imports = Object.fromEntries(PACKAGES.map((name) => [name, sourceOf(name)]));
+  return `data:application/json,${encodeURIComponent(JSON.stringify({ imports }))}`;
+}
+
+/**
+ * Where a package is. One of npm's resolves to a file in Deno's cache, from where the packages that it
+ * needs in turn would not be found.
+ */
+function sourceOf(name: string): string {
+  const url = import.meta.resolve(name);
+  const version = new RegExp(`^file:.*/npm/[^/]+/${name}/([^/]+)/`).exec(url)?.[1];
+  return version === undefined ? url : `npm:${name}@${version}`;
+}
+
+/** How a launcher runs this program; see LauncherSettings. */
+export function launcherSettings() {
+  return {
+    version: VERSION,
+    deno: DENO,
+    program: PROGRAM,
+    flags: runFlags(),
+    sleeperFlags: SLEEPER_FLAGS,
+  };
 }
 
 /** The argv that runs the sleeper of a state directory. */
 export function sleeperCommand(stateDir: string): string[] {
-  return commandWith(SLEEPER_FLAGS, ["--sleeper", stateDir]);
+  return [DENO, "run", ...SLEEPER_FLAGS, ...runFlags(), PROGRAM, "--sleeper", stateDir];
 }
 
-function commandWith(flags: readonly string[], args: readonly string[]): string[] {
-  const main = new URL(Deno.mainModule);
-  const words = main.protocol === "file:"
-    ? [...FLAGS, "--no-remote", ...PERMISSIONS, fromFileUrl(main)]
-    : [...FLAGS, ...PERMISSIONS, main.href];
-  return [Deno.execPath(), "run", ...flags, ...words, ...args];
+/** The flags that this program runs with: its one file's, or those that find its modules. */
+function runFlags(): string[] {
+  if (isBundle) return [...BUNDLE_FLAGS];
+  return [...FLAGS, "--unstable-raw-imports", `--import-map=${importMap()}`, ...PERMISSIONS];
+}
+
+const SHIM_MARK = "DENO_NODE_SHIM_ACTIVE";
+const SHIM_DIRECTORY = "/node_compat_bin";
+
+/**
+ * Takes back the directory that Deno puts first in PATH where there is no node: in it is a `node` that is
+ * Deno, for what its children start (since 2.9, denoland/deno#34969).
+ */
+export function restorePath(): void {
+  if (Deno.env.get(SHIM_MARK) === undefined) return;
+  const [first, ...users] = (Deno.env.get("PATH") ?? "").split(":");
+  if (!first.endsWith(SHIM_DIRECTORY)) return;
+  Deno.env.delete(SHIM_MARK);
+  // Alone it stands in a PATH that was not set.
+  if (users.length > 0) Deno.env.set("PATH", users.join(":"));
+  else Deno.env.delete("PATH");
+}
+
+/** What stands in Deno.args for bytes that are not UTF-8. */
+export const LOST = "\uFFFD";
+
+/**
+ * Becomes the program at `path` with this process's environment. Its argv is `path`, `before`, and the
+ * last words of this process's own, `argv`, byte for byte. Comes back only by exiting: with the
+ * program's status where it had to be run as a child, with 126 or 127 as a shell does where it cannot
+ * be run.
+ */
+export async function become(
+  path: string,
+  before: readonly string[],
+  argv: readonly string[],
+): Promise<never> {
+  const encoder = new TextEncoder();
+  const own = [path, ...before].map((word) => encoder.encode(word));
+  const users = argv.some((word) => word.includes(LOST))
+    ? processArgv()?.slice(-argv.length)
+    : argv.map((word) => encoder.encode(word));
+  if (!users) fail("an argument is not UTF-8, and this system does not tell its bytes", 255);
+  execv(path, [...own, ...users]);
+  Deno.exit((await runAsChild(path, [...before, ...argv])).code);
+}
+
+/** How a child has ended. */
+export interface Ending {
+  /** As a shell tells it: 128 and the signal's number, 126 or 127 where it could not be run. */
+  readonly code: number;
+  readonly signal?: Deno.Signal;
+}
+
+/** Those of our terminal reach the child by themselves: they must only not end us before it. */
+const FROM_TERMINAL: readonly Deno.Signal[] = ["SIGINT", "SIGQUIT"];
+const FORWARDED: readonly Deno.Signal[] = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"];
+
+/**
+ * Runs a program to its end with our streams; a name without a slash is looked up in PATH. From now on
+ * this process hands the signals on that it gets, and outlives them.
+ */
+export async function runAsChild(path: string, args: readonly string[]): Promise<Ending> {
+  let child: Deno.ChildProcess | undefined;
+  // Before it is started, which may be heard of at once; what comes in between waits for this turn's end.
+  for (const signal of FROM_TERMINAL) {
+    Deno.addSignalListener(signal, async () => {
+      if (!await isInForeground(realSystem)) forward(signal, child);
+    });
+  }
+  for (const signal of FORWARDED) Deno.addSignalListener(signal, () => forward(signal, child));
+  try {
+    child = new Deno.Command(path, {
+      args: [...args],
+      stdin: "inherit",
+      stdout: "inherit",
+      stderr: "inherit",
+    }).spawn();
+  } catch (error) {
+    const missing = error instanceof Deno.errors.NotFound;
+    say({ fault: `cannot run ${path}: ${(error as Error).message}` });
+    return { code: missing ? 127 : 126 };
+  }
+  const { code, signal } = await child.status;
+  return { code, signal: signal ?? undefined };
+}
+
+/** Ends this process as a child has ended: by the same signal, so that a shell sees it too. */
+export function endAs({ code, signal }: Ending): never {
+  if (signal) {
+    restoreSignal(signal);
+    Deno.kill(Deno.pid, signal);
+  }
+  Deno.exit(code);
+}
+
+function forward(signal: Deno.Signal, child?: Deno.ChildProcess): void {
+  try {
+    child?.kill(signal);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error; // It has just ended.
+  }
+}
+
+function fail(why: string, status: number): never {
+  say({ fault: why });
+  Deno.exit(status);
+}
+
+/**
+ * The text as one word of sh in single quotes, whatever is in it. Undefined for a text that no
+ * shell can hold (NUL) or that Deno could not hold: U+FFFD stands where an argument or a path was
+ * not valid UTF-8, so the bytes meant are unknown.
+ */
+export function quote(text: string): string | undefined {
+  if (!text.isWellFormed() || /[\0\uFFFD]/.test(text)) return undefined;
+  return `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -1,11 +1,10 @@
 /**
  * The operating system as an interface: helpers take `Pick<System, ...>`, so a signature says what a
  * function touches and a test needs no process of its own. What differs between Linux, macOS and BSD
- * is here and in libc.ts, and nowhere else; what Linux alone has is in proc_stat.ts and resident.ts.
+ * is here and in libc.ts, and nowhere else.
  */
 import { isSystemError } from "./files.ts";
-import { isZombie } from "./libc.ts";
-import { birthFromStat, fieldsAfterName } from "./proc_stat.ts";
+import { networkNamespace, pidNamespace, readKernelFile } from "./libc.ts";
 
 /** What a finished process left. */
 export interface Output {
@@ -18,13 +17,33 @@ export interface System {
   readonly pid: number;
   uid(): number | null;
   cwd(): string;
+  exit(status: number): never;
   env(name: string): string | undefined;
+  /** Sets a variable, for what this process starts too. */
+  setEnv(name: string, value: string): void;
+  /** The whole environment. */
+  environment(): Record<string, string>;
+  /** The network namespace of this process ("net:[4026531833]"), where the system has them. */
+  networkNamespace(): string | undefined;
+  /** The system service that this process is a part of (cgroups(7)); `undefined` outside of one. */
+  service(): string | undefined;
   /** Milliseconds of the wall clock. */
   now(): number;
+  /** Milliseconds of a clock that nobody sets. */
+  steady(): number;
   /** The addresses that this machine has now. */
   addresses(): string[];
   /** Whether a process of that pid lives. One that we may not signal does too. */
   isAlive(pid: number): boolean;
+  /** When each of the processes was born: a birth is an opaque word, the same at
+   * each look; the same pid with another one is another process. Never throws. */
+  births(pids: readonly number[]): Promise<ReadonlyMap<number, string>>;
+  /** Whether the process handles SIGTERM itself; `undefined` where the system does not tell. */
+  catchesSigterm(pid: number): boolean | undefined;
+  /** The words of the process's command line with blanks between; `undefined` where it is gone. */
+  commandLine(pid: number): Promise<string | undefined>;
+  /** The pid namespace of this process, where the system has them. */
+  pidNamespace(): string | undefined;
   /** Sends a signal; a process that is gone is no error. A negative pid means its process group. */
   kill(pid: number, signal: Deno.Signal): void;
   /**
@@ -37,16 +56,28 @@ export interface System {
 export interface RunOptions {
   /** Variables put on top of the inherited ones. */
   readonly env?: Record<string, string>;
+  /** Its directory, if not ours. */
+  readonly cwd?: string;
+  /** What the program says goes to our own stderr; the output has none. */
+  readonly showStderr?: boolean;
   readonly signal?: AbortSignal;
 }
+
+const SIGTERM = 15;
 
 /** The system that this process runs on. */
 export const realSystem: System = {
   pid: Deno.pid,
   uid: () => Deno.uid(),
   cwd: () => Deno.cwd(),
+  exit: (status) => Deno.exit(status),
   env: (name) => Deno.env.get(name) || undefined,
+  setEnv: (name, value) => Deno.env.set(name, value),
+  environment: () => Deno.env.toObject(),
+  networkNamespace,
+  service: () => serviceOf(readKernelFile("/proc/self/cgroup") ?? ""),
   now: () => Date.now(),
+  steady: () => performance.now(),
   addresses: () => Deno.networkInterfaces().map(({ address }) => address),
   isAlive(pid) {
     try {
@@ -58,6 +89,16 @@ export const realSystem: System = {
       throw error;
     }
   },
+  births: (pids) => births(pids, realSystem),
+  catchesSigterm(pid) {
+    const status = readKernelFile(`/proc/${pid}/status`);
+    return status === undefined ? undefined : catchesSignal(status, SIGTERM);
+  },
+  async commandLine(pid) {
+    const words = readKernelFile(`/proc/${pid}/cmdline`);
+    return words?.replaceAll("\0", " ") ?? await commandLineFromPs(pid, this);
+  },
+  pidNamespace: () => pidNamespace(),
   kill(pid, signal) {
     try {
       Deno.kill(pid, signal);
@@ -69,15 +110,16 @@ export const realSystem: System = {
     const child = new Deno.Command(path, {
       args: [...args],
       env: options.env,
+      cwd: options.cwd,
       signal: options.signal,
       stdin: "null",
       stdout: "piped",
-      stderr: "piped",
+      stderr: options.showStderr ? "inherit" : "piped",
     }).spawn();
     const [{ code }, stdout, stderr] = await Promise.all([
       child.status,
       textOf(child.stdout, child.status),
-      textOf(child.stderr, child.status),
+      options.showStderr ? "" : textOf(child.stderr, child.status),
     ]);
     return { code, stdout, stderr };
   },
@@ -107,42 +149,14 @@ async function textOf(
 }
 
 /**
- * When each of the processes was born, as an opaque word: the same pid with another word is another
- * process. Those that are gone are left out. One child process for all of them; Deno opens /proc to
- * no one without `--allow-all`, and `ps -o lstart` is unknown to busybox, so Linux asks cat(1).
- */
-export async function births(
-  pids: readonly number[],
-  system: Pick<System, "run">,
-): Promise<Map<number, string>> {
-  const found = new Map<number, string>();
-  if (pids.length === 0) return found;
-  if (Deno.build.os === "linux") {
-    const files = pids.map((pid) => `/proc/${pid}/stat`);
-    // By a shell, which has a PATH where we have none.
-    const { stdout } = await system.run("/bin/sh", ["-c", 'exec cat "$@"', "cat", ...files]);
-    for (const line of stdout.split("\n")) {
-      const birth = birthFromStat(line);
-      if (birth) found.set(parseInt(line), birth);
-    }
-    return found;
-  }
-  const { stdout } = await system.run("ps", ["-o", "pid=", "-o", "lstart=", "-p", pids.join(",")], {
-    env: { LC_ALL: "C" },
-  });
-  for (const line of stdout.split("\n")) {
-    const match = /^\s*(\d+)\s+(.+?)\s*$/.exec(line);
-    if (match) found.set(Number(match[1]), match[2]);
-  }
-  return found;
-}
-
-/**
  * Whether what the terminal sends for a key (Ctrl-C) goes to this process: it has a terminal, and is in
  * its foreground. True where the system does not tell.
  */
-export async function isInForeground(system: Pick<System, "pid" | "run">): Promise<boolean> {
-  const [path, ...args] = Deno.build.os === "linux"
+export async function isInForeground(
+  system: Pick<System, "pid" | "run">,
+  os: typeof Deno.build.os = Deno.build.os,
+): Promise<boolean> {
+  const [path, ...args] = os === "linux"
     ? ["/bin/sh", "-c", `exec cat /proc/${system.pid}/stat`]
     : ["ps", "-o", "pgid=,tpgid=", "-p", `${system.pid}`];
   let stdout: string;
@@ -152,8 +166,112 @@ export async function isInForeground(system: Pick<System, "pid" | "run">): Promi
     if (!isSystemError(error)) throw error;
     return true; // No process can be had.
   }
-  const [group, foreground] = Deno.build.os === "linux"
+  const [group, foreground] = os === "linux"
     ? [2, 5].map((i) => fieldsAfterName(stdout)?.[i])
     : stdout.trim().split(/\s+/);
   return group === foreground;
+}
+
+/** Exported for its test: Linux has /proc. */
+export async function commandLineFromPs(
+  pid: number,
+  system: Pick<System, "run">,
+): Promise<string | undefined> {
+  // By a shell, which has a PATH where we have none. Some cut their lines at 80 columns.
+  const ps = ["-c", 'exec ps -o args= -p "$0"', `${pid}`];
+  const { code, stdout } = await system.run("/bin/sh", ps, { env: { COLUMNS: "100000" } });
+  return code === 0 ? `${stdout.trim()} ` : undefined;
+}
+
+/**
+ * The births of these processes; those that are gone are left out, and all of them where nothing tells.
+ * Linux has them in /proc. ps(1), which others have, says them in words that depend on TZ.
+ */
+export async function births(
+  pids: readonly number[],
+  system: Pick<System, "run">,
+): Promise<Map<number, string>> {
+  return birthsFromProc(pids) ?? await birthsFromPs(pids, system);
+}
+
+function birthsFromProc(pids: readonly number[]): Map<number, string> | undefined {
+  if (readKernelFile("/proc/self/stat") === undefined) return undefined;
+  return new Map(pids.flatMap((pid) => {
+    const birth = birthFromStat(readKernelFile(`/proc/${pid}/stat`) ?? "");
+    return birth === undefined ? [] : [[pid, birth]];
+  }));
+}
+
+/** Exported for its test: Linux has /proc. */
+export async function birthsFromPs(
+  pids: readonly number[],
+  system: Pick<System, "run">,
+): Promise<Map<number, string>> {
+  if (pids.length === 0) return new Map();
+  // By a shell, which has a PATH where we have none.
+  const ps = ["-c", 'exec ps -o pid= -o lstart= -p "$0"', pids.join(",")];
+  let stdout: string;
+  try {
+    stdout = (await system.run("/bin/sh", ps, { env: { LC_ALL: "C", TZ: "UTC" } })).stdout;
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+    return new Map(); // No process can be had.
+  }
+  return new Map(
+    stdout.split("\n").flatMap((line) => {
+      const [, pid, birth] = /^\s*(\d+)\s+(.+?)\s*$/.exec(line) ?? [];
+      return birth ? [[Number(pid), birth]] : [];
+    }),
+  );
+}
+
+/**
+ * What follows the name in a line of Linux' `/proc/PID/stat`: state, parent, group, session, terminal,
+ * foreground group and so on; proc(5) numbers them from 3. The name before them may hold anything.
+ * `undefined` where the line is not one.
+ */
+function fieldsAfterName(line: string): string[] | undefined {
+  const end = line.lastIndexOf(")");
+  return end < 0 ? undefined : line.slice(end + 1).trim().split(" ");
+}
+
+/** The start time in a line of it: field 22. */
+function birthFromStat(line: string): string | undefined {
+  const fields = fieldsAfterName(line);
+  // A zombie has ended, and may wait for long until its parent takes note.
+  return fields?.[0] === "Z" ? undefined : fields?.[19];
+}
+
+/**
+ * Whether a process has ended and only waits for its parent to take note: for ever where the parent is
+ * an init that takes none, as in many a container. kill(2) tells it from the living by nothing.
+ */
+function isZombie(pid: number): boolean {
+  return fieldsAfterName(readKernelFile(`/proc/${pid}/stat`) ?? "")?.[0] === "Z";
+}
+
+/** Whether a process handles a signal itself, from its `/proc/PID/status`: SigCgt is a mask, bit 0 for signal 1. */
+function catchesSignal(status: string, signal: number): boolean | undefined {
+  const mask = /^SigCgt:\s*([0-9a-f]+)$/m.exec(status)?.[1];
+  return mask === undefined ? undefined : (BigInt(`0x${mask}`) >> BigInt(signal - 1) & 1n) === 1n;
+}
+
+/**
+ * The system service that a process runs in: what it leaves running ends when the service stops. The
+ * launcher has the same rule in sh. It is the first part of a path below `/system.slice/` that ends in
+ * `.service`, in the text of /proc/PID/cgroup; `undefined` outside of one. A user's own units, sessions and
+ * containers are none.
+ */
+export function serviceOf(cgroups: string): string | undefined {
+  for (const line of cgroups.split("\n")) {
+    const [, below] = cut(`${line}/`, "/system.slice/");
+    const [head, rest] = cut(below ?? "", ".service/");
+    if (rest !== undefined) return `${head.slice(head.lastIndexOf("/") + 1)}.service`;
+  }
+}
+
+/** What stands before and after the first `separator`; no second where there is none. */
+function cut(text: string, separator: string): [string, string?] {
+  const at = text.indexOf(separator);
+  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + separator.length)];
 }

@@ -1,9 +1,17 @@
 /**
- * Every word that sshs prints. All of it goes to stderr (stdout belongs to the session), begins with
- * "sshs:", and says what to do next where there is something to do. Nothing is printed under -q,
- * BatchMode=yes or LogLevel=QUIET.
+ * What sshs says, and the terminal that shows it. Results of our commands go to stdout. What sshs says about
+ * itself goes to stderr (stdout belongs to the session), a line each, after "sshs: ". The rule for words:
+ * lower case and no period; the fault first, and then what to type or to do on a line of its own, after
+ * "hint: ". A call says nothing under -q, BatchMode=yes or LogLevel=QUIET. Here are the words of calls;
+ * those of commands are in commands/words.ts.
  */
 import { isSystemError } from "./files.ts";
+
+/** Something to say: what is wrong, and what to do about it. */
+export interface Message {
+  readonly fault: string;
+  readonly hint?: string;
+}
 
 const encoder = new TextEncoder();
 
@@ -19,20 +27,183 @@ export function harmless(text: string): string {
 /** Writes bytes to stderr whole. A stderr that is closed, or a file on a full disk, is nobody's loss. */
 export function writeStderr(bytes: Uint8Array): void {
   try {
-    for (let done = 0; done < bytes.length;) done += Deno.stderr.writeSync(bytes.subarray(done));
+    writeAll(Deno.stderr, bytes);
   } catch (error) {
     if (!(isSystemError(error) || error instanceof Deno.errors.BadResource)) throw error;
   }
 }
 
-/** One line of ours on stderr, whatever is in it. */
-export function say(line: string): void {
-  writeStderr(encoder.encode(`sshs: ${harmless(line).replaceAll("\n", "^J")}\n`));
+/** Writes bytes whole: the system may take a part of them at a time. */
+function writeAll(stream: typeof Deno.stderr, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length;) done += stream.writeSync(bytes.subarray(done));
+}
+
+/** A message as it is shown: a line, or two with a hint; no newline at the end. */
+export function messageText({ fault, hint }: Message): string {
+  return (hint === undefined ? [fault] : [fault, `hint: ${hint}`])
+    .map((line) => `sshs: ${harmless(line).replaceAll("\n", "^J")}`).join("\n");
+}
+
+/** Says something on stderr, whatever is in it. */
+export function say(message: Message): void {
+  writeStderr(encoder.encode(`${messageText(message)}\n`));
 }
 
 export const words = {
-  noSsh: () => "Cannot find the real ssh: there is none in PATH but sshs; set SSHS_SSH to its path",
-  notShared: (why: string) => `Not shared: ${why}`,
-  waiting: (destination: string) => `Waiting for another call that is logging in to ${destination}`,
-  settings: (problem: string) => `Not read: ${problem}; using the defaults`,
+  noSsh: (): Message => ({
+    fault: "no ssh in PATH but the launcher of sshs",
+    hint: "install OpenSSH, or set SSHS_SSH to the path of its ssh",
+  }),
+  notShared: ({ message, hint }: { message: string; hint: string }): Message => ({
+    fault: `not shared: ${message}`,
+    hint,
+  }),
+  settings: (problem: string): Message => ({
+    fault: `the settings are not used: ${problem}`,
+    hint: "correct the file; until then the defaults count",
+  }),
 } as const;
+
+/** Prints lines of a result whole. A reader that is gone (`sshs --list | head -1`) is nobody's loss. */
+export function print(...lines: readonly string[]): void {
+  const bytes = new TextEncoder().encode(lines.map((line) => `${line}\n`).join(""));
+  try {
+    writeAll(Deno.stdout, bytes);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  }
+}
+
+/** Prints a value as JSON, without what a terminal could take for more than text. */
+export function printJson(value: unknown): void {
+  const text = JSON.stringify(value, null, 2);
+  print(text.replace(
+    /[\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  ));
+}
+
+/** The columns of the terminal that stdout is; `undefined` where it is none. */
+export function outputColumns(): number | undefined {
+  return Deno.stdout.isTerminal() ? screenSize()?.columns : undefined;
+}
+
+/** Whether colours are seen and wanted (no-color.org: NO_COLOR set and not empty). */
+export function hasColours(): boolean {
+  return Deno.stdout.isTerminal() && !Deno.noColor;
+}
+
+/** Whether stderr is a terminal, on which a line may be written over. */
+export function isStderrTerminal(): boolean {
+  return Deno.stderr.isTerminal();
+}
+
+/** Whether somebody is there to answer a question of ssh's. */
+export function hasTerminal(): boolean {
+  return Deno.stdin.isTerminal() || Deno.stderr.isTerminal();
+}
+
+/** All of stdin, as text. */
+export async function readStdin(): Promise<string> {
+  return await new Response(Deno.stdin.readable).text();
+}
+
+function screenSize(): { columns: number; rows: number } | undefined {
+  try {
+    const { columns, rows } = Deno.consoleSize();
+    // A terminal that nobody has told its size has none.
+    return columns > 0 && rows > 0 ? { columns, rows } : undefined;
+  } catch {
+    return undefined; // No terminal, or one without a size: Deno has no class for it.
+  }
+}
+
+// Of xterm, and known to all its kin: another screen and back, no cursor, home, clear to the end.
+const ENTER = "\x1b[?1049h\x1b[?25l";
+const LEAVE = "\x1b[?25h\x1b[?1049l";
+const HOME = "\x1b[H";
+const CLEAR_LINE = "\x1b[K";
+const CLEAR_BELOW = "\x1b[J";
+
+const ENDING: readonly Deno.Signal[] = ["SIGHUP", "SIGINT", "SIGTERM"];
+const NUMBERS: Partial<Record<Deno.Signal, number>> = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 };
+
+/**
+ * The whole terminal, for a text that is kept current. What was on it comes back whichever way this ends,
+ * but by SIGKILL.
+ *
+ *     using screen = Screen.open();
+ *     screen?.draw(lines);
+ */
+export class Screen implements Disposable {
+  readonly #listeners: [Deno.Signal, () => void][] = [];
+  #isOpen = true;
+
+  private constructor() {
+    for (const signal of ENDING) {
+      this.#listen(signal, () => {
+        this[Symbol.dispose]();
+        Deno.exit(128 + NUMBERS[signal]!);
+      });
+    }
+    // So that Ctrl-C and Ctrl-Z are keys, and leave us the time to put the terminal in order.
+    Deno.stdin.setRaw(true);
+    write(ENTER);
+  }
+
+  /** Takes the terminal; `undefined` where stdin and stdout are none. */
+  static open(): Screen | undefined {
+    if (!Deno.stdin.isTerminal() || !Deno.stdout.isTerminal()) return undefined;
+    return new Screen();
+  }
+
+  get columns(): number {
+    return screenSize()?.columns ?? 80;
+  }
+
+  /** Shows these lines, as many as there is room for. */
+  draw(lines: readonly string[]): void {
+    const shown = lines.slice(0, (screenSize()?.rows ?? 24) - 1);
+    write(HOME + shown.map((line) => `${line}${CLEAR_LINE}\r\n`).join("") + CLEAR_BELOW);
+  }
+
+  /** Calls `resized` whenever the terminal has got another size. */
+  onResize(resized: () => void): void {
+    this.#listen("SIGWINCH", resized);
+  }
+
+  /** The keys that are pressed, as the terminal sends them; ends with the terminal. */
+  async *keys(): AsyncGenerator<string> {
+    const chunk = new Uint8Array(64);
+    const decoder = new TextDecoder();
+    for (let count; (count = await Deno.stdin.read(chunk)) !== null;) {
+      yield* decoder.decode(chunk.subarray(0, count), { stream: true });
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    for (const [signal, listener] of this.#listeners) Deno.removeSignalListener(signal, listener);
+    write(LEAVE);
+    try {
+      Deno.stdin.setRaw(false);
+    } catch {
+      // The terminal is gone, and its state with it.
+    }
+  }
+
+  #listen(signal: Deno.Signal, listener: () => void): void {
+    Deno.addSignalListener(signal, listener);
+    this.#listeners.push([signal, listener]);
+  }
+}
+
+function write(text: string): void {
+  const bytes = new TextEncoder().encode(text);
+  try {
+    writeAll(Deno.stdout, bytes);
+  } catch {
+    // A terminal that is gone shows nothing; the signal that says so ends us.
+  }
+}

@@ -1,226 +1,365 @@
 /** A lane in the sleeper's hands: held, asked after, and let go when its time is over. */
-import type { BirthRegister } from "../os/birth_register.ts";
-import { cutLog } from "../os/log.ts";
-import { isMuxTrouble, pingDeadline } from "../lane/health.ts";
+import { FirstSession } from "../lane/direct.ts";
+import { hasForwards, takeBackForwards } from "../lane/forwards.ts";
+import { endMaster, isMuxTrouble, isNoneOpen, isSameProcess, LaneAgent } from "../lane/health.ts";
 import {
-  type Lane,
+  keptUntil,
   type LaneRecord,
-  readRecord,
-  renew,
+  type Master,
+  readMaster,
+  removeLane,
   retire,
+  startOf,
   unverify,
+  VERIFIED_FOR,
   verify,
   withdraw,
-  writeRecord,
+  writeMaster,
 } from "../lane/lane.ts";
-import { LeaseWatch } from "../lane/lease.ts";
-import { DeadlineExceeded, MuxConnection } from "../lane/mux_client.ts";
-import { probe } from "../lane/probe.ts";
+import type { Lane } from "../lane/layout.ts";
+import { LeaseWatch, liveLeases, type SeenLease, type Sweep } from "../lane/lease.ts";
+import { MuxConnection } from "../lane/mux_client.ts";
+import { cutLog, exists } from "../os/files.ts";
 import type { System } from "../os/system.ts";
+import { NoConnection } from "../os/unix_socket.ts";
+import type { Agents } from "../ssh/keys.ts";
+import { FarEnd } from "./far_end.ts";
 
-export type HeldSystem = Pick<System, "isAlive" | "kill" | "now" | "run">;
+export type HeldSystem = Pick<
+  System,
+  "births" | "catchesSigterm" | "isAlive" | "kill" | "now" | "steady"
+>;
+
+/** What a lane needs of the sleeper. */
+export interface Hands {
+  readonly system: HeldSystem;
+  readonly agents: Agents;
+  log(line: string): void;
+  /** Has the lanes looked after at once. */
+  wake(): void;
+}
 
 /** How often the far end is asked, ms. */
 const PING_EVERY = 15_000;
 /**
- * A lane on which no session has begun for so long is asked no more, ms: the next call will do it. A
- * ping costs the master some 300 bytes for good, since mux.c and channels.c keep every forward; and one
- * that is under way when the link is lost makes TCP give up after a quarter of an hour, where an idle
- * session on a connection of its own would live on.
+ * A lane on which no session has begun for so long is in use no more, ms, and is not asked: the next call
+ * will do it. A ping costs the master some 300 bytes for good, since mux.c and channels.c keep every
+ * forward.
  */
-const PING_WHILE = { idle: 10 * 60_000, busy: 60_000 };
-
-/** What a lane needs of the sleeper. */
-export interface Hands {
-  readonly births: BirthRegister;
-  log(line: string): void;
-  /** Removes the plans that lead to a lane. */
-  forgetPlans(lane: Lane): void;
-}
+const IN_USE = 10 * 60_000;
+/** How long a session's link may be in doubt, ms: until then it opens, or has come to nothing. */
+const OPENS_WITHIN = 30_000;
+/** An answer to a question counts for the leases that were this old when it was asked, ms. */
+const SETTLED_AFTER = 1000;
+/** How late an answer may be, ms, while sessions are open on the lane: behind a large upload it waits. */
+const PATIENCE = 60_000;
 
 export class HeldLane {
   readonly lane: Lane;
+  readonly #record: LaneRecord;
   readonly #hands: Hands;
+  readonly #system: HeldSystem;
   readonly #leases: LeaseWatch;
-  /** What the mark has, and how long the far end may take with it, ms. */
-  #roundTrip = Infinity;
-  #deadline: number;
+  readonly #farEnd: FarEnd;
+  readonly #agent: LaneAgent;
+  readonly #first: FirstSession;
   /** Keeps the master from counting down. */
   #hold?: MuxConnection;
-  /** Pings have a connection of their own: one that is pending pauses it. */
-  #pings?: MuxConnection;
-  #record?: LaneRecord;
-  #files?: readonly string[];
-  /** The recorded pid was seen to be the master's, and lives since. */
-  #isKnown = false;
-  #isBusy = false;
-  // Steady clock, ms: the first look without a session, when one was last seen to begin, the last ping.
-  #idleSince = performance.now();
-  #begunAt = performance.now();
-  #pingedAt = -Infinity;
-  #isPinging = false;
+  #master?: Master;
+  #isInDoubt = false;
+  #isLeft = false;
+  #isEnding = false;
+  #live: readonly SeenLease[] = [];
+  #keptUntil = 0;
+  // Steady clock, ms: when a lease was last seen, and when one was last seen to come.
+  #usedAt: number;
+  #begunAt: number;
+  #fault?: string;
 
-  constructor(lane: Lane, hands: Hands) {
+  constructor(lane: Lane, record: LaneRecord, hands: Hands) {
     this.lane = lane;
+    this.#record = record;
     this.#hands = hands;
-    this.#leases = new LeaseWatch(lane, hands.births);
-    this.#deadline = pingDeadline(lane);
+    this.#system = hands.system;
+    this.#leases = new LeaseWatch(lane);
+    this.#farEnd = new FarEnd(lane, hands.system);
+    this.#agent = new LaneAgent(lane, record, hands.agents);
+    this.#first = new FirstSession(lane, hands.system);
+    this.#usedAt = this.#begunAt = hands.system.steady();
   }
 
   /** Takes nothing for granted any more: withdraws the mark, and asks at the next look. */
   doubt(): void {
-    unverify(this.lane);
+    this.#isInDoubt = true;
     this.#leases.doubt();
-    this.#isKnown = false;
-    this.#pingedAt = -Infinity;
+    this.#unverify();
   }
 
   /**
-   * Looks after the lane once. "gone": its master is, and its files can go. `files` are the names in
-   * the directory of its identity, in another array when that has changed.
+   * Looks after the lane once. "gone": its master is, and so are its files. Whatever goes wrong concerns
+   * this lane alone: it is logged, and nobody relies on the lane until all is well again.
+   *
+   * @param isCalled a call may have taken a lease since the last look
    */
-  async lookAfter(files: readonly string[], system: HeldSystem): Promise<"here" | "gone"> {
-    if (files !== this.#files) this.#record = readRecord(this.lane);
-    this.#files = files;
-    const record = this.#record;
-    if (!record || !await this.#isMaster(record, system)) {
-      this.#hands.log(`${record?.destination ?? this.lane.name}: master ${record?.pid} is gone`);
-      this.letGo();
-      return "gone";
+  async lookAfter(isCalled: boolean): Promise<"here" | "gone"> {
+    try {
+      return await this.#look(isCalled);
+    } catch (error) {
+      this.#fail(error);
+      return "here";
     }
-    const { open, busy, used, begun } = await this.#leases.sweep(system);
-    this.#isBusy = busy;
-    if (busy) cutLog(this.lane.log);
-    // Retired, or withdrawn by us: its last sessions end it.
-    if (!open) return await this.#leave();
-    const now = performance.now();
-    if (used) this.#idleSince = now;
-    if (begun) this.#begunAt = now;
-    if (!this.#hold && !await this.#take(record)) return "here";
-    if (this.dueIn(system) <= 0) this.#withdraw(record, system);
-    else if (this.#isPingDue()) this.#ping(record, system);
-    return "here";
   }
 
-  /** When the lane is to be let go if nobody uses it until then, in ms from now. */
-  dueIn(system: Pick<System, "now">): number {
-    if (!this.#hold || !this.#record || this.#isBusy) return Infinity;
-    const linger = (this.#record.linger ?? Infinity) * 1000;
-    return Math.max(
-      this.#idleSince + linger - performance.now(),
-      (this.#record.holdUntil ?? 0) - system.now(),
-    );
+  /** When it is to be looked after next, in ms; Infinity until a call comes. */
+  dueIn(look: number): number {
+    const isAtWork = !this.#hold || this.#live.length > 0 || this.#isInUse();
+    return isAtWork ? look : Math.max(0, this.#idleFor());
   }
 
   /** Closes our connections; the master goes after its grace, once it is idle. */
   letGo(): void {
+    this.#isLeft = true;
+    this.#farEnd.close();
     this.#hold?.close();
-    this.#pings?.close();
-    this.#hold = this.#pings = undefined;
+    this.#hold = undefined;
   }
 
-  /** Whether the recorded process lives and is the master; see LeaseWatch on pids. */
-  async #isMaster(record: LaneRecord, system: HeldSystem): Promise<boolean> {
-    if (this.#hold && this.#isKnown) return true; // It would have closed our connection.
-    if (!system.isAlive(record.pid)) return false;
-    if (!this.#isKnown && record.birth) {
-      const birth = (await this.#hands.births.of([record.pid])).get(record.pid);
-      if (birth && birth !== record.birth) return false;
-      this.#isKnown = true;
+  async #look(isCalled: boolean): Promise<"here" | "gone"> {
+    if (this.#isEnding && this.#hold) return "here";
+    const isRetired = await this.#hasOtherKeys();
+    if (!isCalled && !isRetired && this.#isQuiet()) return "here";
+    const sweep = await this.#leases.sweep(this.#system);
+    this.#note(sweep);
+    this.#first.note(sweep);
+    this.#keptUntil = keptUntil(this.lane);
+    if (!this.#hold && await this.#isGone(sweep)) return this.#clear(sweep);
+    if (sweep.isOpen && !this.#hold && !await this.#take()) return "here";
+    if (this.#hold) await takeBackForwards(this.lane, this.#hold);
+    if (!sweep.isOpen) {
+      // Who leaves it cannot come back: nobody listens then.
+      if (!this.#hold || !hasForwards(this.lane)) await this.#leave();
+      return "here";
     }
-    return true;
+    if (this.#live.length > 0) cutLog(this.lane.log);
+    this.#first.noteAlive();
+    this.#judge();
+    if (this.#live.length === 0 && this.#idleFor() <= 0) await this.#withdraw();
+    else if (this.#isPingDue() || this.#isUnproven()) this.#ask();
+    this.#fault = undefined;
+    return "here";
   }
 
-  /** Leaves a closed lane alone. One that was closed before we came may have no master any more. */
-  async #leave(): Promise<"here" | "gone"> {
-    this.letGo();
-    if (this.#isKnown || this.#isBusy) return "here";
-    const { kind } = await probe(this.lane.socket);
-    this.#isKnown = true; // Asked once: each client that it sees makes the master stay anew.
-    return kind === "absent" || kind === "stale" ? "gone" : "here";
+  /** Whether nothing is to be done but what is done at each look. */
+  #isQuiet(): boolean {
+    if (!this.#hold || this.#live.length > 0 || this.#idleFor() <= 0) return false;
+    return !this.#isPingDue() && !this.#first.isOpen;
   }
 
-  async #take(record: LaneRecord): Promise<boolean> {
-    let hold: MuxConnection;
+  #note({ live, begun, ended }: Sweep): void {
+    const now = this.#system.steady();
+    this.#live = live.filter(({ kind }) => kind !== "waiting");
+    if (live.length > 0 || begun > 0 || ended.length > 0) this.#usedAt = now;
+    if (begun > 0) this.#begunAt = now;
+  }
+
+  /** Whether a session has begun within the last minutes: calls may rely on the mark. */
+  #isInUse(): boolean {
+    return this.#system.steady() - this.#begunAt < IN_USE;
+  }
+
+  /** How long the lane stays if nobody uses it, ms. */
+  #idleFor(): number {
+    const linger = (this.#record.linger ?? Infinity) * 1000;
+    return Math.max(
+      this.#usedAt + linger - this.#system.steady(),
+      this.#keptUntil - this.#system.now(),
+    );
+  }
+
+  /** Holds the master. False: it does not answer, or is gone. */
+  async #take(): Promise<boolean> {
+    let hold: MuxConnection | undefined;
     try {
       hold = await MuxConnection.connect(this.lane.socket);
+      await this.#noteMaster(await hold.alive());
+      await this.#agent.note();
     } catch (error) {
+      hold?.close();
       if (!isMuxTrouble(error)) throw error;
-      this.#hands.log(`${record.destination}: master ${record.pid} not reached (${nameOf(error)})`);
-      if (isUnreachable(error)) retire(this.lane);
-      // Stopped, or on its way out: until it answers nobody should rely on it.
-      else unverify(this.lane);
-      return false;
+      // Nobody listens, and on this socket nobody will: its name is used once.
+      if (error instanceof NoConnection) return this.#retire("nobody listens"), false;
+      throw error; // Stopped, or on its way out: until it answers nobody should rely on it.
     }
     this.#hold = hold;
-    hold.closed.then(() => {
-      if (this.#hold !== hold) return;
-      this.#hold = undefined;
-      // The master has died: a launcher would rely on the mark until the next look, and ssh complain.
-      unverify(this.lane);
-    });
-    this.#hands.log(`${record.destination}: holding master ${record.pid}`);
-    if (!record.birth) await this.#noteBirth(record.pid);
+    hold.closed.then(() => this.#isCutOff(hold));
+    this.#hands.log(`${this.#record.destination}: holding master ${this.#master?.pid}`);
     return true;
   }
 
-  async #noteBirth(pid: number): Promise<void> {
-    const birth = (await this.#hands.births.of([pid])).get(pid);
-    const record = readRecord(this.lane); // As it is now: `--hold` may have written to it meanwhile.
-    if (birth && record) writeRecord(this.lane, { ...record, birth });
-    this.#isKnown = true;
+  async #noteMaster(pid: number): Promise<void> {
+    this.#master = await this.#masterWith(pid);
+    // It has only just logged in, and counts as verified: as long as it would without us.
+    const until = (startOf(this.lane) ?? 0) + VERIFIED_FOR;
+    if (!exists(this.lane.master) && until > this.#system.now()) {
+      verify(this.lane, 0, until - VERIFIED_FOR);
+    }
+    writeMaster(this.lane, this.#master);
   }
 
-  #withdraw(record: LaneRecord, system: HeldSystem): void {
-    if (withdraw(this.lane, system)) {
-      this.#hands.log(`${record.destination}: let go of master ${record.pid}`);
-      this.letGo();
-    } else {
-      this.#idleSince = performance.now(); // A session has begun just now.
+  async #masterWith(pid: number): Promise<Master> {
+    return { pid, birth: (await this.#system.births([pid])).get(pid) };
+  }
+
+  /** The master has closed the connection: it is gone. */
+  #isCutOff(hold: MuxConnection): void {
+    if (this.#hold !== hold) return;
+    this.#hold = undefined;
+    // A launcher would rely on the mark until the next look, and ssh complain.
+    this.#unverify();
+    this.#hands.wake();
+    const isInDoubt = this.#farEnd.isAsking || this.#farEnd.isSilent;
+    if (isInDoubt || this.#isEnding || this.#isUsedNow()) this.#first.excuse();
+  }
+
+  #isUsedNow(): boolean {
+    try {
+      return liveLeases(this.lane, this.#system).some(({ kind }) => kind !== "waiting");
+    } catch (error) {
+      this.#fail(error);
+      return true; // For all that we know.
     }
+  }
+
+  /** Whether the master that we do not hold is gone, and not only hidden. */
+  async #isGone({ live }: Sweep): Promise<boolean> {
+    this.#master ??= readMaster(this.lane);
+    if (this.#master) return !await isSameProcess(this.#master, this.#system);
+    if (live.length > 0 || !exists(this.lane.socket)) return live.length === 0;
+    try {
+      using connection = await MuxConnection.connect(this.lane.socket);
+      // Noted, and not asked for again: each client that it sees makes a master stay anew.
+      this.#master = await this.#masterWith(await connection.alive());
+      return false;
+    } catch (error) {
+      if (error instanceof NoConnection) return true;
+      if (isMuxTrouble(error)) return false;
+      throw error;
+    }
+  }
+
+  #clear(sweep: Sweep): "gone" {
+    this.#hands.log(`${this.#record.destination}: master ${this.#master?.pid ?? "?"} is gone`);
+    if (sweep.isOpen) this.#first.noteEnd(this.#master ? 0 : this.#record.grace);
+    this.letGo();
+    removeLane(this.lane);
+    return "gone";
+  }
+
+  /** Leaves a closed lane alone: its last session ends it. */
+  async #leave(): Promise<void> {
+    if (this.#isLeft) return;
+    const hold = this.#hold;
+    this.#hold = undefined;
+    try {
+      await hold?.stopListening();
+    } catch (error) {
+      if (!isMuxTrouble(error)) throw error;
+    } finally {
+      hold?.close();
+      this.letGo();
+    }
+  }
+
+  /** Closes an idle lane; its master is gone 2 s later. */
+  async #withdraw(): Promise<void> {
+    if (!withdraw(this.lane, this.#system)) {
+      this.#usedAt = this.#system.steady(); // A session has begun just now.
+      return;
+    }
+    this.#hands.log(`${this.#record.destination}: let go of master ${this.#master?.pid}`);
+    await this.#leave();
   }
 
   #isPingDue(): boolean {
-    const now = performance.now();
-    return !this.#isPinging && now - this.#pingedAt >= PING_EVERY &&
-      now - this.#begunAt < PING_WHILE[this.#isBusy ? "busy" : "idle"];
+    if (!this.#isInUse() || this.#farEnd.isAsking) return false;
+    return this.#isInDoubt || this.#farEnd.askedAgo >= PING_EVERY;
   }
 
-  /** Notes an answer of the far end, and how long it took (ms), in as few steps as will do. */
-  #verify(roundTrip: number, now: number): void {
-    const isAlike = roundTrip < 2 * this.#roundTrip && this.#roundTrip < 2 * roundTrip;
-    if (isAlike && renew(this.lane, now)) return;
-    verify(this.lane, roundTrip, now);
-    this.#roundTrip = roundTrip;
-    this.#deadline = pingDeadline(this.lane);
+  /** Whether a session has come that the far end's last answer says nothing of. */
+  #isUnproven(): boolean {
+    if (this.#farEnd.isAsking) return false;
+    return this.#live.some(({ pid, takenAt }) => {
+      const age = Math.abs(this.#system.now() - takenAt);
+      if (age > OPENS_WITHIN) return false;
+      return age < this.#farEnd.answeredAgo + SETTLED_AFTER ||
+        this.#system.catchesSigterm(pid) === false;
+    });
   }
 
-  /** Asks the far end, and renews or withdraws the mark when it has answered or has not. */
-  async #ping(record: LaneRecord, system: HeldSystem): Promise<void> {
-    this.#isPinging = true;
-    this.#pingedAt = performance.now();
+  async #ask(): Promise<void> {
+    this.#isInDoubt = false;
     try {
-      const pings = this.#pings ?? await MuxConnection.connect(this.lane.socket);
-      if (!this.#hold) return pings.close(); // Let go meanwhile.
-      this.#pings = pings;
-      this.#verify(await pings.ping({ deadline: this.#deadline }), system.now());
+      await this.#farEnd.ask(this.#live.length > 0, () => {
+        this.#hands.log(`${this.#record.destination}: no answer`);
+        this.#hands.wake();
+      });
     } catch (error) {
-      if (!isMuxTrouble(error)) throw error;
-      unverify(this.lane);
-      // After a mere delay the connection stays: a forward granted late must be taken back on it.
-      if (!(error instanceof DeadlineExceeded)) this.#pings = undefined;
-      if (this.#hold) this.#hands.log(`${record.destination}: no answer (${nameOf(error)})`);
-    } finally {
-      this.#isPinging = false;
+      this.#fail(error);
     }
   }
-}
 
-/** Nobody listens, and on this socket nobody will: its name is used once. */
-function isUnreachable(error: unknown): boolean {
-  return error instanceof Deno.errors.NotFound || error instanceof Deno.errors.ConnectionRefused;
-}
+  /** What becomes of a lane whose far end is silent. An idle one stays: the next call asks by itself. */
+  #judge(): void {
+    if (!this.#farEnd.isSilent || this.#live.length === 0 || this.#isEnding) return;
+    const silence = this.#farEnd.askedAgo;
+    const isNoneOpenYet = isNoneOpen(this.#live, this.#system) ??
+      (silence >= 2 * this.#farEnd.deadline && this.#live.every((lease) => this.#isYoung(lease)));
+    if (isNoneOpenYet) this.#rescue();
+    else if (silence > PATIENCE) this.#retire("the far end is silent");
+  }
 
-function nameOf(error: unknown): string {
-  return (error as Error).name;
+  /** Whether a lease was taken after the far end's last answer. */
+  #isYoung({ takenAt }: SeenLease): boolean {
+    const since = this.#farEnd.answeredAgo;
+    return since < Infinity && this.#system.now() - takenAt < since;
+  }
+
+  /** Ends a master that keeps calls waiting: no command of theirs was sent, and they connect by themselves. */
+  async #rescue(): Promise<void> {
+    this.#isEnding = true;
+    this.#retire("the far end is silent, and no session is open yet");
+    try {
+      if (this.#hold && this.#master) await endMaster(this.#hold, this.#master.pid, this.#system);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #retire(why: string): void {
+    this.#hands.log(`${this.#record.destination}: retired, as ${why}`);
+    retire(this.lane);
+  }
+
+  /** Retires the lane when the agent has other keys than those that its master may have used. */
+  async #hasOtherKeys(): Promise<boolean> {
+    if (!this.#hold || !this.#isInUse() || !await this.#agent.hasChanged()) return false;
+    this.#retire("the agent has other keys");
+    return true;
+  }
+
+  #fail(error: unknown): void {
+    const fault = (error as Error).message;
+    if (fault !== this.#fault) this.#hands.log(`${this.#record.destination}: ${fault}`);
+    this.#fault = fault;
+    this.#unverify();
+  }
+
+  #unverify(): void {
+    try {
+      unverify(this.lane);
+    } catch (error) {
+      // A full disk, most likely: the mark lapses by itself.
+      this.#hands.log(`${this.#record.destination}: ${(error as Error).message}`);
+    }
+  }
 }

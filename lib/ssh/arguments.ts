@@ -2,12 +2,16 @@
  * ssh(1)'s command line, read as ssh.c reads it: a getopt loop before the destination and once more
  * after it. Pure. The result is for deciding only; what runs is the user's own array.
  */
-import { parseConfigLine } from "./config_line.ts";
 
 /** One option as getopt hands it out. A value is kept as written, never as a number. */
 export interface SshOption {
   letter: string;
   value?: string;
+}
+
+/** The option as words of its own, whatever way it was written. */
+export function wordsOf({ letter, value }: SshOption): string[] {
+  return value === undefined ? [`-${letter}`] : [`-${letter}`, value];
 }
 
 /** A command line that names a destination. */
@@ -150,4 +154,58 @@ function decodeUser(text: string): string | undefined {
     if (error instanceof URIError) return undefined;
     throw error;
   }
+}
+
+/** A line of ssh_config(5), which is also the argument of `-o`, taken apart. */
+export interface ConfigLine {
+  /** The keyword in lower case; "" for a blank line or a comment. */
+  key: string;
+  /** What follows the keyword, as it stands. */
+  rest: string;
+  /** `rest` as words, without their quotes and escapes. */
+  words: string[];
+}
+
+/** Parses a line as process_config_line() in readconf.c does: `Key value`, `Key=value`, `Key = "value"`. */
+export function parseConfigLine(text: string): ConfigLine {
+  const line = text.replace(/[ \t\r\n\f]+$/, "").replace(/^(?:[ \t\r\n]+=?|=)[ \t\r\n]*/, "");
+  const { keyword, rest } = cutKeyword(line);
+  if (keyword.startsWith("#")) return { key: "", rest: "", words: [] };
+  return { key: keyword.toLowerCase(), rest, words: splitWords(rest) };
+}
+
+/** strdelim() in misc.c: the first word, ended by blanks, by one "=" or by a closing quote. */
+function cutKeyword(line: string): { keyword: string; rest: string } {
+  const quoted = line.match(/^([^ \t\r\n="]*)"([^"]*)"[ \t\r\n]*(.*)$/s);
+  if (quoted) return { keyword: quoted[1] + quoted[2], rest: quoted[3] };
+  const plain = line.match(/^([^ \t\r\n="]*)[ \t\r\n]*=?[ \t\r\n]*(.*)$/s);
+  return { keyword: plain?.[1] ?? "", rest: plain?.[2] ?? "" };
+}
+
+/** argv_split() in misc.c: blanks separate, both kinds of quotes and the backslash protect, # ends. */
+function splitWords(text: string): string[] {
+  const words: string[] = [];
+  let i = 0;
+  while (i < text.length) {
+    if (text[i] === " " || text[i] === "\t") {
+      i++;
+      continue;
+    }
+    if (text[i] === "#") break;
+    let word = "";
+    let quote = "";
+    for (; i < text.length; i++) {
+      const c = text[i];
+      const next = text[i + 1] ?? "";
+      if (c === "\\" && next !== "" && (`'"\\`.includes(next) || (!quote && next === " "))) {
+        word += next;
+        i++;
+      } else if (!quote && (c === " " || c === "\t")) break;
+      else if (!quote && (c === '"' || c === "'")) quote = c;
+      else if (c === quote) quote = "";
+      else word += c;
+    }
+    words.push(word);
+  }
+  return words;
 }

@@ -24,9 +24,10 @@ const SESSION_KEYS = new Set([
   "visualhostkey",
   // Multiplexing is ours.
   ...["controlmaster", "controlpath", "controlpersist"],
-  // A call that forwards or has a LocalCommand goes direct, and a master is started without.
-  ...["clearallforwardings", "exitonforwardfailure", "gatewayports"],
-  ...["streamlocalbindmask", "streamlocalbindunlink"],
+  // What is forwarded is asked of the master, whose GatewayPorts and StreamLocalBind* count.
+  ...["localforward", "remoteforward", "dynamicforward"],
+  ...["clearallforwardings", "exitonforwardfailure"],
+  // A call that has a LocalCommand goes direct, and a master is started without.
   ...["permitlocalcommand", "localcommand"],
   // Names that have done their work once the configuration is read.
   ...["host", "tag"],
@@ -55,6 +56,12 @@ export interface IdentityContext {
   readonly cwd: string;
   /** The network namespace, where there are such: a container may share our files and not our network. */
   readonly network?: string;
+  /** The namespace of pids, likewise: leases and masters are known by theirs. */
+  readonly pids?: string;
+  /** The system service that the call runs in: a master of its ends with it. */
+  readonly service?: string;
+  /** What the key and certificate files hold, as a digest (readKeys()). */
+  readonly keys?: string;
   /** The identity of the jump host's connection, where it is known. */
   readonly jump?: string;
   env(name: string): string | undefined;
@@ -66,7 +73,9 @@ export function identityText(config: SshConfig, context: IdentityContext): strin
   for (const name of environmentNames(config)) {
     lines.push(`environment ${name} ${JSON.stringify(context.env(name) ?? null)}`);
   }
-  if (context.network) lines.push(`network ${context.network}`);
+  for (const fact of ["network", "pids", "service", "keys"] as const) {
+    if (context[fact] !== undefined) lines.push(`${fact} ${context[fact]}`);
+  }
   if (dependsOnName(config)) lines.push(`destination ${context.destination}`);
   if (dependsOnDirectory(config)) lines.push(`directory ${context.cwd}`);
   if (context.jump) {
@@ -125,10 +134,14 @@ export function dependsOnDirectory(config: SshConfig): boolean {
     const key = keyOf(line);
     const value = line.slice(key.length + 1);
     if (FILE_KEYS.has(key)) return value.split(" ").some(isRelativeFile);
-    return COMMAND_KEYS.has(key) &&
-      value.split(/[\s;|&<>()"'`=:,]+/).some((word) => word.includes("/") && isRelativeFile(word));
+    return COMMAND_KEYS.has(key) && (RELATIVE_SCRIPT.test(value) ||
+      value.split(/[\s;|&<>()"'`=:,]+/).some((word) => word.includes("/") && isRelativeFile(word)));
   });
 }
+
+/** `python3 relay.py %h %p`; not any word that ends so, as hosts in Poland do. */
+const RELATIVE_SCRIPT =
+  /\b(?:(?:ba|da|k|z)?sh|deno run|lua|node|perl|php|python[\d.]*|ruby|tclsh)(?:\s+-\S+)*\s+\w[\w.-]*\.(?:js|lua|mjs|php|pl|py|rb|sh|tcl|ts)\b(?!\/)/;
 
 function isRelativeFile(word: string): boolean {
   return !/^([/~$-]|%d|$)/.test(word) && !NO_FILES.has(word);

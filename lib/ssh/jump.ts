@@ -3,7 +3,7 @@
  * (main() in ssh.c, "ProxyJump"); here that ssh is a client of the jump host's own lane, so ten hosts
  * behind one bastion make one login there. Pure.
  */
-import type { SshCall } from "./arguments.ts";
+import { parseSshArgs, type SshCall, wordsOf } from "./arguments.ts";
 import type { SshConfig } from "./configuration.ts";
 
 /** Where the jump host connects to, for ssh to fill in. */
@@ -28,15 +28,68 @@ export function jumpCall(call: SshCall, config: SshConfig): string[] | undefined
     ...(hops.length > 1 ? ["-J", hops.slice(0, -1).join(",")] : []),
     ...(file === undefined ? [] : ["-F", file]),
     ...(verbosity === 0 ? [] : [`-${"v".repeat(Math.min(verbosity, 3))}`]),
-    // Implied by -W, for those who look at the options only.
-    ...["-o", "ClearAllForwardings=yes"],
-    // No session runs on the jump host, and its master stays as long as those behind it: it must not
-    // be able to open the agent or the display (ssh leaves them open to it for the time of the jump).
-    ...["-a", "-x"],
-    ...["-W", TARGET],
-    "--",
+    ...CHANNEL_ONLY,
     last.host,
   ];
+}
+
+const CHANNEL_ONLY = [
+  // Implied by -W, for those who look at the options only.
+  ...["-o", "ClearAllForwardings=yes"],
+  // No session runs on the jump host, and its master stays as long as those behind it: it must not
+  // be able to open the agent or the display (ssh leaves them open to it for the time of the jump).
+  ...["-a", "-x"],
+  ...["-W", TARGET],
+  "--",
+];
+
+/**
+ * The argv of the jump host's call, after the program's name, for a ProxyCommand that is only another
+ * ssh: `ssh [options] -W %h:%p host`. `undefined` for one that does more, or that a shell would
+ * change: then it stays a command. `home` is what the user's shell puts for `~`.
+ */
+export function proxyJump(command: string, ssh: string, home?: string): string[] | undefined {
+  const [program, ...argv] = shellWords(command.replace(/^exec\s+/, ""), home) ?? [];
+  // Another ssh of the user's choice is not ours to replace.
+  if (program !== "ssh" && program !== ssh) return undefined;
+  const call = parseSshArgs(argv);
+  if (call.kind !== "call" || call.command.length > 0) return undefined;
+  const targets = call.options.filter(({ letter }) => letter === "W");
+  if (targets.length !== 1 || !/^(%h|\[%h\]):%p$/.test(targets[0].value ?? "")) return undefined;
+  const options = call.options.filter(({ letter }) => !NO_MATTER.includes(letter));
+  const isHarmless = options.every(({ letter, value }) =>
+    OF_CONNECTION.includes(letter) && !value?.includes("%")
+  );
+  if (!isHarmless || call.destination.includes("%")) return undefined;
+  return [...options.flatMap(wordsOf), ...CHANNEL_ONLY, call.destination];
+}
+
+/** What -W implies, or what only a session has; and -W itself. */
+const NO_MATTER = "WNTntaAxXY";
+
+/** What may be said of the connection to a jump host. */
+const OF_CONNECTION = "46CqlpiFJobBcmI";
+
+/**
+ * A command's words, if it is one that every shell takes apart alike: words, in single or double quotes
+ * or in none, and nothing that a shell would act on. `~/` at a word's beginning is the home.
+ */
+function shellWords(command: string, home?: string): string[] | undefined {
+  const WORD = /\s*((?:'[^'\n]*'|"[^"$`\\!\n]*"|[\w@%+=:,.\/[\]~-])+)(?=\s|$)/gy;
+  const words: string[] = [];
+  const text = command.trim();
+  for (let end = 0; end < text.length; end = WORD.lastIndex) {
+    const word = WORD.exec(text)?.[1];
+    if (word === undefined) return undefined;
+    const bare = word.replace(/'[^']*'|"[^"]*"/g, "");
+    // A glob, were it not only the brackets of -W; a ~ that is not the user's home.
+    if (/[[\]]/.test(bare) && bare !== TARGET) return undefined;
+    if (bare.includes("~") && !(word.startsWith("~/") && home && !bare.includes("~", 1))) {
+      return undefined;
+    }
+    words.push(word.replace(/^~(?=\/)/, home ?? "").replace(/'([^']*)'|"([^"]*)"/g, "$1$2"));
+  }
+  return words;
 }
 
 /** A jump host as `ssh -G` prints it: `[user@]host[:port]`, an address in brackets. */
@@ -64,18 +117,13 @@ const PLAIN_WORD = /^[A-Za-z0-9@+:,._/-][A-Za-z0-9@+=:,._/-]*$/;
 const BRACKETED_WORD = /^[A-Za-z0-9@+:,._/[\]-]+$/;
 
 /**
- * The ProxyCommand that reaches the jump host over its lane. The user's shell reads it, whichever that
- * is, so a word that would need more quoting than ssh's own makes it `undefined`: then ssh jumps by
- * itself.
+ * The words as a command line, for a ProxyCommand. The user's shell reads it, whichever that is, so a
+ * word that would need more quoting than ssh's own makes it `undefined`: then ssh jumps by itself.
  */
-export function jumpCommand(
-  ssh: string,
-  socket: string,
-  argv: readonly string[],
-): string | undefined {
-  const words = [ssh, "-S", socket, "-o", "ControlMaster=no", ...argv].map((word) => {
+export function jumpCommand(words: readonly string[]): string | undefined {
+  const quoted = words.map((word) => {
     if (PLAIN_WORD.test(word)) return word;
     return word === TARGET || BRACKETED_WORD.test(word) ? `'${word}'` : undefined;
   });
-  return words.includes(undefined) ? undefined : words.join(" ");
+  return quoted.includes(undefined) ? undefined : quoted.join(" ");
 }

@@ -1,4 +1,5 @@
 /** Which program is the real ssh, and which is one of our own shims before it in PATH. */
+import { isExecutable, readHead } from "../os/files.ts";
 import type { System } from "../os/system.ts";
 
 /** The line by which a launcher of ours is known, within its first 256 bytes. */
@@ -31,12 +32,6 @@ export function findRealSsh(system: Pick<System, "env">): string | undefined {
   }
 }
 
-/** The mark for what runs inside this call, which becomes `ssh` or starts it. */
-export function insideMark(ssh: string, system: Pick<System, "env">): string {
-  const outer = system.env(INSIDE);
-  return outer === undefined ? ssh : `${outer}:${ssh}`;
-}
-
 /** Whether the program is a script, which may call `ssh` again, and not a binary. */
 export function isScript(path: string): boolean {
   return headOf(path)?.startsWith("#!") ?? false;
@@ -57,22 +52,12 @@ function candidates(system: Pick<System, "env">): string[] {
 /** The first bytes of an executable file; `undefined` where it is none. */
 function headOf(path: string): string | undefined {
   if (!isExecutable(path)) return undefined;
-  try {
-    using file = Deno.openSync(path);
-    const head = new Uint8Array(256);
-    return new TextDecoder("latin1").decode(head.subarray(0, file.readSync(head) ?? 0));
-  } catch (error) {
-    // A program that may be run but not read cannot be one of ours.
-    return error instanceof Deno.errors.PermissionDenied ? "" : undefined;
-  }
+  // A program that may be run but not read cannot be one of ours.
+  return new TextDecoder("latin1").decode(readHead(path, 256));
 }
 
-/** In a directory that we may not enter there is nothing for us, as for execvp(3). */
-function isExecutable(path: string): boolean {
-  try {
-    const { isFile, mode } = Deno.statSync(path);
-    return isFile && ((mode ?? 0) & 0o111) !== 0;
-  } catch {
-    return false;
-  }
+/** The first line of `ssh -V`. */
+export async function sshVersion(ssh: string, system: Pick<System, "run">): Promise<string> {
+  const { stderr } = await system.run(ssh, ["-V"]);
+  return stderr.split(/\r?\n/)[0] || `${ssh} of an unknown version`;
 }

@@ -16,11 +16,11 @@ export async function eventually<T>(
   what: string,
   condition: () => T | Promise<T>,
   { deadline = 5_000, interval = 20 }: EventuallyOptions = {},
-): Promise<T> {
+): Promise<Exclude<T, undefined | null | false>> {
   const end = performance.now() + deadline;
   while (true) {
     const value = await condition();
-    if (value) return value;
+    if (value) return value as Exclude<T, undefined | null | false>;
     if (performance.now() > end) {
       throw new Error(`Not within ${deadline} ms: ${what} (last seen: ${Deno.inspect(value)})`);
     }

@@ -38,6 +38,31 @@ export function processesOf(uid: number): number[] {
   });
 }
 
+/** The processes that keep a directory busy: they work in it or below, or have a file open there. */
+export function usersOf(dir: string): Process[] {
+  return processes().filter(({ pid }) =>
+    [`/proc/${pid}/cwd`, ...namesOfFiles(pid)].some((link) => readLink(link).startsWith(dir))
+  );
+}
+
+function namesOfFiles(pid: number): string[] {
+  try {
+    return [...Deno.readDirSync(`/proc/${pid}/fd`)].map(({ name }) => `/proc/${pid}/fd/${name}`);
+  } catch (error) {
+    if (isGone(error) || error instanceof Deno.errors.PermissionDenied) return [];
+    throw error;
+  }
+}
+
+function readLink(path: string): string {
+  try {
+    return Deno.readLinkSync(path);
+  } catch (error) {
+    if (isGone(error) || error instanceof Deno.errors.PermissionDenied) return "";
+    throw error;
+  }
+}
+
 /** Whether `pid` is a living process; a zombie is not. */
 export function isAlive(pid: number): boolean {
   return readStat(pid) !== undefined;

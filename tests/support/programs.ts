@@ -1,6 +1,6 @@
 /** Where the programs are that the tests run: the bundle of sshs and those of the system. */
 import { fromFileUrl } from "@std/path/posix/from-file-url";
-import { FLAGS, PERMISSIONS } from "../../lib/os/program.ts";
+import { BUNDLE_FLAGS } from "../../lib/os/program.ts";
 
 /** The bundle that `deno task bundle` writes. */
 export const BUNDLE: string = fromFileUrl(new URL("../../dist/sshs.js", import.meta.url));
@@ -9,9 +9,7 @@ export const BUNDLE: string = fromFileUrl(new URL("../../dist/sshs.js", import.m
 export const SSHS: readonly string[] = [
   Deno.execPath(),
   "run",
-  ...FLAGS,
-  "--no-remote",
-  ...PERMISSIONS,
+  ...BUNDLE_FLAGS,
   BUNDLE,
 ];
 
@@ -39,6 +37,11 @@ export function needProgram(name: string): string {
   const file = findProgram(name);
   if (file === undefined) throw new Error(`Cannot find ${name}: tests/run.sh installs it`);
   return file;
+}
+
+/** The system's own python: a version manager's stand-in in PATH is slow, and needs its own environment. */
+export function needPython(): string {
+  return findProgram("python3", "/usr/bin") ?? needProgram("python3");
 }
 
 /** Runs a program of the system to its end; resolves to its stdout. */

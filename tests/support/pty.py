@@ -4,6 +4,7 @@
 
 stdout: the program's pid on a line, then what the terminal shows, byte by byte.
 stdin: one request on each line, `write HEX`, `resize ROWS COLUMNS` or `hangup`; its end hangs up too.
+stderr: the terminal's modes when the program has ended, unless it was hung up by then.
 Ends as the program ends, by the same signal if by one.
 """
 
@@ -53,6 +54,8 @@ def serve(pid, terminal):
                 sources.remove(terminal)
         elif ended in ready:
             # All that it had written has been shown by now.
+            if 0 in sources:
+                print(termios.tcgetattr(terminal)[:4], file=sys.stderr, flush=True)
             end_like(os.waitpid(pid, 0)[1])
         elif 0 in ready:
             received = os.read(0, 65536)

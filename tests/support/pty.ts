@@ -1,7 +1,7 @@
 import { fromFileUrl } from "@std/path/posix/from-file-url";
 import { eventually, type EventuallyOptions } from "./eventually.ts";
 import { isAlive, signal } from "./processes.ts";
-import { findProgram, needProgram } from "./programs.ts";
+import { needPython } from "./programs.ts";
 
 /** What a program on a terminal is given. */
 export interface PtyOptions {
@@ -30,6 +30,8 @@ export class Pty implements AsyncDisposable {
   readonly status: Promise<Deno.CommandStatus>;
   /** Everything shown so far. */
   output = "";
+  /** The modes (echo and the like) in which the program has left the terminal; none after a hang-up. */
+  modes = "";
   #helper: Deno.ChildProcess;
   #requests: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
   #sent: Promise<void> = Promise.resolve();
@@ -53,7 +55,7 @@ export class Pty implements AsyncDisposable {
     { env, cwd, rows = 24, columns = 80 }: PtyOptions = {},
   ): Promise<Pty> {
     const script = fromFileUrl(new URL("pty.py", import.meta.url));
-    const helper = new Deno.Command(python(), {
+    const helper = new Deno.Command(needPython(), {
       // Isolated, without site packages: what python reads at its start must not depend on `env`.
       args: ["-I", "-S", script, String(rows), String(columns), ...argv],
       env,
@@ -61,12 +63,13 @@ export class Pty implements AsyncDisposable {
       cwd,
       stdin: "piped",
       stdout: "piped",
+      stderr: "piped",
     }).spawn();
     const output = helper.stdout.pipeThrough(new TextDecoderStream()).getReader();
     let first = "";
     while (!first.includes("\n")) {
       const { value, done } = await output.read();
-      if (done) throw new Error("Cannot start tests/support/pty.py");
+      if (done) throw new Error(`Cannot start pty.py: ${await helper.stderr.text()}`);
       first += value;
     }
     const end = first.indexOf("\n");
@@ -141,13 +144,9 @@ export class Pty implements AsyncDisposable {
     for (let part = await output.read(); !part.done; part = await output.read()) {
       this.output += part.value;
     }
+    this.modes = (await this.#helper.stderr.text()).trim();
     const status = await this.#helper.status;
     this.#ended = true;
     return status;
   }
-}
-
-/** The system's own: a version manager's stand-in in PATH is slow, and needs its own environment. */
-function python(): string {
-  return findProgram("python3", "/usr/bin") ?? needProgram("python3");
 }

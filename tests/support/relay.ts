@@ -2,6 +2,8 @@
 export interface RelayOptions {
   /** How long each way takes, in ms: the round trip is twice that. 0 unless told. */
   delayMs?: number;
+  /** How fast each way is; what is too much for it waits here. No limit unless told. */
+  bytesPerSecond?: number;
 }
 
 /** Bytes that one direction may hold back; then it stops reading, as a full pipe does. */
@@ -22,6 +24,7 @@ export class Relay implements AsyncDisposable {
   /** How many connections were ever accepted. */
   connections = 0;
   #delay: number;
+  readonly #speed: number;
   #listener: Deno.TcpListener;
   #target: number;
   /** The sides of each open connection; the far one comes later. */
@@ -32,9 +35,10 @@ export class Relay implements AsyncDisposable {
   #closed = false;
   #work: Promise<void>;
 
-  private constructor(target: number, { delayMs = 0 }: RelayOptions) {
+  private constructor(target: number, { delayMs = 0, bytesPerSecond = Infinity }: RelayOptions) {
     this.#target = target;
     this.#delay = delayMs;
+    this.#speed = bytesPerSecond;
     this.#listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     this.port = this.#listener.addr.port;
     this.#work = this.#accept();
@@ -119,9 +123,11 @@ export class Relay implements AsyncDisposable {
   async #pass(from: Deno.TcpConn, to: Deno.TcpConn, sides: Deno.TcpConn[]): Promise<void> {
     const buffer = new Uint8Array(64 << 10);
     let held = 0;
+    let busyUntil = 0;
     let last = Promise.resolve();
-    const send = (act: () => Promise<void>) => {
-      const due = performance.now() + this.#delay;
+    const send = (size: number, act: () => Promise<void>) => {
+      busyUntil = Math.max(busyUntil, performance.now()) + 1000 * size / this.#speed;
+      const due = busyUntil + this.#delay;
       last = last.then(() => this.#passable(sides, due)).then(act);
       // Thrown where `last` is awaited.
       last.catch(() => closeAll([from]));
@@ -129,13 +135,13 @@ export class Relay implements AsyncDisposable {
     for (let size = await read(from, buffer); size > 0; size = await read(from, buffer)) {
       const bytes = buffer.slice(0, size);
       held += size;
-      send(async () => {
+      send(size, async () => {
         await writeAll(to, bytes);
         held -= bytes.length;
       });
       if (held > WINDOW) await last;
     }
-    send(() => to.closeWrite());
+    send(0, () => to.closeWrite());
     await last;
   }
 

@@ -71,6 +71,8 @@ export class Sandbox implements AsyncDisposable {
       // Deno's cache of compiled code, warm as it is at a user's: else each sandbox starts cold.
       DENO_DIR: outer.DENO_DIR ?? `${outer.XDG_CACHE_HOME ?? `${outer.HOME}/.cache`}/deno`,
     };
+    // Which registry install.sh takes is found out already.
+    if (outer.SSHS_IMPORTS) this.env.SSHS_IMPORTS = outer.SSHS_IMPORTS;
   }
 
   /** Makes an empty sandbox. */
@@ -84,13 +86,13 @@ export class Sandbox implements AsyncDisposable {
   }
 
   /** The argv that runs sshs, for what is not run by {@linkcode sshs}: a Pty, a shim, a hook. */
-  argv(args: readonly string[], as: "ssh" | "sshs" = "ssh"): string[] {
-    return [...SSHS, ...(as === "ssh" ? ["--as=ssh"] : []), ...args];
+  argv(args: readonly string[]): string[] {
+    return [...SSHS, ...args];
   }
 
   /** Runs sshs to its end, and to the end of all that holds its stdout or stderr. */
   sshs(args: readonly string[], options: SshsOptions = {}): Promise<RunResult> {
-    return this.run(this.argv(args, options.as), options);
+    return this.run(this.argv(args), options);
   }
 
   /** Runs the system's own ssh likewise. */
@@ -143,7 +145,7 @@ export class Sandbox implements AsyncDisposable {
     args: readonly string[],
     options: SpawnOptions & Pick<SshsOptions, "as"> = {},
   ): Deno.ChildProcess {
-    return this.spawn(this.argv(args, options.as), options);
+    return this.spawn(this.argv(args), options);
   }
 
   /** The living processes whose arguments or environment name the sandbox. */

@@ -34,6 +34,8 @@ export interface ClientOptions {
   port?: number;
   /** `accept-new` unless told. */
   hostKeyChecking?: "accept-new" | "ask" | "yes";
+  /** Whether known_hosts has the server's key, so that a first login changes no file. */
+  knowsHost?: boolean;
   /** Lines of ssh_config for these hosts; they win over the fixture's own. */
   config?: readonly string[];
 }
@@ -82,8 +84,13 @@ export class Sshd implements AsyncDisposable {
 
   /** Writes one more ssh_config for clients of this server; resolves to its path. */
   async writeConfig(
-    { aliases = [], port = this.port, hostKeyChecking = "accept-new", config = [] }: ClientOptions =
-      {},
+    {
+      aliases = [],
+      port = this.port,
+      hostKeyChecking = "accept-new",
+      knowsHost = false,
+      config = [],
+    }: ClientOptions = {},
     path = `${this.dir}/ssh_config.${++this.#clients}`,
   ): Promise<string> {
     const lines = [
@@ -99,16 +106,20 @@ export class Sshd implements AsyncDisposable {
       `StrictHostKeyChecking ${hostKeyChecking}`,
     ];
     await Deno.writeTextFile(path, lines.join("\n") + "\n");
+    if (knowsHost) {
+      const { host } = await keys();
+      await Deno.writeTextFile(`${path}.known_hosts`, `[127.0.0.1]:${port} ${host.public}`);
+    }
     return path;
   }
 
   /**
-   * Sets back the time of the clients' configurations, once there is a first login's known_hosts beside
+   * Sets back the time of the clients' configurations and key, once there is a first login's known_hosts beside
    * them: what was changed just now makes the launcher's plans void.
    */
   ageConfigs(): void {
     for (const { name } of Deno.readDirSync(this.dir)) {
-      if (name.startsWith("ssh_config")) Deno.utimeSync(`${this.dir}/${name}`, 0, 0);
+      if (/^(ssh_config|user_key)/.test(name)) Deno.utimeSync(`${this.dir}/${name}`, 0, 0);
     }
     Deno.utimeSync(this.dir, 0, 0);
   }

@@ -1,19 +1,23 @@
-# bash completion for sshs: what completes ssh, and the commands of sshs.
+# bash completion for sshs: as for ssh, and the commands of sshs as the first word.
 _sshs() {
   local word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} offered='' skip=1 ssh rest
   if [[ $COMP_CWORD == 1 ]]; then
-    offered='--list --stop --warm --hold --fresh --why --doctor --help --version'
+    offered='--list --stop --warm --hold --with --fresh --why --doctor --install --uninstall
+      --completions --help --version'
   else
     case $command in
-    --list | --why) offered='--json' ;;
+    --list) offered='--watch --json' ;;
+    --warm | --why) offered='--json' ;;
     --stop) offered='--all --now' ;;
+    --install | --uninstall) offered='--prefix' ;;
+    --completions) offered='bash zsh fish' ;;
     esac
   fi
   if [[ $word == --* && -n $offered ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$offered" -- "$word")
     return
   fi
-  # What follows a command, and the duration of --hold, is as after ssh.
+  # After a command, and after the duration of --hold, complete as for ssh.
   if [[ $COMP_CWORD -gt 1 && $command == --* ]]; then
     [[ $command == --hold && $COMP_CWORD -gt 2 ]] && command="$command ${COMP_WORDS[2]}" skip=2
     rest=ssh${COMP_LINE#*"$command"}

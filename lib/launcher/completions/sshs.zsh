@@ -1,30 +1,44 @@
 #compdef sshs
-# zsh completion for sshs: what completes ssh, and the commands of sshs as the first word.
+# zsh completion for sshs: as for ssh, and the commands of sshs as the first word.
 local -a commands flags
 commands=(
-  '--list:what is shared, and for how long yet'
-  '--stop:take no new sessions, end with the last'
+  '--list:list shared connections'
+  '--stop:stop accepting sessions'
   '--warm:log in to many hosts at once'
-  '--hold:keep the connection for a time'
-  '--fresh:log in anew now'
-  '--why:what would be done with a call'
-  '--doctor:what stands in the way of sharing'
-  '--help:the manual in short'
-  '--version:the versions of sshs, Deno and OpenSSH'
+  '--hold:keep a connection open for a time'
+  '--with:run a command with connections of its own'
+  '--fresh:log in anew'
+  '--why:say what would be done with a call'
+  '--doctor:find what prevents sharing'
+  '--install:install launchers, man page and completions'
+  '--uninstall:close what is shared, remove what was installed'
+  '--completions:print the completions for a shell'
+  '--help:show a short manual'
+  '--version:show the versions of sshs, Deno and OpenSSH'
 )
 if (( CURRENT == 2 )) && [[ $PREFIX == --* ]]; then
   _describe -o command commands
   return
 fi
 case $words[2] in
-  --list | --why) flags=(--json) ;;
+  --list) flags=(--watch --json) ;;
+  --warm | --why) flags=(--json) ;;
   --stop) flags=(--all --now) ;;
+  --install | --uninstall) flags=(--prefix) ;;
 esac
 if (( $#flags )) && [[ $PREFIX == --* ]]; then
   compadd -a flags
   return
 fi
-# What follows a command, and the duration of --hold, is as after ssh.
+if [[ $words[2] == --completions ]]; then
+  compadd bash zsh fish
+  return
+fi
+if [[ $words[2] == --(un|)install ]]; then
+  _files -/
+  return
+fi
+# After a command, and after the duration of --hold, complete as for ssh.
 if [[ $words[2] == --* ]]; then
   local -i skip=1
   [[ $words[2] == --hold ]] && (( CURRENT > 3 )) && skip=2

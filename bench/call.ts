@@ -1,0 +1,53 @@
+/** One call, timed from its start to the end of its process. */
+
+export interface Outcome {
+  /** Until the process had ended, in ms. */
+  readonly ms: number;
+  readonly success: boolean;
+  /** It was ended by us. */
+  readonly isOverdue: boolean;
+  /** What it wrote to stderr. */
+  readonly said: string;
+}
+
+/** What a process that has ended leaves in its stderr's pipe is read within this, ms. */
+const LEFT_OVER = 200;
+
+/**
+ * Runs a program with nothing to read, and ends it after `deadline` ms.
+ *
+ * @param env the whole environment
+ */
+export async function call(
+  [program, ...args]: readonly string[],
+  env: Readonly<Record<string, string>>,
+  deadline = 60_000,
+): Promise<Outcome> {
+  const start = performance.now();
+  const child = new Deno.Command(program, {
+    args,
+    env,
+    clearEnv: true,
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  const timer = setTimeout(() => child.kill("SIGKILL"), deadline);
+  let said = "";
+  const reader = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
+  const reading = (async () => {
+    for (let part = await reader.read(); !part.done; part = await reader.read()) said += part.value;
+  })();
+  const { success, signal } = await child.status;
+  const ms = performance.now() - start;
+  clearTimeout(timer);
+  // A master may hold it for longer.
+  await Promise.race([reading, pause(LEFT_OVER)]);
+  reader.cancel().catch(() => {});
+  return { ms, success, isOverdue: signal === "SIGKILL", said };
+}
+
+/** Resolves after so many ms. */
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,217 @@
+/** What is shared now, and what keeps it from being shared: read from files, on the far side nobody is asked. */
+import { basename } from "@std/path/posix/basename";
+import { dirname } from "@std/path/posix/dirname";
+import { directOf } from "../lane/direct.ts";
+import { forwardOption, forwardsOn } from "../lane/forwards.ts";
+import { probe } from "../lane/health.ts";
+import {
+  isOpen,
+  isVerified,
+  keptUntil,
+  type LaneRecord,
+  readMaster,
+  readRecord,
+  roundTripOf,
+  startOf,
+} from "../lane/lane.ts";
+import { aboutPath, identityDirs, type Lane, lanesOf, terminalPath } from "../lane/layout.ts";
+import { liveLeases } from "../lane/lease.ts";
+import { latestStarter } from "../lane/starter.ts";
+import { allStateDirs } from "../lane/state_dir.ts";
+import { exists, readText, statOf } from "../os/files.ts";
+import type { System } from "../os/system.ts";
+import { commandWords } from "./words.ts";
+
+/**
+ * - `open`: accepts sessions
+ * - `full`: so many are on it that the next call opens another lane
+ * - `unverified`: the far end has not answered lately; the next call asks it first
+ * - `retired`: accepts no more sessions, and closes after the last of those on it
+ * - `dead`: its master is gone, and its files are about to go
+ */
+export type LaneState = "open" | "full" | "unverified" | "retired" | "dead";
+
+export interface SeenLane {
+  readonly kind: "lane";
+  readonly lane: Lane;
+  readonly record: LaneRecord;
+  readonly state: LaneState;
+  /** The master's; `undefined` where it does not tell. */
+  readonly pid?: number;
+  /** Live leases. */
+  readonly sessions: number;
+  /** What they have forwarded, as ssh's options say it. */
+  readonly forwards: readonly string[];
+  /** Seconds since its login. */
+  readonly age: number;
+  /** Seconds since its last session; `undefined` while there is one. */
+  readonly idle?: number;
+  /** Seconds until it closes if nobody uses it: Infinity for never, `undefined` while in use. */
+  readonly closesIn?: number;
+  /** --hold is in force. */
+  readonly isHeld: boolean;
+  /** Milliseconds to the far end and back, as last asked. */
+  readonly roundTrip?: number;
+}
+
+/** A call that logs in, for which others wait. */
+export interface SeenLogin {
+  readonly kind: "login";
+  readonly dir: string;
+  /** Its lane's, once it is open. */
+  readonly name: string;
+  /** Of the call. */
+  readonly pid: number;
+  /** Seconds since it began. */
+  readonly age: number;
+}
+
+/** An identity whose calls go direct, as was learned. */
+export interface SeenDirect {
+  readonly kind: "direct";
+  readonly dir: string;
+  readonly reason: string;
+}
+
+export type Seen = SeenLane | SeenLogin | SeenDirect;
+
+export type SeeSystem = Pick<System, "births" | "env" | "isAlive" | "now" | "uid">;
+
+/**
+ * All lanes of all state directories, oldest first. One that goes meanwhile is left out.
+ *
+ * @throws {StateDirError} where the state directory must not be trusted.
+ */
+export async function seeLanes(system: SeeSystem): Promise<SeenLane[]> {
+  const lanes = allDirs(system).flatMap(lanesOf).flatMap((lane) => {
+    const record = readRecord(lane);
+    const started = startOf(lane);
+    return record && started !== undefined ? [{ lane, record, started }] : [];
+  });
+  const masters = await seeMasters(lanes.map(({ lane }) => lane), system);
+  return lanes.sort((a, b) => a.started - b.started)
+    .map(({ lane, record, started }) => see(lane, record, started, masters.get(lane)!, system));
+}
+
+/** The lanes, and after them who logs in and what goes direct. Throws as seeLanes() does. */
+export async function seeAll(system: SeeSystem): Promise<Seen[]> {
+  const dirs = allDirs(system);
+  return [
+    ...await seeLanes(system),
+    ...dirs.flatMap((dir) => seeLogin(dir, system)),
+    ...dirs.flatMap((dir) => seeDirect(dir, system)),
+  ];
+}
+
+/** `user@host:port` of an identity, as ssh resolved it. */
+export function resolvedOf(dir: string): string {
+  const about = readText(aboutPath(dir)) ?? "";
+  const value = (key: string) => new RegExp(`^${key} (.+)$`, "m").exec(about)?.[1] ?? "?";
+  return `${value("user")}@${value("hostname")}:${value("port")}`;
+}
+
+function allDirs(system: SeeSystem): string[] {
+  return allStateDirs(system).flatMap(identityDirs);
+}
+
+/** A master's process: whether it lives, and its pid where that is known. */
+interface SeenMaster {
+  readonly isAlive: boolean;
+  readonly pid?: number;
+}
+
+/** Before the sleeper has noted a lane's master, that itself is asked. */
+async function seeMasters(
+  lanes: readonly Lane[],
+  system: SeeSystem,
+): Promise<Map<Lane, SeenMaster>> {
+  const noted = new Map(lanes.map((lane) => [lane, readMaster(lane)]));
+  const births = await system.births(
+    Array.from(noted.values(), (m) => m?.pid ?? 0).filter(Boolean),
+  );
+  return new Map(
+    await Promise.all(Array.from(noted, async ([lane, master]): Promise<[Lane, SeenMaster]> => {
+      if (!master) return [lane, await askMaster(lane, system)];
+      const birth = births.get(master.pid);
+      // A reused pid is no master; where births cannot be had the pid must do.
+      const isSame = !master.birth || !birth || birth === master.birth;
+      return [lane, { isAlive: system.isAlive(master.pid) && isSame, pid: master.pid }];
+    })),
+  );
+}
+
+async function askMaster(lane: Lane, system: SeeSystem): Promise<SeenMaster> {
+  const found = await probe(lane.socket);
+  if (found.kind === "alive") return { isAlive: true, pid: found.pid };
+  // One that is stopped does not answer; one that listens no more lives as long as there are sessions.
+  return { isAlive: found.kind === "foreign" || liveLeases(lane, system).length > 0 };
+}
+
+function see(
+  lane: Lane,
+  record: LaneRecord,
+  started: number,
+  master: SeenMaster,
+  system: SeeSystem,
+): SeenLane {
+  const now = system.now();
+  const leases = master.isAlive ? liveLeases(lane, system) : [];
+  const open = isOpen(lane);
+  // The directory changes with each lease that comes and that the sleeper sweeps out.
+  const touched = statOf(open ? lane.leases : lane.retired)?.mtime?.getTime() ?? started;
+  const idle = leases.length > 0 ? undefined : Math.max(0, now - touched) / 1000;
+  const kept = Math.max(0, keptUntil(lane) - now) / 1000;
+  const state = (): LaneState => {
+    if (!master.isAlive) return "dead";
+    if (!open) return "retired";
+    const running = leases.filter(({ kind }) => kind === "running").length;
+    if (running >= record.maxSessions) return "full";
+    return isVerified(lane, now) ? "open" : "unverified";
+  };
+  return {
+    kind: "lane",
+    lane,
+    record,
+    state: state(),
+    pid: master.pid,
+    sessions: leases.length,
+    forwards: master.isAlive ? forwardsOn(lane).map(forwardOption) : [],
+    age: Math.max(0, now - started) / 1000,
+    idle,
+    closesIn: idle === undefined || !master.isAlive || !open
+      ? undefined
+      : Math.max(0, (record.linger ?? Infinity) - idle, kept),
+    isHeld: kept > 0,
+    roundTrip: roundTripOf(lane),
+  };
+}
+
+function seeLogin(dir: string, system: SeeSystem): SeenLogin[] {
+  const starter = latestStarter(dir, system);
+  if (starter?.state !== "running") return [];
+  const begun = statOf(starter.path)?.mtime?.getTime() ?? system.now();
+  const age = Math.max(0, system.now() - begun) / 1000;
+  return [{ kind: "login", dir, name: `${starter.number}`, pid: starter.pid, age }];
+}
+
+function seeDirect(dir: string, system: SeeSystem): SeenDirect[] {
+  const reason = learnedOf(dir, system);
+  return reason === undefined ? [] : [{ kind: "direct", dir, reason }];
+}
+
+/** What was learned of an identity that makes its calls go direct, if anything was. */
+export function learnedOf(dir: string, system: Pick<System, "now">): string | undefined {
+  const direct = directOf(dir, system.now());
+  if (direct) return commandWords.directUntil(direct.why, new Date(direct.until * 1000));
+  return exists(terminalPath(dir)) ? commandWords.asksOnTerminal() : undefined;
+}
+
+/** The name of an identity, by its directory. */
+export function identityOfDir(dir: string): string {
+  return basename(dir);
+}
+
+/** The state directory that a lane is in. */
+export function stateDirOf(lane: Lane): string {
+  return dirname(lane.dir);
+}

@@ -1,0 +1,85 @@
+/** Calls as few people make them, and as ssh takes them: what the caller has open, where words go, what is missing. */
+import assert from "node:assert/strict";
+import { eventually } from "./support/eventually.ts";
+import { exists } from "./support/exists.ts";
+import { needProgram, run } from "./support/programs.ts";
+import { Scene } from "./support/scene.ts";
+
+const LINGERING = { env: { SSHS_LINGER: "60" } };
+
+Deno.test("no descriptor of the caller is held, however high its number", async () => {
+  await using scene = await Scene.open(LINGERING);
+  const call = 'ssh -F "$1" host "echo out; echo err >&2"';
+  await scene.ssh(["host", "true"]); // for the plan
+  // bash waits for no `>(...)`; whoever reads its output does.
+  const script = `exec 200>"$HOME/lock"; ${call} > >(cat) 2> >(cat >&2)`;
+  const times: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    await scene.sshs(["--stop", "--all"]);
+    await eventually("the sleeper is gone", () => scene.sandbox.sleepers().length === 0);
+    const start = performance.now();
+    const { code, stdout, stderr } = await scene.run(["bash", "-c", script, "bash", scene.config]);
+    times.push(performance.now() - start);
+    assert.deepEqual([code, stdout, stderr], [0, "out\n", "err\n"]);
+  }
+  assert.ok(Math.min(...times) < 1000, `${times} ms`); // The sleeper itself lets go of all after a second.
+  assert.equal(scene.lanes().length, 1);
+  const sleeper = await eventually("a sleeper", () => scene.sandbox.sleepers()[0]);
+  assert.doesNotMatch(await run("ls", ["-l", `/proc/${sleeper.pid}/fd`]), /lock|pipe:/);
+});
+
+for (const option of ["-E", "-y"]) {
+  Deno.test(`a login that fails says so where ${option} has its words`, async () => {
+    await using scene = await Scene.open({ client: { config: ["PubkeyAuthentication no"] } });
+    const log = `${scene.sandbox.dir}/words`;
+    const words = [...option === "-E" ? ["-E", log] : ["-y"], "-oBatchMode=yes", "host", "true"];
+    for (let i = 0; i < 2; i++) {
+      const { code, stderr } = await scene.ssh(words);
+      assert.deepEqual([code, stderr], [255, ""]);
+      if (option === "-E") assert.match(Deno.readTextFileSync(log), /Permission denied/);
+    }
+    assert.deepEqual(scene.lanes(), []);
+  });
+}
+
+Deno.test("a session that forces a terminal without one has the modes that ssh gives it", async () => {
+  await using scene = await Scene.open(LINGERING);
+  await scene.ssh(["host", "true"]);
+  for (const words of [["-tt"], ["-t", "-t"], ["-oRequestTTY=force"]]) {
+    const call = [...words, "host", "stty -a"];
+    const { code, stdout } = await scene.ssh(call);
+    assert.deepEqual([code, stdout], [0, (await scene.plainSsh(call)).stdout], `${words}`);
+    assert.match(stdout, /^isig icanon .*\r$/m);
+  }
+});
+
+Deno.test("a state directory that goes while ssh logs in costs no call", async () => {
+  await using scene = await Scene.open();
+  const { sandbox } = scene;
+  const script = `case " $* " in *" -M "*) rm -rf '${sandbox.stateDir}' ;; esac
+    exec '${needProgram("ssh")}' "$@"`;
+  sandbox.env.SSHS_SSH = await sandbox.addProgram("slow-ssh", script);
+  const { code, stdout } = await scene.ssh(["host", "echo hello; exit 3"]);
+  assert.deepEqual([code, stdout], [3, "hello\n"]);
+  assert.equal(exists(sandbox.stateDir), false);
+});
+
+Deno.test("where Deno dies of a limit the shell says nothing", async () => {
+  await using scene = await Scene.open();
+  for (const limit of ["-v 400000", "-s 64"]) {
+    const script = `ulimit ${limit}; exec ssh -F "$1" host "echo hello; exit 3"`;
+    const { code, stdout, stderr } = await scene.run(["sh", "-c", script, "sh", scene.config]);
+    assert.deepEqual([code, stdout, stderr], [3, "hello\n", ""], limit);
+  }
+});
+
+Deno.test("a plan watches the configuration in the home that ssh goes by, whatever HOME is", async () => {
+  await using scene = await Scene.open();
+  const home = (await run("sh", ["-c", "getent passwd $(id -u)"])).split(":")[5];
+  const { code } = await scene.run(["ssh", "-p", `${scene.port}`, "-oBatchMode=yes", "127.0.0.1"]);
+  assert.equal(code, 255);
+  const plan = scene.sandbox.files().find((file) => /^plans\/.*127\.0\.0\.1$/.test(file));
+  assert.ok(plan);
+  const text = Deno.readTextFileSync(`${scene.sandbox.stateDir}/${plan}`);
+  assert.ok(text.includes(`'${home}/.ssh/config'`));
+});

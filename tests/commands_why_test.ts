@@ -1,0 +1,226 @@
+/** --why and --doctor against a real sshd that they do not talk to. */
+import assert from "node:assert/strict";
+import { DEADLINE, expect, openScene, sshs, startSession } from "./support/commands.ts";
+import { eventually } from "./support/eventually.ts";
+import { needProgram } from "./support/programs.ts";
+import type { Scene } from "./support/scene.ts";
+
+/** The agent that a scene's calls have; nobody has started one for it. */
+async function startAgent(scene: Scene): Promise<Deno.ChildProcess> {
+  const socket = `${scene.sandbox.dir}/agent`;
+  const child = scene.sandbox.spawn([needProgram("ssh-agent"), "-D", "-a", socket]);
+  await eventually("the agent listens", () => exists(socket));
+  scene.sandbox.env.SSH_AUTH_SOCK = socket;
+  return child;
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+Deno.test("--why tells the decision, and touches no network", async () => {
+  await using scene = await openScene();
+  const call = ["-F", scene.config, "host", "ls", "a b"];
+  const ask = async () => JSON.parse((await sshs(scene, ["--why", "--json", ...call])).stdout);
+  const before = await ask();
+  assert.deepEqual(
+    [before.decision, before.reason, before.lane, before.launcher],
+    ["share", "can be shared; no connection is open, so this call would log in", null, false],
+  );
+  assert.match(before.identity, /^[0-9a-f]{16}$/);
+  assert.match(before.command[2], /\/XXXX\.sock$/);
+  assert.equal(scene.sshd.connections(), 0);
+  assert.deepEqual(scene.processes(), []);
+
+  await scene.ssh(["host", "true"]);
+  const after = await eventually("the far end is known to live", async () => {
+    const now = await ask();
+    return now.lane?.state === "open" && now;
+  }, DEADLINE) || {};
+  assert.deepEqual(
+    [after.decision, after.reason, after.launcher, after.identity],
+    ["share", "a shared connection is open", true, before.identity],
+  );
+  const { socket } = after.lane;
+  assert.deepEqual(after.command.slice(1), ["-S", socket, "-o", "ControlMaster=no", ...call]);
+  const { code, stdout } = await sshs(scene, ["--why", ...call]);
+  assert.equal(code, 0);
+  assert.match(stdout, /^shares +a shared connection is open\n/);
+  assert.match(stdout, /^linger +closes 10m after the last session$/m);
+  assert.match(stdout, /^plan +there is one for these words/m);
+  assert.match(stdout, /^command +\/\S+ -S \S+ -o ControlMaster=no -F \S+ host ls 'a b'$/m);
+});
+
+Deno.test("--why knows whether a plan holds now", async () => {
+  await using scene = await openScene();
+  const plan = async (options: Parameters<typeof sshs>[2] = {}) => {
+    const { stdout } = await sshs(scene, ["--why", "-F", scene.config, "host", "true"], options);
+    return /^plan +(.*)$/m.exec(stdout)?.[1] ?? stdout;
+  };
+  assert.match(await plan(), /^none yet/);
+  await scene.ssh(["host", "true"]);
+  assert.match(await plan(), /^there is one/);
+  assert.match(await plan({ env: { SSH_AUTH_SOCK: "/elsewhere" } }), /^none yet/);
+  await Deno.writeTextFile(scene.config, "\n", { append: true });
+  assert.match(await plan(), /^none yet/);
+  // The launcher cannot name such words.
+  const { stdout } = await sshs(scene, ["--why", "-F", scene.config, "-o", "User=a$b", "host"]);
+  assert.match(stdout, /^plan +none for such words/m);
+});
+
+Deno.test("--why names what would help", async () => {
+  await using scene = await openScene({ env: { SSHS_MAX_SESSIONS: "1" } });
+  const { home } = scene.sandbox;
+  const ask = async (...args: string[]) =>
+    (await sshs(scene, ["--why", "-F", scene.config, ...args])).stdout;
+  assert.match(
+    await ask("-L", "1234:localhost:5", "host"),
+    /^direct +-L forwards ports.*\nhint +set "forwards" to true for this host in config\.json$/m,
+  );
+  const session = await startSession(scene);
+  assert.match(
+    await ask("host"),
+    /^shares +can be shared; all connections are full.*\nhint +set "maxSessions" in config\.json/m,
+  );
+  await session.end();
+  delete scene.sandbox.env.SSHS_LINGER;
+  assert.match(await ask("-A", "host"), /^hint +set "linger" for this host in config\.json/m);
+  assert.match(await ask("-A", "host"), /^linger +closes with the last session$/m);
+  assert.match(
+    await ask("-o", "ControlPersist=yes", "host"),
+    /^linger +never closes$/m,
+  );
+  await Deno.mkdir(`${home}/.config/sshs`, { recursive: true });
+  await Deno.writeTextFile(`${home}/.config/sshs/config.json`, '{ "share": false }');
+  assert.match(await ask("host"), /^hint +set "share" to true for this host in config\.json$/m);
+});
+
+Deno.test("--why tells of -O, and of calls that are direct by their words", async () => {
+  await using scene = await openScene();
+  await scene.ssh(["host", "true"]);
+  const ask = async (...args: string[]) =>
+    JSON.parse((await sshs(scene, ["--why", "--json", ...args])).stdout);
+  const control = await ask("-F", scene.config, "-O", "exit", "host");
+  assert.deepEqual(
+    [control.decision, control.reason, control.command[1]],
+    ["direct", "-O speaks to the connection master that is shared", "-S"],
+  );
+  assert.equal(scene.sandbox.masters().length, 1, "it was only asked");
+  const version = await ask("-V");
+  assert.deepEqual([version.decision, version.lane, version.identity], ["direct", null, null]);
+  assert.deepEqual(version.command.slice(1), ["-V"]);
+});
+
+Deno.test("--doctor is content with a good setup, and has a next step for each trouble", async () => {
+  await using scene = await openScene();
+  const { sandbox } = scene;
+  const agent = await startAgent(scene);
+  await scene.ssh(["host", "true"]);
+  const good = await sshs(scene, ["--doctor", "-F", scene.config, "host"]);
+  expect(good, { code: 0, stderr: "" });
+  assert.ok(!/^warn/m.test(good.stdout), good.stdout);
+  for (
+    const line of [
+      /^ok +OpenSSH_\S+ .* at \S+\/ssh$/m,
+      /^ok +Deno \d\S+ at \/\S+$/m,
+      new RegExp(`^ok +ssh in PATH is sshs: ${scene.bin}/ssh$`, "m"),
+      /^ok +proxies can be detached from a terminal: \S+setsid$/m,
+      /^ok +it is on a local file system: \S+$/m,
+      /^ok +the clock agrees with that of the file system$/m,
+      /^ok +the sleeper is running \(pid \d+\), with 1 connection$/m,
+      /^ok +-F \S+ host would be shared$/m,
+      /^ok +the launcher has a plan for this call, and needs no Deno$/m,
+      /^ok +the agent at \S+ answers, and has 0 keys$/m,
+    ]
+  ) assert.match(good.stdout, line);
+  agent.kill();
+  await Promise.all([agent.status, agent.stdout.cancel(), agent.stderr.cancel()]);
+
+  await Deno.mkdir(`${sandbox.home}/.config/sshs`, { recursive: true });
+  await Deno.writeTextFile(`${sandbox.home}/.config/sshs/config.json`, '{ "lingr": 1 }');
+  sandbox.env.PATH = `${sandbox.env.PATH}:${scene.bin}`.replace(`${scene.bin}:`, "");
+  sandbox.env.SSHS_LINGER = "soon";
+  await Deno.chmod(sandbox.stateDir, 0o755);
+  const bad = await scene.run([`${scene.bin}/sshs`, "--doctor"]);
+  assert.equal(bad.code, 1);
+  for (
+    const lines of [
+      /^warn +\S+\/ssh comes before that of sshs in PATH\n +hint: export PATH="/m,
+      /^warn +the state directory .* can be used by others\n +hint: chmod 700 /m,
+      /^warn +the settings are not used: .*lingr is unknown.*\n +hint: edit /m,
+      /^warn +SSHS_LINGER is not a duration: soon\n +hint: export /m,
+    ]
+  ) assert.match(bad.stdout, lines);
+});
+
+Deno.test("--doctor tells of an agent that is silent or gone", async () => {
+  await using scene = await openScene();
+  const socket = `${scene.sandbox.dir}/agent`;
+  scene.sandbox.env.SSH_AUTH_SOCK = socket;
+  const ask = async () => (await sshs(scene, ["--doctor", "-F", scene.config, "host"])).stdout;
+  assert.match(await ask(), /^warn +nobody answers at the agent's socket .*\n +hint: /m);
+  using _silent = Deno.listen({ transport: "unix", path: socket });
+  assert.match(await ask(), /^warn +the agent at .* does not answer within 200 ms.*\n +hint: /m);
+});
+
+Deno.test("--doctor knows a launcher of another version, and one whose Deno is gone", async () => {
+  await using scene = await openScene();
+  const launcher = `${scene.bin}/ssh`;
+  const text = await Deno.readTextFile(launcher);
+  const ask = async () => (await sshs(scene, ["--doctor"])).stdout;
+  await Deno.writeTextFile(launcher, text.replace(/^sshs_version=.*$/m, "sshs_version='0.0.1'"));
+  assert.match(await ask(), /^warn +\S+\/ssh is of sshs 0\.0\.1\n +hint: sshs --install$/m);
+  await Deno.writeTextFile(launcher, text.replace(/^sshs_deno=.*$/m, "sshs_deno='/gone/deno'"));
+  assert.match(await ask(), /^warn +\S+\/ssh runs \/gone\/deno, which is not there\n +hint: /m);
+});
+
+Deno.test("--doctor names what ssh's configuration holds against sharing, and what to do about it", async () => {
+  await using scene = await openScene();
+  const config = `${scene.sandbox.dir}/config`;
+  const rows = [
+    {
+      lines: "LocalForward 1234 localhost:5",
+      says:
+        /^warn +host would go direct: the configuration forwards ports.*\n +hint: pass -o Clear/m,
+    },
+    {
+      lines: "PermitLocalCommand yes\nLocalCommand true",
+      says: /^warn +host would go direct: .*LocalCommand.*\n +hint: \S/m,
+    },
+    {
+      lines: "ControlMaster ask",
+      says: /^warn +host would go direct: .*ControlMaster.*\n +hint: \S/m,
+    },
+    // Of the user's own pair sshs takes the place.
+    {
+      lines: "ControlMaster auto\nControlPath ~/.ssh/%C\nControlPersist 60",
+      says: /^ok +host would be shared$/m,
+    },
+  ];
+  for (const { lines, says } of rows) {
+    await Deno.writeTextFile(config, `Host *\n${lines}\n`);
+    const { stdout } = await sshs(scene, ["--doctor", "-F", config, "host"]);
+    assert.match(stdout.replaceAll(`-F ${config} `, ""), says);
+  }
+  assert.equal(scene.sshd.connections(), 0);
+});
+
+Deno.test("--doctor knows OpenSSH 10.1's trouble with shared terminals", async () => {
+  await using scene = await openScene();
+  for (const [version, warns] of [["10.1p1", true], ["10.2p1", false]] as const) {
+    await scene.sandbox.fakeSsh(
+      `[ "$*" = -V ] && { echo 'OpenSSH_${version}, OpenSSL 3.5.4' >&2; exit; }
+      exec ${needProgram("ssh")} "$@"`,
+    );
+    const { stdout } = await sshs(scene, ["--doctor", "-F", scene.config, "host"]);
+    const trouble = /^warn +OpenSSH_10\.1p1 at \S+\/ssh: .*IPQoS.*\n +hint: install OpenSSH 10\.2/m;
+    assert.equal(trouble.test(stdout), warns, stdout);
+    assert.match(stdout, new RegExp(`^${warns ? "warn" : "ok"} +OpenSSH_${version} at`, "m"));
+  }
+});

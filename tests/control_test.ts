@@ -1,0 +1,180 @@
+/** `ssh -O ...` without a control socket of the caller's reaches what is shared. */
+import assert from "node:assert/strict";
+import { DEADLINE, expect, listed, openScene, startSession } from "./support/commands.ts";
+import { eventually } from "./support/eventually.ts";
+import { canMakeAccounts } from "./support/account.ts";
+import { findProgram, needProgram, run } from "./support/programs.ts";
+import type { Scene } from "./support/scene.ts";
+
+/** A group that the account of the tests is in for a while. */
+const GROUP = "games";
+
+async function withoutGroup(scene: Scene): Promise<void> {
+  if ((await run("id", ["-Gn", scene.user.name])).includes(GROUP)) {
+    await run("gpasswd", ["-d", scene.user.name, GROUP]);
+  }
+}
+
+Deno.test("ssh -O check and exit have ssh's words and statuses, and the next call logs in anew", async () => {
+  await using scene = await openScene();
+  await scene.ssh(["host", "true"]);
+  const [{ pid }] = scene.sandbox.masters();
+  expect(await scene.ssh(["-O", "check", "host"]), {
+    code: 0,
+    stderr: `Master running (pid=${pid})\r\n`,
+  });
+  expect(await scene.ssh(["host", "-Oexit"]), { code: 0, stderr: "Exit request sent.\r\n" });
+  expect(await scene.ssh(["host", "echo new"]), { code: 0, stdout: "new\n", stderr: "" });
+  assert.equal(scene.logins(), 2);
+  await eventually("the old master is gone", () => {
+    const masters = scene.sandbox.masters();
+    return masters.length === 1 && masters[0].pid !== pid;
+  }, DEADLINE);
+});
+
+Deno.test("ssh -O without anything shared fails as plain ssh does", async () => {
+  await using scene = await openScene();
+  for (const command of ["check", "exit", "stop", "nonsense"]) {
+    const ours = await scene.ssh(["-O", command, "host"]);
+    const plain = await scene.plainSsh(["-O", command, "host"]);
+    expect(ours, { code: plain.code, stdout: plain.stdout, stderr: plain.stderr });
+  }
+});
+
+Deno.test("ssh -O stop and exit are for all connections of the identity", async () => {
+  await using scene = await openScene({ env: { SSHS_MAX_SESSIONS: "1" } });
+  const sessions = [await startSession(scene), await startSession(scene)];
+  assert.equal(scene.logins(), 2);
+  expect(await scene.ssh(["-O", "stop", "host"]), {
+    code: 0,
+    stderr: "Stop listening request sent.\r\n",
+  });
+  assert.deepEqual((await listed(scene)).map(({ state }) => state), ["retired", "retired"]);
+  expect(await scene.ssh(["host", "echo new"]), { code: 0, stdout: "new\n" });
+  assert.equal(scene.logins(), 3);
+  for (const session of sessions) assert.equal((await session.end()).code, 0, "it went on");
+
+  const others = [await startSession(scene), await startSession(scene)];
+  expect(await scene.ssh(["-O", "exit", "host"]), { code: 0 });
+  for (const session of others) assert.equal((await session.end()).code, 255);
+  await eventually("no master is left", () => scene.sandbox.masters().length === 0, DEADLINE);
+});
+
+Deno.test("ssh -O forward and cancel open and close a forward on the shared connection", async () => {
+  await using scene = await openScene();
+  await scene.ssh(["host", "true"]);
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr;
+  listener.close();
+  const forward = `${port}:127.0.0.1:${scene.sshd.port}`;
+  expect(await scene.ssh(["-O", "forward", "-L", forward, "host"]), { code: 0, stderr: "" });
+  const answer = new Uint8Array(4);
+  {
+    using conn = await Deno.connect({ hostname: "127.0.0.1", port });
+    await conn.read(answer);
+  }
+  assert.equal(new TextDecoder().decode(answer), "SSH-");
+  expect(await scene.ssh(["-L", forward, "-O", "cancel", "host"]), { code: 0 });
+  await assert.rejects(
+    Deno.connect({ hostname: "127.0.0.1", port }),
+    Deno.errors.ConnectionRefused,
+  );
+});
+
+Deno.test("ssh -O proxy carries a session over the shared connection", async () => {
+  await using scene = await openScene();
+  await scene.ssh(["host", "true"]);
+  const child = scene.spawnSsh(["-O", "proxy", "host"]);
+  await eventually("it is a lease", async () => {
+    const [lane] = await listed(scene);
+    return lane.sessions === 1;
+  }, DEADLINE);
+  await child.stdin.close();
+  await Promise.all([child.status, child.stdout.cancel(), child.stderr.cancel()]);
+});
+
+Deno.test("a control socket of the caller's own goes first", async () => {
+  await using scene = await openScene();
+  const own = `${scene.sandbox.dir}/own`;
+  const real = needProgram("ssh");
+  await scene.ssh(["host", "true"]);
+  expect(await scene.ssh(["-S", own, "-O", "check", "host"]), { code: 255 });
+  expect(await scene.ssh(["-o", `ControlPath=${own}`, "-O", "check", "host"]), { code: 255 });
+  // From the configuration: only once its socket is there.
+  await Deno.writeTextFile(
+    `${scene.sandbox.dir}/config`,
+    `Host *\nControlPath ${own}\nInclude ${scene.config}\n`,
+  );
+  const config = ["-F", `${scene.sandbox.dir}/config`];
+  const [ours] = scene.sandbox.masters();
+  const check = () => scene.run(["ssh", ...config, "-O", "check", "host"]);
+  expect(await check(), { code: 0, stderr: `Master running (pid=${ours.pid})\r\n` });
+  await scene.run([real, ...config, "-M", "-N", "-f", "host"]);
+  try {
+    const theirs = await check();
+    assert.equal(theirs.code, 0);
+    assert.notEqual(theirs.stderr, `Master running (pid=${ours.pid})\r\n`);
+  } finally {
+    await scene.run([real, ...config, "-O", "exit", "host"]);
+  }
+});
+
+Deno.test({
+  name: "after ssh -O exit the next call sees the groups of a new login",
+  ignore: !canMakeAccounts,
+  async fn() {
+    await using scene = await openScene();
+    const groups = async () => (await scene.ssh(["host", "id -Gn"])).stdout.trim().split(" ");
+    try {
+      assert.ok(!(await groups()).includes(GROUP));
+      await run("usermod", ["-aG", GROUP, scene.user.name]);
+      assert.ok(!(await groups()).includes(GROUP), "the login is the old one");
+      expect(await scene.ssh(["-O", "exit", "host"]), { code: 0 });
+      assert.ok((await groups()).includes(GROUP));
+    } finally {
+      await withoutGroup(scene);
+    }
+  },
+});
+
+Deno.test({
+  name: "ansible's reset_connection makes a new login, which sees a new group",
+  ignore: !canMakeAccounts || !findProgram("ansible-playbook"),
+  async fn() {
+    await using scene = await openScene();
+    const { home, env } = scene.sandbox;
+    const python = findProgram("python3", "/usr/bin:/usr/local/bin");
+    const inventory = `host ansible_ssh_common_args='-F ${scene.config}' ` +
+      `ansible_python_interpreter=${python} ansible_ssh_executable=${scene.bin}/ssh\n`;
+    await Deno.writeTextFile(`${home}/inventory`, inventory);
+    const tasks = [
+      ["name", "before", "command", "id -Gn"],
+      ["name", "join", "local_action", `command usermod -aG ${GROUP} ${scene.user.name}`],
+      ["name", "still", "command", "id -Gn"],
+      ["name", "reset", "meta", "reset_connection"],
+      ["name", "after", "command", "id -Gn"],
+    ].map(([name, value, action, words]) => ({ [name]: value, [action]: words }));
+    // JSON is YAML.
+    const play = [{ hosts: "host", gather_facts: false, tasks }];
+    await Deno.writeTextFile(`${home}/play.yml`, JSON.stringify(play));
+    Object.assign(env, {
+      ANSIBLE_HOME: `${home}/ansible`,
+      ANSIBLE_SSH_ARGS: "",
+      LC_ALL: "C.UTF-8",
+    });
+    try {
+      const { stdout } = await scene.run(
+        ["ansible-playbook", "-v", "-i", `${home}/inventory`, `${home}/play.yml`],
+        { timeout: 120_000 },
+      );
+      const said = Object.fromEntries(
+        Array.from(stdout.matchAll(/^TASK \[(\w+)\].*\n.*"stdout": "(.*?)"/gm), (m) => m.slice(1)),
+      );
+      const isIn = (name: string) => said[name]?.split(" ").includes(GROUP);
+      assert.deepEqual(["before", "still", "after"].map(isIn), [false, false, true], stdout);
+      assert.equal(scene.logins(), 2);
+    } finally {
+      await withoutGroup(scene);
+    }
+  },
+});

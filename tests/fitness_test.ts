@@ -1,0 +1,97 @@
+/** Is a lane fit for a session, and how one that is not comes to its end. */
+import assert from "node:assert/strict";
+import { closeLane, fitnessOf } from "../lib/lane/health.ts";
+import { isOpen, isVerified, writeMaster } from "../lib/lane/lane.ts";
+import { exists } from "../lib/os/files.ts";
+import { realSystem } from "../lib/os/system.ts";
+import { eventually } from "./support/eventually.ts";
+import { Lanes, openSession } from "./support/lanes.ts";
+import { isAlive } from "./support/processes.ts";
+import { Sandbox } from "./support/sandbox.ts";
+import { Sshd } from "./support/sshd.ts";
+
+async function stage(): Promise<Lanes> {
+  const sshd = await Sshd.start();
+  return new Lanes(await Sandbox.create(), sshd);
+}
+
+const LATER = { ...realSystem, now: () => Date.now() + 60_000 };
+
+Deno.test("fitnessOf asks the far end where nothing says that it lives, and renews the mark", async () => {
+  await using lanes = await stage();
+  const lane = await lanes.open({ lease: null });
+  lanes.relay.cut();
+  assert.equal(await fitnessOf(lane, realSystem), "fit", "it has only just logged in");
+  lanes.relay.restore();
+  assert.equal(await fitnessOf(lane, LATER), "fit");
+  writeMaster(lane);
+  assert.equal(isVerified(lane, LATER.now()), true);
+  assert.equal(isVerified(lane, Date.now() + 90_000), false);
+});
+
+Deno.test(
+  "fitnessOf: without an answer a lane is dead, or late where another session is open on it",
+  {
+    ignore: Deno.build.os !== "linux",
+  },
+  async () => {
+    await using lanes = await stage();
+    const lane = await lanes.open({ lease: null });
+    const finish = await openSession(lanes, lane);
+    lanes.relay.cut();
+    lanes.lease(lane, Deno.pid);
+    assert.equal(await fitnessOf(lane, LATER, { caller: Deno.pid }), "late");
+    lanes.relay.restore();
+    await finish();
+    lanes.relay.cut();
+    assert.equal(await fitnessOf(lane, LATER, { caller: Deno.pid }), "dead");
+  },
+);
+
+Deno.test("fitnessOf takes who answers in the master's place for dead, and a master that is gone", async () => {
+  await using lanes = await stage();
+  const lane = await lanes.open({ lease: null });
+  writeMaster(lane, { pid: Deno.pid });
+  assert.equal(await fitnessOf(lane, realSystem), "dead");
+  await Deno.remove(lane.socket);
+  assert.equal(await fitnessOf(lane, realSystem), "dead");
+});
+
+Deno.test("closeLane keeps the sessions on a lane, and its master goes with them", async () => {
+  await using lanes = await stage();
+  const lane = await lanes.open({ lease: null });
+  const [master] = lanes.sandbox.masters();
+  const finish = await openSession(lanes, lane);
+  await closeLane(lane, realSystem);
+  assert.equal(isOpen(lane), false);
+  await finish();
+  await eventually("the master is gone", () => !isAlive(master.pid), { deadline: 10_000 });
+});
+
+Deno.test("closeLane ends the master of an idle lane, and with now that of any, on a dead link too", async () => {
+  await using lanes = await stage();
+  for (const now of [false, true]) {
+    const lane = await lanes.open({ name: now ? "2" : "1", lease: now ? Deno.pid : null });
+    const [master] = lanes.sandbox.masters();
+    lanes.relay.cut();
+    await closeLane(lane, realSystem, { now });
+    await eventually("the master is gone", () => !isAlive(master.pid), { deadline: 1000 });
+    lanes.relay.restore();
+  }
+});
+
+Deno.test("closeLane ends a master that stands still by its pid, if it is still its", async () => {
+  await using lanes = await stage();
+  const births = await realSystem.births([Deno.pid]);
+  for (const isIts of [true, false]) {
+    const lane = await lanes.open({ name: isIts ? "1" : "2", lease: null });
+    const [master] = lanes.sandbox.masters();
+    const birth = (await realSystem.births([master.pid])).get(master.pid);
+    writeMaster(lane, { pid: master.pid, birth: isIts ? birth : births.get(Deno.pid) });
+    Deno.kill(master.pid, "SIGSTOP");
+    await closeLane(lane, realSystem);
+    assert.equal(exists(lane.socket), false);
+    if (isIts) await eventually("it is gone", () => !isAlive(master.pid));
+    else assert.equal(isAlive(master.pid), true);
+  }
+});

@@ -1,0 +1,349 @@
+/** What the launcher does with a plan: it holds or is void, and is never more than what it says. */
+import assert from "node:assert/strict";
+import { planText, writePlan } from "../lib/call/plan.ts";
+import { quote } from "../lib/os/program.ts";
+import { Box } from "./support/box.ts";
+import { exists } from "./support/exists.ts";
+import { findProgram } from "./support/programs.ts";
+import { testInShells } from "./support/launcher_functions.ts";
+
+testInShells(
+  "where a plan holds the launcher becomes ssh over the lane, as the same process",
+  (shell) => {
+    using box = new Box();
+    const options = ["-p", "22", "-i", "/key file", "u@host"];
+    box.plan(options);
+    const args = [...options, "a 'b'\n", "-x", "", "*", "$HOME"];
+    const { pid, asked, ...called } = box.call(shell, args);
+    assert.deepEqual(called, { program: "ssh", args: box.shared(args), code: 0, stderr: "" });
+    assert.equal(asked, false);
+    assert.equal(Deno.readTextFileSync(`${box.lane.leases}/${pid}`), "");
+    assert.ok(exists(`${box.state}/used`), "the sleeper is told");
+  },
+);
+
+testInShells(
+  "where no plan holds the program is asked, and without its answer ssh is plain",
+  (shell) => {
+    using box = new Box();
+    const args = ["-v", "host", "a 'b'\n", "--", "*", ""];
+    const { pid: _, ...called } = box.call(shell, args);
+    assert.deepEqual(called, { program: "ssh", args, asked: true, code: 0, stderr: "" });
+    const asked = Deno.readTextFileSync(`${box.dir}/deno.asked`);
+    assert.match(asked, /^run .*\/nowhere\/sshs\.js --decide -v host a 'b'\n -- \* \n$/s);
+    assert.deepEqual([...Deno.readDirSync(`${box.state}/plans`)], [], "no claim is left");
+  },
+);
+
+/** Each makes a plan void that held: what the second call says differently, if anything. */
+const SPOILERS: Readonly<
+  Record<
+    string,
+    (box: Box) => { args?: string[]; env?: Record<string, string | undefined> } | void
+  >
+> = {
+  "another destination": () => ({ args: ["host2", "true"] }),
+  "an option before the destination": () => ({ args: ["-v", "host"] }),
+  "an option after the destination": () => ({ args: ["host", "-v"] }),
+  "words of another case": (box) => {
+    Deno.renameSync(box.planPath(), box.planPath(["HOST"]));
+    return { args: ["HOST", "true"] };
+  },
+  "another version of sshs": (box) =>
+    change(box.planPath(), /sshs_service" = '[^/]*/, "sshs_service\" = '0.0.1"),
+  "another PATH": ({ env }) => ({ env: { PATH: `${env.PATH}:/opt` } }),
+  "another agent": () => ({ env: { SSH_AUTH_SOCK: "/nowhere/another" } }),
+  "no agent": () => ({ env: { SSH_AUTH_SOCK: undefined } }),
+  "a variable set that was not": () => ({ env: { DISPLAY: ":0" } }),
+  "another service": (box) => box.plan(["host"], { service: "cron.service" }),
+  "variables that are long together": (box) => {
+    box.plan(["host"], { sent: ["ONE", "TWO"] });
+    return { env: { ONE: "1".repeat(40_000), TWO: "2".repeat(40_000) } };
+  },
+  "a configuration file written to": (box) => watch(box, () => box.date("config", 0)),
+  "a configuration file replaced by an older one": (box) =>
+    watch(box, () => box.date("config", -2000)),
+  "a configuration file gone": (box) => watch(box, () => Deno.removeSync(`${box.dir}/config`)),
+  "a stamp gone": (box) => watch(box, () => Deno.removeSync(`${box.dir}/stamp`)),
+  "a file there that was not": (box) => {
+    const watches = { same: [], absent: [`${box.dir}/key`], newer: [], pins: [] };
+    box.plan(["host"], { watches });
+    box.date("key", -1000);
+  },
+  "a link that leads elsewhere": (box) => {
+    for (const name of ["one", "two"]) box.write(name, "");
+    Deno.symlinkSync(`${box.dir}/two`, `${box.dir}/link`);
+    const pins = [{ link: `${box.dir}/link`, target: `${box.dir}/one` }];
+    box.plan(["host"], { watches: { same: [], absent: [], newer: [], pins } });
+  },
+  "a directory of Includes that has changed": (box) => {
+    const watches = { same: [], absent: [], newer: [`${box.dir}/config.d`], pins: [] };
+    Deno.mkdirSync(`${box.dir}/config.d`);
+    box.plan(["host"], { watches });
+    box.date("config.d", 10);
+  },
+  "no ssh any more": (box) => {
+    Deno.renameSync(`${box.dir}/real/ssh`, `${box.dir}/real/ssh2`);
+    Deno.mkdirSync(`${box.dir}/other`);
+    Deno.copyFileSync(`${box.dir}/real/ssh2`, `${box.dir}/other/ssh`);
+    const PATH = `${box.dir}/other:${box.env.PATH}`;
+    box.plan(["host"], { environment: { PATH } });
+    return { env: { PATH } };
+  },
+  "a plan that another call asked for": (box) => askedBy(box, `${Deno.pid}`),
+  "a plan that another call asked for, and its pid in the environment": (box) => {
+    askedBy(box, `${Deno.pid}`);
+    return { env: { sshs_asked: `${Deno.pid}` } };
+  },
+  "a state directory behind a link": (box) => {
+    Deno.symlinkSync(box.state, `${box.dir}/link`);
+    return { env: { SSHS_DIR: `${box.dir}/link` } };
+  },
+  "a relative state directory": () => ({ env: { SSHS_DIR: "../s" } }),
+  "a plan behind a link": (box) => {
+    Deno.renameSync(box.planPath(), `${box.dir}/plan`);
+    Deno.symlinkSync(`${box.dir}/plan`, box.planPath());
+  },
+  "a directory for a plan": (box) => {
+    Deno.removeSync(box.planPath());
+    Deno.mkdirSync(box.planPath());
+  },
+  "no plan": (box) => Deno.removeSync(box.planPath()),
+  ...(Deno.uid() === 0 && {
+    "a state directory of another user's": (box) => Deno.chownSync(box.state, 54321, 54321),
+    "a plan of another user's": (box) => Deno.chownSync(box.planPath(), 54321, 54321),
+  }),
+};
+
+function change(path: string, from: RegExp, to: string): void {
+  const text = Deno.readTextFileSync(path);
+  assert.match(text, from);
+  Deno.writeTextFileSync(path, text.replace(from, () => to));
+}
+
+/** Writes a plan that watches a file; then that changes. */
+function watch(box: Box, spoil: () => void): void {
+  for (const name of ["config", "stamp"]) box.date(name, -1000);
+  Deno.utimeSync(`${box.dir}/stamp`, 1000, 1000);
+  Deno.utimeSync(`${box.dir}/config`, 1000, 1000);
+  const same = [{ path: `${box.dir}/config`, stamp: `${box.dir}/stamp` }];
+  box.plan(["host"], { watches: { same, absent: [], newer: [], pins: [] } });
+  spoil();
+}
+
+function askedBy(box: Box, pid: string): void {
+  change(box.planPath(), /^\{/, `{ [ "$sshs_asked" = ${pid} ] ||\nreturn\n`);
+}
+
+testInShells("a plan is void as soon as one of its points fails", async (shell, test) => {
+  for (const [name, spoil] of Object.entries(SPOILERS)) {
+    await test.step(name, () => {
+      using box = new Box();
+      box.plan();
+      assert.equal(box.call(shell, ["host", "true"]).asked, false, "it held");
+      const { args = ["host", "true"], env } = spoil(box) ?? {};
+      const { asked, program, stderr, ...called } = box.call(shell, args, { env });
+      assert.deepEqual({ asked, program, stderr }, { asked: true, program: "ssh", stderr: "" });
+      assert.deepEqual(called.args, args, "plain");
+    });
+  }
+});
+
+testInShells("a plan that was cut short anywhere is void, and does no harm", (shell) => {
+  using box = new Box();
+  box.plan(["host"], { watches: { same: [], absent: ["/nowhere/it's"], newer: [], pins: [] } });
+  const text = Deno.readTextFileSync(box.planPath());
+  const step = shell[0].endsWith("dash") ? 7 : 23;
+  // The line's end at the end is no loss.
+  for (let length = text.length - 2; length >= 0; length -= step) {
+    Deno.writeTextFileSync(box.planPath(), text.slice(0, length));
+    const { program, args, stderr } = box.call(shell, ["host", "true"]);
+    assert.deepEqual({ program, args, stderr }, {
+      program: "ssh",
+      args: ["host", "true"],
+      stderr: "",
+    }, text.slice(0, length));
+  }
+});
+
+const HOSTILE = [
+  "it's",
+  "''; touch pwned; '",
+  "$(touch pwned)",
+  "`touch pwned`",
+  "\n touch pwned\n",
+  '"; touch pwned; "',
+  "\\' & touch pwned & \\",
+  "${IFS}* ? [a-z] ~ !! # -n",
+  "\u00fc\u20ac\u{1F600}\u0080\u0001",
+];
+
+testInShells("no plan runs what a path or a variable says", (shell) => {
+  for (const hostile of HOSTILE) {
+    using box = new Box(hostile.replaceAll("/", ""));
+    box.env.SSH_AUTH_SOCK = hostile;
+    const watched = `${box.dir}/watch ${hostile}`;
+    Deno.mkdirSync(watched);
+    Deno.utimeSync(watched, 0, 0);
+    const watches = {
+      same: [{ path: watched, stamp: watched }],
+      absent: [`${watched}/absent`],
+      newer: [watched],
+      pins: [{ link: watched, target: watched }],
+    };
+    box.plan(["host"], { watches }, { resolved: hostile });
+    const args = ["host", hostile];
+    const called = box.call(shell, args, { cwd: box.dir });
+    assert.equal(called.asked, false, JSON.stringify(hostile));
+    assert.deepEqual(called.args, box.shared(args));
+    assert.equal(called.stderr, "");
+    assert.equal(exists(`${box.dir}/pwned`), false, hostile);
+  }
+});
+
+testInShells("the caller's variables are the session's, whatever they are called", (shell) => {
+  using box = new Box();
+  box.plan();
+  box.write("startup", "echo from the startup file\n");
+  const theirs = {
+    socket: "a",
+    key: "b",
+    plan: "c",
+    deno: "d",
+    word: "e",
+    OPTIND: "7",
+    ENV: `${box.dir}/startup`,
+    BASH_ENV: `${box.dir}/startup`,
+    NODE_OPTIONS: "--no-warnings",
+    CDPATH: "/",
+  };
+  const ours = {
+    sshs_plan: "/etc/passwd",
+    sshs_key: "x",
+    sshs_kind: "share",
+    sshs_task: "open",
+    sshs_open: "yes",
+    sshs_ssh: "/bin/false",
+    sshs_socket: "/nowhere",
+    sshs_lane: "/nowhere",
+    sshs_version: "9",
+    sshs_dir: "/nowhere",
+    sshs_verbose: "yes",
+    sshs_via: ".via",
+    sshs_is_here: "no",
+    "BASH_FUNC_sshs_take%%": "() {  echo taken; }",
+    IFS: "0s",
+    OPTARG: "x",
+    SHELLOPTS: "noglob:noclobber:nounset:errexit",
+  };
+  const names = Object.keys(theirs).filter((name) => name !== "OPTIND");
+  const values = names.map((name) => `"$(printenv ${name})"`).join(" ");
+  box.write("real/ssh", `#!/bin/sh\nprintf '%s\\0' ssh "$$" ${values}\n`, 0o755);
+  const { program, args, asked, stderr } = box.call(shell, ["host"], {
+    env: { ...theirs, ...ours },
+  });
+  assert.deepEqual({ program, asked, stderr }, { program: "ssh", asked: false, stderr: "" });
+  assert.deepEqual(args, names.map((name) => theirs[name as keyof typeof theirs]));
+});
+
+testInShells("where it is off the launcher is plain ssh, scp and sftp", (shell) => {
+  using box = new Box();
+  box.plan();
+  for (const name of ["ssh", "scp", "sftp"]) {
+    const env = { SSHS: "off" };
+    const { program, args, asked } = box.call(shell, ["host:*", "-x", ""], { name, env });
+    assert.deepEqual({ program, args, asked }, {
+      program: name,
+      args: ["host:*", "-x", ""],
+      asked: false,
+    });
+  }
+});
+
+testInShells(
+  "scp and sftp get our ssh and nothing else, and plain ssh where that is gone",
+  (shell) => {
+    using box = new Box();
+    const args = ["-r", "a b", "host:*", "-S", "x"];
+    for (const name of ["scp", "sftp"]) {
+      const called = box.call(shell, args, { name });
+      assert.equal(called.program, name);
+      assert.deepEqual(called.args, ["-S", `${box.dir}/ours/ssh`, ...args]);
+    }
+    Deno.removeSync(`${box.dir}/ours/ssh`);
+    assert.deepEqual(box.call(shell, args, { name: "scp" }).args, args);
+  },
+);
+
+testInShells("without a real ssh the launcher says so and ends with 127", (shell) => {
+  using box = new Box();
+  Deno.removeSync(`${box.dir}/real`, { recursive: true });
+  for (const name of ["ssh", "scp", "sftp"]) {
+    const env = { PATH: `${box.dir}/ours` };
+    const { code, stderr } = box.call(shell, ["host"], { name, env });
+    assert.deepEqual([code, stderr], [
+      127,
+      `sshs: no ${name} in PATH but the launcher of sshs\n`,
+    ]);
+  }
+});
+
+const STRACE = findProgram("strace");
+
+testInShells("the way to a lane that is open forks nothing", (shell) => {
+  if (STRACE === undefined) return;
+  using box = new Box();
+  Deno.copyFileSync("/bin/true", `${box.dir}/real/ssh`);
+  box.plan();
+  // What other calls have left, though not so much that it is removed.
+  for (let n = 0; n < 10; n++) Deno.writeTextFileSync(`${box.lane.leases}/${9999900 + n}`, "");
+  const traced = ["-f", "-e", "trace=process", ...shell, `${box.dir}/ours/ssh`, "host"];
+  const { stderr } = new Deno.Command(STRACE, {
+    args: traced,
+    clearEnv: true,
+    env: box.env,
+    stdout: "null",
+  }).outputSync();
+  const trace = new TextDecoder().decode(stderr);
+  assert.match(trace, /execve\(".*real\/ssh", .*"ControlMaster=no"/);
+  assert.doesNotMatch(trace, /fork|clone/);
+});
+
+Deno.test("quote refuses what was lost before it could be quoted", () => {
+  assert.equal(quote("a'b"), "'a'\\''b'");
+  for (const text of ["a\0b", "\uFFFD", "\uD800"]) assert.equal(quote(text), undefined);
+});
+
+Deno.test("planText writes no plan that it could not write faithfully", () => {
+  const watches = { same: [], absent: [], newer: [], pins: [] };
+  const sound = { environment: { PATH: "/bin" }, sent: [], watches };
+  assert.match(planText("host", sound, "sshs_kind=direct\n")!, /\nsshs_kind=direct\n\}\n$/);
+  const faults = [
+    { watches: { ...watches, absent: ["/etc/\uFFFD"] } },
+    { watches: { ...watches, newer: ["relative"] } },
+    { watches: { ...watches, pins: [{ link: "/a\0b", target: "/a" }] } },
+    { watches: undefined },
+    { environment: {} },
+    { environment: { PATH: "/bin", "A;touch pwned;": "" } },
+    { environment: { PATH: "/bin", A: "\uD800" } },
+    { sent: ["A}$(touch pwned)"] },
+    { service: "\0" },
+  ];
+  for (const fault of faults) {
+    assert.equal(planText("host", { ...sound, ...fault }, ""), undefined, JSON.stringify(fault));
+  }
+});
+
+Deno.test("writePlan leaves one file for its user alone, older than the look at the configuration", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    const since = Date.now();
+    writePlan(dir, "host", "text", since);
+    assert.deepEqual([...Deno.readDirSync(`${dir}/plans`)].map(({ name }) => name), ["host"]);
+    const { mode, mtime } = Deno.statSync(`${dir}/plans/host`);
+    assert.equal(mode! & 0o777, 0o600);
+    assert.ok(mtime!.getTime() <= since - 1000, `${since - mtime!.getTime()} ms`);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});

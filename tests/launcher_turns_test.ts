@@ -1,0 +1,245 @@
+/** One at a time: who asks the program, who logs in, and how long the others wait for it. */
+import assert from "node:assert/strict";
+import { canMakeAccounts } from "./support/account.ts";
+import { Box } from "./support/box.ts";
+import { eventually } from "./support/eventually.ts";
+import { exists } from "./support/exists.ts";
+import { deadPid } from "./support/lanes.ts";
+import { spawnScript, testInShells } from "./support/launcher_functions.ts";
+import { needProgram } from "./support/programs.ts";
+import type { Pty } from "./support/pty.ts";
+import { Scene } from "./support/scene.ts";
+
+const DEADLINE = { deadline: 40_000 };
+
+/** Makes many calls at the same moment; each must work, and say nothing. */
+async function callAtOnce(scene: Scene, count: number): Promise<void> {
+  const calls = Array.from(
+    { length: count },
+    (_, i) => scene.ssh(["host", `echo ${i}; exit ${i}`], { timeout: 120_000 }),
+  );
+  for (const [i, { code, stdout, stderr }] of (await Promise.all(calls)).entries()) {
+    assert.deepEqual({ code, stdout, stderr }, { code: i, stdout: `${i}\n`, stderr: "" });
+  }
+}
+
+function decisions(scene: Scene): number {
+  return scene.starts().filter((words) => words.includes(" --decide ")).length;
+}
+
+Deno.test("30 first calls at once start few Denos and log in once for ten of them", async () => {
+  await using scene = await Scene.open();
+  await callAtOnce(scene, 30);
+  assert.ok(scene.logins() <= 3, `${scene.logins()} logins`);
+  // One, and one for each round of those that came too late for its answer.
+  assert.ok(decisions(scene) <= 4, `${decisions(scene)} decisions`);
+  await callAtOnce(scene, 5);
+  assert.ok(decisions(scene) <= 4, "the plan is kept");
+  await scene.assertClean();
+});
+
+Deno.test("first calls at once share an answer that is good for the moment only", async () => {
+  await using scene = await Scene.open();
+  Deno.utimeSync(scene.config, new Date(), new Date());
+  await callAtOnce(scene, 20);
+  const before = decisions(scene);
+  // An answer serves those who came before it was read: on a busy machine some come after it.
+  assert.ok(before <= 10, `${before} decisions`);
+  Deno.utimeSync(scene.config, new Date(), new Date());
+  await callAtOnce(scene, 1);
+  assert.equal(decisions(scene), before + 1, "who comes later decides anew");
+});
+
+/**
+ * A call that waits for an answer: what is in the claim at its first look and at its second (undefined: it
+ * is gone), and whether the answer is its own.
+ */
+const CLAIMS:
+  readonly (readonly [name: string, first: string, then: string | undefined, held: boolean])[] = [
+    ["who came in time", "LIVE\n", undefined, true],
+    ["who came in time, and sees it read", "LIVE\n", "LIVE\nreading\n", true],
+    ["who came late", "LIVE\nreading\n", undefined, false],
+    ["who saw it empty first", "", "LIVE\n", true],
+    ["who saw it empty twice", "", "", false],
+    ["who sees another's claim next", "DEAD2\n", "LIVE\n", false],
+  ];
+
+testInShells(
+  "an answer for the moment is for those who came before it was read",
+  async (shell, test) => {
+    for (const [name, first, then, held] of CLAIMS) {
+      await test.step(name, async () => {
+        using box = new Box();
+        box.plan();
+        const plan = Deno.readTextFileSync(box.planPath());
+        const asked = `{ [ "$sshs_asked" = ${Deno.pid} ] ||\nreturn\n`;
+        Deno.writeTextFileSync(box.planPath(), plan.replace("{\n", asked));
+        const claim = `${box.state}/plans/host#`;
+        const textOf = (text: string) =>
+          text.replace("LIVE", `${Deno.pid}`).replace("DEAD2", `${Deno.ppid}`);
+        Deno.writeTextFileSync(claim, textOf(first));
+        const script = `sshs_pause() { echo looked; read -r sshs_line; sshs_waited=50; }
+        sshs_dir=$1 sshs_key=host sshs_claim=$2 sshs_waited=0 sshs_asked='' sshs_service=''
+        sshs_wait_for_plan && echo held || echo void`;
+        const child = spawnScript(shell, script, { args: [box.state, claim], env: box.env });
+        const output = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+        const input = child.stdin.getWriter();
+        let text = "";
+        for (let looks = 1;; looks++) {
+          const { value, done } = await output.read();
+          text += value ?? "";
+          if (done || /held|void/.test(text)) break;
+          if (looks === 1 && then !== undefined) Deno.writeTextFileSync(claim, textOf(then));
+          else if (exists(claim)) Deno.removeSync(claim);
+          await input.write(new TextEncoder().encode("\n"));
+        }
+        await output.cancel();
+        await input.close().catch(() => {});
+        assert.equal(await child.stderr.text(), "");
+        assert.match(text, held ? /held\n$/ : /void\n$/);
+      });
+    }
+  },
+);
+
+Deno.test("the claim of a call that was killed keeps nobody waiting", async () => {
+  await using scene = await Scene.open();
+  await callAtOnce(scene, 1);
+  const plan = scene.fileOf("!host");
+  await Deno.remove(plan);
+  await Deno.writeTextFile(`${plan}#`, `${await deadPid()}\n`);
+  await callAtOnce(scene, 2);
+  assert.ok(exists(plan));
+  assert.ok(!exists(`${plan}#`));
+});
+
+/** Waits until a call on a terminal says that it waits. */
+async function saysThatItWaits(pty: Pty): Promise<string> {
+  return await pty.waitFor(
+    /sshs: waiting for the login to host of another call \(pid \d+\)\r\n/,
+    DEADLINE,
+  );
+}
+
+function onTerminal(scene: Scene, command: string): Promise<Pty> {
+  return scene.pty(["ssh", ...scene.args(command)]);
+}
+
+Deno.test({
+  name: "Ctrl-C in the call that asks makes one of those who wait ask, and not all",
+  ignore: !canMakeAccounts,
+  fn: async () => {
+    await using scene = await Scene.open({ passwords: true });
+    await using asks = await onTerminal(scene, "true");
+    await asks.waitFor("password: ", DEADLINE);
+    await using stack = new AsyncDisposableStack();
+    const waiting: Pty[] = [];
+    for (let i = 0; i < 4; i++) waiting.push(stack.use(await onTerminal(scene, `echo in ${i}`)));
+    await Promise.all(waiting.map(saysThatItWaits));
+    asks.write("\x03");
+    assert.equal((await asks.status).signal, "SIGINT");
+    const asksNow = await eventually(
+      "another one asks",
+      () => waiting.find(({ output }) => output.includes("password: ")),
+      DEADLINE,
+    );
+    asksNow.write(`${scene.user.password}\r`);
+    for (const [i, pty] of waiting.entries()) {
+      await pty.waitFor(`in ${i}\r\n`, DEADLINE);
+      assert.equal((await pty.status).code, 0);
+    }
+    assert.equal(waiting.filter(({ output }) => output.includes("password: ")).length, 1);
+    assert.equal(scene.logins(), 1);
+  },
+});
+
+Deno.test({
+  name: "a call on a terminal says after a while whom it waits for, and then asks by itself",
+  ignore: !canMakeAccounts,
+  fn: async () => {
+    await using scene = await Scene.open({ passwords: true });
+    await using asks = await onTerminal(scene, "true");
+    await asks.waitFor("password: ", DEADLINE);
+    await using waits = await onTerminal(scene, "echo in");
+    assert.match(await saysThatItWaits(waits), new RegExp(`pid ${asks.pid}\\)`));
+    await waits.waitFor("password: ", DEADLINE);
+    waits.write(`${scene.user.password}\r`);
+    await waits.waitFor("in\r\n", DEADLINE);
+    assert.equal((await waits.status).code, 0);
+    assert.equal(scene.sandbox.masters().filter(({ pid, sid }) => pid === sid).length, 0, "plain");
+    asks.hangup();
+    await asks.status;
+  },
+});
+
+Deno.test("who waited for a login that failed becomes plain ssh, and does not repeat it", async () => {
+  await using scene = await Scene.open();
+  const { dir } = scene.sandbox;
+  const tries = `${dir}/tries`;
+  scene.sandbox.env.SSHS_SSH = await scene.sandbox.addProgram(
+    "refused",
+    `case $1 in
+     -G) exec ${needProgram("ssh")} "$@" ;;
+     -S) echo >>${tries}; until [ -e ${dir}/go ]; do sleep 0.05; done ;;
+     esac
+     echo refused >&2; exit 255`,
+  );
+  const calls = Array.from({ length: 12 }, () => scene.ssh(["host", "true"]));
+  // All have been decided on, and one tries.
+  await eventually("all wait", () => {
+    const launchers = scene.processes().filter(({ args }) => args.includes(`${scene.bin}/ssh`));
+    return exists(tries) && decisions(scene) === 12 && launchers.length === 12 &&
+      !scene.processes().some(({ args }) => args.includes("--decide"));
+  }, DEADLINE);
+  await Deno.writeTextFile(`${dir}/go`, "");
+  for (const { code, stdout, stderr } of await Promise.all(calls)) {
+    assert.deepEqual([code, stdout, stderr], [255, "", "refused\n"]);
+  }
+  const attempts = Deno.readTextFileSync(tries).length;
+  // One, but for a call that had only just been decided on.
+  assert.ok(attempts <= 3, `${attempts} attempts`);
+});
+
+Deno.test("20 calls to a host that says nothing end about as fast as plain ones", async () => {
+  await using scene = await Scene.open({ relay: {} });
+  scene.relay.cut();
+  const words = ["-oConnectTimeout=2", "host", "true"];
+  const started = performance.now();
+  const ends = await Promise.all(Array.from({ length: 20 }, () => scene.ssh(words)));
+  const took = performance.now() - started;
+  for (const { code, stderr } of ends) {
+    assert.equal(code, 255);
+    assert.match(
+      stderr,
+      /^Connection timed out during banner exchange\r\nConnection to \S+ port \d+ timed out\r\n$/,
+    );
+  }
+  // In a row they would take 40 s.
+  assert.ok(took < 15_000, `${took} ms`);
+});
+
+Deno.test("when the call that logs in is killed another one takes over, and ends its attempt", async () => {
+  await using scene = await Scene.open({ relay: {} });
+  scene.relay.cut();
+  const first = scene.spawnSsh(["host", "true"]);
+  await eventually("it connects", () => scene.connections() === 1, DEADLINE);
+  const login = scene.sandbox.masters()[0];
+  const second = scene.ssh(["host", "echo in"]);
+  await eventually("another call waits", () => {
+    const launchers = scene.processes().filter(({ args }) => args.includes(`${scene.bin}/ssh`));
+    return launchers.some(({ pid }) => pid !== first.pid) &&
+      !scene.processes().some(({ args }) => args.includes("--decide"));
+  }, DEADLINE);
+  scene.relay.restore();
+  first.kill("SIGKILL");
+  await first.stdin.close();
+  await Promise.all([first.stdout.cancel(), first.stderr.cancel(), first.status]);
+  assert.equal((await second).stdout, "in\n");
+  await eventually(
+    "its ssh is gone",
+    () => !scene.processes().some(({ pid }) => pid === login.pid),
+    DEADLINE,
+  );
+  assert.equal(scene.logins(), 1);
+  await scene.assertClean();
+});

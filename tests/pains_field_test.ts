@@ -1,0 +1,174 @@
+/**
+ * What was found later in the field with `ControlMaster auto` + `ControlPersist`. Each test first shows the
+ * stock pair at it. 17, 18, 19 and 25 are side by side with plain ssh in never_worse_test.ts, 22 is in
+ * with_test.ts and 23 in share_always_test.ts.
+ */
+import assert from "node:assert/strict";
+import { addAccount, Agent } from "./support/agent.ts";
+import { eventually } from "./support/eventually.ts";
+import { exists } from "./support/exists.ts";
+import { isAlive } from "./support/processes.ts";
+import type { RunResult } from "./support/sandbox.ts";
+import { Scene } from "./support/scene.ts";
+import { canMakeServices, Service } from "./support/service.ts";
+import { Session } from "./support/session.ts";
+import { StockPair } from "./support/stock_pair.ts";
+
+const DEADLINE = { deadline: 30_000 };
+const LINGERING = { env: { SSHS_LINGER: "60" } };
+
+function assertQuiet({ code, stdout, stderr }: RunResult, expected: string): void {
+  assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: expected, stderr: "" });
+}
+
+Deno.test("16: another key under the same name is another account", async () => {
+  await using scene = await Scene.open(LINGERING);
+  await using stock = new StockPair(scene);
+  const { home } = scene.sandbox;
+  for (const name of ["ann", "bob"]) await addAccount(scene, `${home}/${name}`, name);
+  const call = ["-T", "-i", "key", "host"];
+
+  await Deno.copyFile(`${home}/ann`, `${home}/key`);
+  assert.equal((await stock.run(call)).stdout, "ann\n");
+  const before = scene.logins();
+  for (let i = 0; i < 2; i++) assertQuiet(await scene.ssh(call), "ann\n");
+  await Deno.copyFile(`${home}/bob`, `${home}/key`);
+  assert.equal((await stock.run(call)).stdout, "ann\n", "wrongly, and in silence");
+  assertQuiet(await scene.ssh(call), "bob\n");
+  assert.equal(scene.logins() - before, 2);
+});
+
+Deno.test("16: other keys in the same agent are another account", async () => {
+  await using scene = await Scene.open(LINGERING);
+  await using stock = new StockPair(scene);
+  const { home } = scene.sandbox;
+  for (const name of ["ann", "bob"]) await addAccount(scene, `${home}/${name}`, name);
+  await using agent = await Agent.start(scene);
+  const call = ["-T", "host"];
+
+  await agent.hold(`${home}/ann`);
+  assert.equal((await stock.run(call)).stdout, "ann\n");
+  assertQuiet(await scene.ssh(call), "ann\n");
+  await scene.held();
+  await agent.hold(`${home}/bob`);
+  assert.equal((await stock.run(call)).stdout, "ann\n", "wrongly, and in silence");
+  // The sleeper asks the agent at each look.
+  await eventually("the lane is retired", () => !scene.lanes().some(({ open }) => open), DEADLINE);
+  assertQuiet(await scene.ssh(call), "bob\n");
+});
+
+Deno.test("19: no directory is kept busy", async () => {
+  await using scene = await Scene.open(LINGERING);
+  await using stock = new StockPair(scene);
+  const cwd = `${scene.sandbox.home}/busy`;
+  await Deno.mkdir(cwd);
+  const masterIn = (directory: string) =>
+    scene.processes().filter(({ pid }) => Deno.readLinkSync(`/proc/${pid}/cwd`) === directory);
+
+  await stock.run(["-E", "log", "host", "true"], { cwd });
+  assert.equal(masterIn(cwd).length, 1);
+  await stock.end();
+  assertQuiet(await scene.ssh(["host", "true"], { cwd }), "");
+  assert.deepEqual([masterIn(cwd).length, scene.sandbox.masters().length], [0, 1]);
+});
+
+Deno.test({
+  name: "20: what ends with the service that came first takes no other call along",
+  ignore: !canMakeServices,
+  fn: async () => {
+    await using scene = await Scene.open(LINGERING);
+    await using stock = new StockPair(scene);
+    for (const call of [stock.argv("host"), ["ssh", "-F", scene.config, "host"]]) {
+      await using service = Service.start();
+      const first = await scene.run(service.argv([...call, "true"]));
+      assert.equal(first.code, 0, first.stderr);
+      await using session = await Session.open(scene, call);
+      await service.stop();
+      if (call[0] !== "ssh") {
+        await eventually("the stock pair's session is cut off", () => !isAlive(session.pid));
+      } else await session.finish();
+    }
+  },
+});
+
+Deno.test("21: a script rules its connection by ssh -O", async () => {
+  await using scene = await Scene.open(LINGERING);
+  const control = (word: string) => scene.ssh(["-O", word, "host"]);
+  assert.notEqual((await control("check")).code, 0, "there is none yet");
+  assertQuiet(await scene.ssh(["host", "true"]), "");
+  const check = await control("check");
+  assert.equal(check.code, 0);
+  const [{ pid }] = scene.sandbox.masters();
+  assert.equal(check.stderr, `Master running (pid=${pid})\r\n`);
+  const exit = await control("exit");
+  assert.deepEqual([exit.code, exit.stderr], [0, "Exit request sent.\r\n"]);
+  await eventually("it has ended", () => !isAlive(pid), DEADLINE);
+  assertQuiet(await scene.ssh(["host", "true"]), "");
+  assert.equal(scene.logins(), 2);
+});
+
+Deno.test("24: a server that bears one session a connection is learned", async () => {
+  // The shell's parent is the connection's own sshd.
+  const end = "(sleep 0.1; kill $PPID) </dev/null >/dev/null 2>&1 &";
+  const config = [`ForceCommand sh -c "$SSH_ORIGINAL_COMMAND"; ${end}`];
+  await using scene = await Scene.open({ config, ...LINGERING });
+  await using stock = new StockPair(scene);
+  const short = ["host", "true"];
+
+  await using cut = await Session.open(scene, stock.argv("host"));
+  await stock.run(short);
+  await eventually("the stock pair's session is cut off", () => !isAlive(cut.pid), DEADLINE);
+
+  for (let i = 0; i < 2; i++) {
+    assertQuiet(await scene.ssh(short), "");
+    await eventually("the lane is gone", () => scene.lanes().length === 0, DEADLINE);
+  }
+  await using session = await Session.open(scene);
+  assertQuiet(await scene.ssh(short), "");
+  await session.finish();
+  assert.deepEqual(scene.sandbox.masters(), []);
+  const why = await scene.run(["sshs", "--why", "-F", scene.config, "host"]);
+  assert.match(why.stdout, /^direct .*its server allows one session per connection/m);
+});
+
+Deno.test("26: a slow Match exec runs no more often than it has to", async () => {
+  await using scene = await Scene.open(LINGERING);
+  const runs = `${scene.sandbox.dir}/runs`;
+  const config = await Deno.readTextFile(scene.config);
+  await Deno.writeTextFile(
+    scene.config,
+    `Match exec "echo run >>${runs}; sleep 0.5"\n${config}`,
+  );
+  const count = () => Deno.readTextFileSync(runs).split("\n").length - 1;
+  const call = async () => {
+    const before = exists(runs) ? count() : 0;
+    assertQuiet(await scene.ssh(["host", "true"]), "");
+    return count() - before;
+  };
+  await scene.plainSsh(["host", "true"]);
+  assert.equal(count(), 1);
+  // To see that it is slow, and as plain ssh. A shared call would take one more.
+  assert.deepEqual([await call(), await call()], [2, 2]);
+  const why = await scene.run(["sshs", "--why", "-F", scene.config, "host"]);
+  assert.match(why.stdout, /^direct .*a Match exec takes/m);
+});
+
+Deno.test("27: untrusted X11 has a connection of its own, as it ends a while after its beginning", async () => {
+  await using scene = await Scene.open(LINGERING);
+  await using stock = new StockPair(scene);
+  // A display needs no more than a cookie until somebody draws on it.
+  const xauth = await scene.sandbox.addProgram(
+    "xauth",
+    `echo ':99 MIT-MAGIC-COOKIE-1 ${"5a".repeat(16)}'`,
+  );
+  const options = [`-oXAuthLocation=${xauth}`, "-oForwardX11Trusted=no", "-X", "host", "true"];
+  const env = { DISPLAY: ":99" };
+  const logins = async (call: () => Promise<RunResult>) => {
+    const before = scene.logins();
+    for (let i = 0; i < 2; i++) assert.equal((await call()).code, 0);
+    return scene.logins() - before;
+  };
+  assert.equal(await logins(() => stock.run(options, { env })), 1);
+  assert.equal(await logins(() => scene.ssh(options, { env })), 2);
+  assert.deepEqual(scene.lanes(), []);
+});

@@ -1,0 +1,180 @@
+/** The pains of pains_common_test.ts, from the ninth on: seen less often, and no less vexing. */
+import assert from "node:assert/strict";
+import { eventually } from "./support/eventually.ts";
+import { exists } from "./support/exists.ts";
+import { Fleet } from "./support/fleet.ts";
+import { endAll, isAlive, signal } from "./support/processes.ts";
+import { needProgram } from "./support/programs.ts";
+import type { RunResult } from "./support/sandbox.ts";
+import { Scene } from "./support/scene.ts";
+import { StockPair } from "./support/stock_pair.ts";
+
+const DEADLINE = { deadline: 30_000 };
+const LINGERING = { env: { SSHS_LINGER: "60" } };
+
+function assertQuiet({ code, stdout, stderr }: RunResult, expected: string): void {
+  assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: expected, stderr: "" });
+}
+
+Deno.test("9: a home without sockets is no hindrance", async () => {
+  await using scene = await Scene.open(LINGERING);
+  await using stock = new StockPair(scene);
+  const hello = ["host", "echo hello"];
+  const { dir } = scene.sandbox;
+  const { stderr } = await stock.run(["-S", "/proc/self/socket", ...hello]);
+  assert.match(stderr, /cannot bind to path/, "a file system that takes no socket");
+
+  const env = { HOME: `${dir}/nowhere`, XDG_CONFIG_HOME: undefined, SSHS_DIR: undefined };
+  for (const name of ["XDG_RUNTIME_DIR", "TMPDIR"]) {
+    const before = scene.logins();
+    const call = () => scene.ssh(hello, { env: { ...env, [name]: `${dir}/${name}` } });
+    await Deno.mkdir(`${dir}/${name}`);
+    for (let i = 0; i < 2; i++) assertQuiet(await call(), "hello\n");
+    assert.equal(scene.logins() - before, 1);
+  }
+  // What is outside of the scene's state directory it does not count among its own.
+  await endAll(scene.strays().map(({ pid }) => pid));
+});
+
+Deno.test("10: no call falls into the gap as the linger ends", async () => {
+  await using scene = await Scene.open({ env: { SSHS_LINGER: "1", SSHS_LOOK: "0.1" } });
+  await using stock = new StockPair(scene);
+  // The stock pair's master has left while its client was at the door. Played by a listener that hangs
+  // up: the gap is some microseconds wide, and no hammering finds it each time.
+  using leaving = Deno.listen({ transport: "unix", path: stock.socket });
+  const closing = (async () => {
+    for await (const connection of leaving) connection.close();
+  })();
+  const { code, stderr } = await stock.run(["host", "echo hello"]);
+  assert.ok(code !== 0 || stderr !== "");
+  leaving.close();
+  await closing;
+
+  const start = performance.now();
+  const before = scene.logins();
+  let calls = 0;
+  for (; performance.now() - start < 6_000; calls++) {
+    assertQuiet(await scene.ssh(["host", `echo ${calls}`]), `${calls}\n`);
+    // All over the moment at which the sleeper lets go, and the grace after it.
+    await new Promise((resolve) => setTimeout(resolve, 900 + 37 * (calls % 8)));
+  }
+  const logins = scene.logins() - before;
+  assert.ok(logins > 1 && logins < calls, `${logins} logins for ${calls} calls`);
+});
+
+Deno.test("11: a stale socket leaks no master", async () => {
+  await using scene = await Scene.open(LINGERING);
+  await using stock = new StockPair(scene);
+  // ssh holds the output of a call like these until it ends.
+  const start = ["sh", "-c", '"$@" >/dev/null 2>&1', "sh", ...stock.argv("-MNf", "host")];
+  const running = () => scene.processes().filter(({ args }) => args.includes("-MNf"));
+
+  assert.equal((await scene.run(start)).code, 0);
+  await stock.end();
+  Deno.listen({ transport: "unix", path: stock.socket }).close();
+  for (let i = 0; i < 3; i++) await scene.run(start);
+  assert.equal(running().length, 3, "each without a socket, for ever");
+  await stock.end();
+
+  for (let i = 0; i < 3; i++) {
+    const { code, stdout } = await scene.ssh(["host", "echo hello"]);
+    assert.deepEqual([code, stdout], [0, "hello\n"]);
+    await scene.held();
+    const [master, ...others] = scene.sandbox.masters();
+    assert.deepEqual([others, scene.strays()], [[], []]);
+    // In the end with the sleeper, so that nobody clears the socket away.
+    const sleepers = i === 2 ? scene.sandbox.sleepers() : [];
+    signal([master, ...sleepers].map(({ pid }) => pid), "SIGKILL");
+    await eventually("the master is gone", () => !isAlive(master.pid), DEADLINE);
+  }
+  assert.ok(scene.sandbox.files().some((file) => file.endsWith(".sock")));
+  assert.equal((await scene.ssh(["host", "echo hello"])).stdout, "hello\n");
+  assert.deepEqual(scene.strays(), []);
+});
+
+Deno.test("12: Ctrl-C leaves a master behind a jump host alive", async () => {
+  await using fleet = await Fleet.open();
+  await using stock = new StockPair(fleet.scene);
+  const interrupt = async (argv: readonly string[]) => {
+    await using pty = await fleet.scene.pty(argv);
+    await pty.waitFor("up", DEADLINE);
+    pty.write("\x03");
+    await pty.status;
+  };
+  const call = ["t", "echo up; cat"];
+
+  await interrupt(stock.argv(...call));
+  await eventually("the stock master is gone", () => !exists(stock.socket), DEADLINE);
+
+  await interrupt(["ssh", "-F", fleet.scene.config, ...call]);
+  const before = fleet.target.logins();
+  assertQuiet(await fleet.scene.ssh(["t", "echo again"]), "again\n");
+  assert.equal(fleet.target.logins(), before);
+});
+
+Deno.test("13: what a jump host says is shown", async (t) => {
+  const call = ["t", "true"];
+  for (const way of ["ProxyJump", "ProxyCommand"]) {
+    await t.step(way, async () => {
+      await using fleet = await Fleet.open({ banner: "Ask the bastion's keeper\n" });
+      await using stock = new StockPair(fleet.scene);
+      if (way === "ProxyCommand") {
+        // By its path, as ours would be the stock pair's too.
+        const lines = [`ProxyCommand ${needProgram("ssh")} -F ${fleet.scene.config} -W %h:%p b`];
+        await fleet.write({ t: { server: fleet.target, lines } });
+      }
+      // LogLevel ERROR keeps banners back.
+      const config = await Deno.readTextFile(fleet.scene.config);
+      await Deno.writeTextFile(fleet.scene.config, config.replaceAll("ERROR", "INFO"));
+
+      const plain = await stock.run(call);
+      assert.equal(plain.code, 0, plain.stderr);
+      assert.doesNotMatch(plain.stderr, /keeper/);
+      await stock.end();
+
+      const ours = await fleet.scene.ssh(call);
+      assert.equal(ours.code, 0, ours.stderr);
+      assert.match(ours.stderr, /keeper/);
+    });
+  }
+});
+
+Deno.test("14: scp and sftp start a connection that is shared", async () => {
+  await using scene = await Scene.open(LINGERING);
+  await using stock = new StockPair(scene);
+  // What scp and sftp pass since OpenSSH 10.0.
+  const fromScp = ["-o", "ControlMaster=no"];
+  for (let i = 0; i < 2; i++) {
+    await scene.plainSsh(["-S", stock.socket, ...fromScp, "host", "true"]);
+  }
+  assert.equal(scene.logins(), 2);
+
+  const before = scene.logins();
+  await Deno.writeTextFile(`${scene.sandbox.home}/file`, "hello\n");
+  const options = ["-F", scene.config, ...fromScp];
+  assertQuiet(await scene.run(["scp", "-q", ...options, "file", "host:copied"]), "");
+  const stdin = "rm copied\n";
+  const sftp = await scene.run(["sftp", ...options, "-b", "-", "host"], { stdin });
+  assert.equal(sftp.code, 0, sftp.stderr);
+  assertQuiet(await scene.ssh(["host", "echo hello"]), "hello\n");
+  assert.equal(scene.logins() - before, 1);
+});
+
+Deno.test("15: a call says whether it is shared, over what, and why not", async () => {
+  await using scene = await Scene.open(LINGERING);
+  const ask = async (...words: string[]) => {
+    const { code, stdout, stderr } = await scene.run(["sshs", ...words]);
+    assert.equal(code, 0, stderr);
+    return JSON.parse(stdout);
+  };
+  const call = ["-F", scene.config, "host"];
+  await scene.ssh(["host", "true"]);
+  const [lane] = await ask("--list", "--json");
+  assert.ok(lane);
+  const shared = await ask("--why", "--json", ...call);
+  assert.equal(shared.decision, "share");
+  assert.ok(shared.lane);
+  const direct = await ask("--why", "--json", "-L", "1:127.0.0.1:1", ...call);
+  assert.deepEqual([direct.decision, direct.lane], ["direct", null]);
+  assert.match(direct.reason, /-L forwards ports/);
+});

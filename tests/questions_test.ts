@@ -1,0 +1,261 @@
+/** Every question of ssh's, side by side with plain ssh: what it looks like, and what an answer does. */
+import assert from "node:assert/strict";
+import { canMakeAccounts } from "./support/account.ts";
+import { eventually } from "./support/eventually.ts";
+import { exists } from "./support/exists.ts";
+import { lockKey, PASSPHRASE } from "./support/questions.ts";
+import { needProgram, run } from "./support/programs.ts";
+import type { Scene } from "./support/scene.ts";
+import { type Ending, SideBySide } from "./support/side_by_side.ts";
+import { canAskForCodes } from "./support/sshd.ts";
+
+const CALL = ["host", "echo logged in; exit 3"];
+
+function assertLoggedIn({ transcript, code, left, logins }: Ending): void {
+  assert.match(transcript, /(^|\n)logged in\r\n$/);
+  assert.deepEqual({ code, left, logins }, { code: 3, left: [], logins: 1 });
+}
+
+for (
+  const [what, options] of [
+    ["a password", { passwords: true }],
+    ["a password by keyboard-interactive", { keyboardInteractive: true }],
+  ] as const
+) {
+  Deno.test({
+    name: `${what} is asked for as ssh asks, again when it was wrong, and never shown`,
+    ignore: !canMakeAccounts,
+    fn: async () => {
+      await using sides = await SideBySide.open(options);
+      const ending = await sides.assertSame(CALL, async (terminal) => {
+        await terminal.expect(/password: /i);
+        terminal.type("wrong answer\r");
+        await terminal.expect(/password: /i);
+        terminal.type(`${terminal.user.password}\r`);
+      });
+      assertLoggedIn(ending);
+      assert.doesNotMatch(ending.transcript, /wrong answer/);
+    },
+  });
+}
+
+Deno.test({
+  name: "an answer that is wrong three times is refused as by ssh",
+  ignore: !canMakeAccounts,
+  fn: async () => {
+    await using sides = await SideBySide.open({ keyboardInteractive: true });
+    const { transcript, code } = await sides.assertSame(CALL, async (terminal) => {
+      for (let i = 0; i < 3; i++) {
+        await terminal.expect(/password: /i);
+        terminal.type("wrong\r");
+      }
+    });
+    assert.equal(code, 255);
+    assert.match(transcript, /Permission denied \(/);
+  },
+});
+
+Deno.test("a key's passphrase is asked for as ssh asks, again when it was wrong, and never shown", async () => {
+  await using sides = await SideBySide.open({}, lockKey);
+  const ending = await sides.assertSame(CALL, async (terminal) => {
+    await terminal.expect(/Enter passphrase for key .*: /);
+    terminal.type("wrong answer\r");
+    await terminal.expect(/Enter passphrase for key .*: /);
+    terminal.type(`${PASSPHRASE}\r`);
+  });
+  assertLoggedIn(ending);
+});
+
+Deno.test({
+  name: "a code by keyboard-interactive is asked for with echo, again when it was wrong",
+  ignore: !canAskForCodes,
+  fn: async () => {
+    await using sides = await SideBySide.open({ codes: ["12345678"] });
+    const ending = await sides.assertSame(CALL, async (terminal) => {
+      await terminal.expect("Verification code: ");
+      terminal.type("00000000\r");
+      await terminal.expect("Verification code: ");
+      terminal.type("12345678\r");
+    });
+    assertLoggedIn(ending);
+    assert.match(ending.transcript, /Verification code: 00000000\r\n[^]*code: 12345678\r\n/);
+  },
+});
+
+const UNKNOWN = { client: { hostKeyChecking: "ask" } } as const;
+
+Deno.test("yes to the host key, after another word, lets the call go on", async () => {
+  await using sides = await SideBySide.open(UNKNOWN);
+  const ending = await sides.assertSame(CALL, async (terminal) => {
+    await terminal.expect(/authenticity of host [^]*\(yes\/no.*\)\? /);
+    terminal.type("what\r");
+    await terminal.expect("Please type 'yes', 'no' or the fingerprint: ");
+    terminal.type("yes\r");
+  });
+  assertLoggedIn(ending);
+  assert.match(ending.transcript, /yes\r\nWarning: Permanently added [^\n]*\nlogged in\r\n$/);
+});
+
+Deno.test("the host key's fingerprint lets the call go on", async () => {
+  await using sides = await SideBySide.open(UNKNOWN);
+  const ending = await sides.assertSame(CALL, async (terminal) => {
+    await terminal.expect("(yes/no");
+    terminal.type(`${await fingerprintOf(terminal.scene)}\r`);
+  });
+  assertLoggedIn(ending);
+});
+
+async function fingerprintOf({ sshd }: Scene): Promise<string> {
+  return (await run("ssh-keygen", ["-l", "-f", `${sshd.dir}/host_key`])).split(" ")[1];
+}
+
+Deno.test("no to the host key ends the call", async () => {
+  await using sides = await SideBySide.open(UNKNOWN);
+  const { transcript, code } = await sides.assertSame(CALL, async (terminal) => {
+    await terminal.expect("(yes/no");
+    terminal.type("no\r");
+  });
+  assert.equal(code, 255);
+  assert.match(transcript, /Host key verification failed\.\r+\n$/);
+});
+
+Deno.test("a question reaches the terminal though no stream of the call is one", async () => {
+  await using sides = await SideBySide.open(UNKNOWN);
+  const script = 'echo input | ssh -F "$0" host cat 2>err | cat >out; cat out err';
+  const { plain, ours } = await sides.runOnTerminal(
+    (scene) => ["sh", "-c", script, scene.config],
+    async (terminal) => {
+      await terminal.expect("(yes/no");
+      terminal.type("yes\r");
+    },
+  );
+  assert.deepEqual(ours, plain);
+  assert.match(plain.transcript, /input\r\nWarning: Permanently added [^\n]*\n$/);
+});
+
+for (const answer of ["yes", "no"]) {
+  Deno.test(`${answer} to an agent that wants its key's use confirmed does what it does to ssh`, async () => {
+    const agents: Deno.ChildProcess[] = [];
+    await using sides = await SideBySide.open({}, async (scene) => {
+      agents.push(await startAgent(scene, answer));
+    });
+    try {
+      const ending = await sides.assertSame(CALL, async () => {});
+      if (answer === "yes") assertLoggedIn(ending);
+      else assert.match(ending.transcript, /agent refused operation[^]*Permission denied/);
+      for (const { sandbox } of [sides.plain, sides.ours]) {
+        assert.match(Deno.readTextFileSync(`${sandbox.dir}/asked`), /^Allow use of key .*\?$/m);
+      }
+    } finally {
+      for (const agent of agents) agent.kill();
+      await Promise.all(agents.map((agent) => agent.output()));
+    }
+  });
+}
+
+/** An agent that has the key and asks a program before each use, and a client that has it from there alone. */
+async function startAgent(scene: Scene, answer: string): Promise<Deno.ChildProcess> {
+  const { sandbox, sshd } = scene;
+  const status = answer === "yes" ? 0 : 1;
+  const askpass = await sandbox.addProgram(
+    "agent-askpass",
+    `echo "$1" >>${sandbox.dir}/asked; echo ${answer}; exit ${status}`,
+  );
+  const socket = `${sandbox.dir}/agent`;
+  const env = { SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: "force", DISPLAY: ":99" };
+  const agent = sandbox.spawn([needProgram("ssh-agent"), "-D", "-a", socket], { env });
+  await eventually("the agent listens", () => exists(socket));
+  sandbox.env.SSH_AUTH_SOCK = socket;
+  const key = `${sandbox.dir}/agent_key`;
+  await Deno.copyFile(`${sshd.dir}/user_key`, key);
+  const added = await sandbox.run(["ssh-add", "-q", "-c", key]);
+  assert.equal(added.code, 0, added.stderr);
+  await Deno.remove(key);
+  const config = await Deno.readTextFile(scene.config);
+  const without = config.replace(/^(IdentityFile|IdentitiesOnly).*\n/gm, "");
+  await Deno.writeTextFile(scene.config, without + "IdentityFile none\n");
+  sshd.ageConfigs();
+  return agent;
+}
+
+/** When ssh asks the user's own program instead of the terminal, where it has one (ssh(1)). */
+const ASKPASS: readonly [env: Record<string, string>, asksTerminal: boolean][] = [
+  [{}, true],
+  [{ SSH_ASKPASS_REQUIRE: "never" }, true],
+  [{ SSH_ASKPASS_REQUIRE: "prefer" }, false],
+  [{ SSH_ASKPASS_REQUIRE: "prefer", DISPLAY: "" }, true],
+  [{ SSH_ASKPASS_REQUIRE: "force" }, false],
+  [{ SSH_ASKPASS_REQUIRE: "force", DISPLAY: "" }, false],
+];
+
+/** Makes an askpass that answers with the password and notes what it was asked. */
+async function addAskpass({ sandbox, user }: Scene): Promise<void> {
+  const script = `echo "$1" >>${sandbox.dir}/asked; echo '${user.password}'`;
+  sandbox.env.SSH_ASKPASS = await sandbox.addProgram("own-askpass", script);
+  sandbox.env.DISPLAY = ":99";
+}
+
+function askedBy({ sandbox }: Scene): string {
+  const path = `${sandbox.dir}/asked`;
+  return exists(path) ? Deno.readTextFileSync(path) : "";
+}
+
+for (const [env, asksTerminal] of ASKPASS) {
+  const setting = JSON.stringify(env).replaceAll('"', "");
+  Deno.test({
+    name: `with ${setting} ${asksTerminal ? "the terminal" : "the user's askpass"} is asked`,
+    ignore: !canMakeAccounts,
+    fn: async () => {
+      await using sides = await SideBySide.open({ passwords: true }, addAskpass);
+      const ending = await sides.assertSame(CALL, async (terminal) => {
+        if (!asksTerminal) return;
+        await terminal.expect("password: ");
+        terminal.type(`${terminal.user.password}\r`);
+      }, env);
+      assertLoggedIn(ending);
+      for (const scene of [sides.plain, sides.ours]) {
+        assert.equal(askedBy(scene) !== "", !asksTerminal);
+      }
+    },
+  });
+}
+
+Deno.test({
+  name: "without a terminal the user's askpass is asked, whatever SSH_ASKPASS_REQUIRE says",
+  ignore: !canMakeAccounts,
+  fn: async () => {
+    for (const env of [{}, { SSH_ASKPASS_REQUIRE: "prefer" }, { SSH_ASKPASS_REQUIRE: "force" }]) {
+      await using sides = await SideBySide.open({ passwords: true }, addAskpass);
+      const { code, stdout } = await sides.assertSameWithout(CALL, { env });
+      assert.deepEqual([code, stdout], [3, "logged in\n"]);
+      assert.equal(askedBy(sides.ours), askedBy(sides.plain));
+    }
+  },
+});
+
+Deno.test({
+  name: "without a terminal or an askpass a call that would have to ask fails as ssh does",
+  ignore: !canMakeAccounts,
+  fn: async () => {
+    const servers = [{ passwords: true }, { keyboardInteractive: true }, UNKNOWN];
+    for (const options of servers) {
+      await using sides = await SideBySide.open(options);
+      const { code, stderr } = await sides.assertSameWithout(CALL);
+      assert.equal(code, 255);
+      assert.match(stderr, /Permission denied|Host key verification failed/);
+    }
+    await using sides = await SideBySide.open({}, lockKey);
+    assert.equal((await sides.assertSameWithout(CALL)).code, 255);
+  },
+});
+
+Deno.test({
+  name: "BatchMode asks nothing, on a terminal neither",
+  ignore: !canMakeAccounts,
+  fn: async () => {
+    await using sides = await SideBySide.open({ passwords: true });
+    const ending = await sides.assertSame(["-oBatchMode=yes", ...CALL], async () => {});
+    assert.equal(ending.code, 255);
+    assert.match(ending.transcript, /Permission denied/);
+  },
+});

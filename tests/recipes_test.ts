@@ -1,0 +1,170 @@
+/**
+ * README's recipes, each followed in a home of its own (as root in an account of its own): installed,
+ * once more, upgraded, removed; and nothing is left.
+ */
+import assert from "node:assert/strict";
+import { VERSION } from "../lib/os/program.ts";
+import { account, canMakeAccounts } from "./support/account.ts";
+import { exists } from "./support/exists.ts";
+import { cacheDir, REPOSITORY, serve } from "./support/home.ts";
+import { needProgram, run } from "./support/programs.ts";
+
+const PERMISSIONS = "--allow-read --allow-write --allow-env --allow-run --allow-ffi --allow-net " +
+  "--allow-sys=uid,networkInterfaces";
+
+/** A home where nothing is, and what its owner types. */
+class Newcomer implements AsyncDisposable {
+  readonly home: string;
+  readonly #stack = new AsyncDisposableStack();
+  #owner?: string;
+
+  private constructor() {
+    this.home = Deno.makeTempDirSync({ prefix: "h-" });
+    this.#stack.defer(() => Deno.remove(this.home, { recursive: true }));
+  }
+
+  static async create(): Promise<Newcomer> {
+    const newcomer = new Newcomer();
+    if (canMakeAccounts) newcomer.#owner = (await account()).name;
+    // What Deno has fetched already, its bundler too.
+    const cache = `${newcomer.home}/.cache/deno`;
+    await run("mkdir", ["-p", cache]);
+    const fetched = ["npm", "dl", "remote"].map((name) => `${cacheDir}/${name}`).filter(exists);
+    await run("cp", ["-R", ...fetched, cache]);
+    await newcomer.own(newcomer.home);
+    return newcomer;
+  }
+
+  /** A directory outside of the home, which goes with it. */
+  temporary(): string {
+    const dir = Deno.makeTempDirSync();
+    Deno.chmodSync(dir, 0o755);
+    this.#stack.defer(() => Deno.remove(dir, { recursive: true }));
+    return dir;
+  }
+
+  /** Hands a directory over to them. */
+  async own(path: string): Promise<void> {
+    if (this.#owner) await run("chown", ["-R", `${this.#owner}:`, path]);
+  }
+
+  /** Runs a script as they would type it; fails unless it ends well. */
+  async types(script: string): Promise<string> {
+    const path = `${this.home}/.local/bin:${this.home}/.deno/bin`;
+    const [program, ...args] = [
+      ...this.#owner
+        ? [needProgram("setpriv"), `--reuid=${this.#owner}`, "--clear-groups", "--"]
+        : [],
+      ...["/bin/sh", "-ec", script],
+    ];
+    const { code, stdout, stderr } = await new Deno.Command(program, {
+      args,
+      cwd: this.home,
+      clearEnv: true,
+      env: {
+        HOME: this.home,
+        TMPDIR: this.home,
+        PATH: `${path}:${Deno.execPath().replace(/\/[^/]+$/, "")}:/usr/bin:/bin`,
+        SSHS_IMPORTS: Deno.env.get("SSHS_IMPORTS") ?? "",
+        DENO_TLS_CA_STORE: "mozilla,system",
+        NO_COLOR: "1",
+      },
+      stdin: "null",
+    }).output();
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    assert.equal(code, 0, `${script}: ${text(stdout)}${text(stderr)}`);
+    return text(stdout);
+  }
+
+  /** All that is in the home but Deno's cache, and what git notes. */
+  async files(): Promise<string[]> {
+    return (await run("find", [
+      this.home,
+      "-path",
+      `${this.home}/.cache`,
+      "-prune",
+      "-o",
+      "-print",
+    ]))
+      .trim().split("\n").map((path) => path.slice(this.home.length))
+      .filter((path) => path && !path.includes("/.git/")).sort();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stack.disposeAsync();
+  }
+}
+
+/** A copy of the checkout that can be changed. */
+async function copyOfRepository(dir: string): Promise<string> {
+  const files = await run("git", ["-C", REPOSITORY, "ls-files", "-co", "--exclude-standard"]);
+  await run("mkdir", ["-p", dir]);
+  await run("tar", ["-C", dir, "-x"], await run("tar", ["-C", REPOSITORY, "-cT", "-"], files));
+  return dir;
+}
+
+async function raiseVersion(dir: string): Promise<void> {
+  const path = `${dir}/lib/os/program.ts`;
+  const text = await Deno.readTextFile(path);
+  await Deno.writeTextFile(path, text.replace(`VERSION = "${VERSION}"`, 'VERSION = "99.0.0"'));
+}
+
+async function commit(dir: string): Promise<void> {
+  const who = ["-c", "user.name=neo", "-c", "user.email=neo@example.com"];
+  const git = [...who, "-c", `safe.directory=${dir}`, "-C", dir];
+  await run("git", [...git, "add", "--all"]);
+  await run("git", [...git, "commit", "--quiet", "--message=x"]);
+}
+
+Deno.test("dotfiles: a script that clones or pulls, and installs, may run any number of times", async () => {
+  await using newcomer = await Newcomer.create();
+  const elsewhere = newcomer.temporary();
+  const origin = await copyOfRepository(`${elsewhere}/origin`);
+  await run("git", ["init", "--quiet", origin]);
+  await commit(origin);
+  await newcomer.own(elsewhere);
+
+  const script = `
+    git -C ~/.local/src/sshs pull --quiet --ff-only 2>/dev/null ||
+      git clone --quiet --depth 1 'file://${origin}' ~/.local/src/sshs
+    sh ~/.local/src/sshs/install.sh`;
+  await newcomer.types(script);
+  const first = await newcomer.files();
+  assert.match(await newcomer.types("ssh -V 2>&1; sshs --version"), /^OpenSSH.*\nsshs /);
+  await newcomer.types(script);
+  assert.deepEqual(await newcomer.files(), first);
+
+  await raiseVersion(origin);
+  await commit(origin);
+  await newcomer.own(origin);
+  await newcomer.types(script);
+  assert.match(await newcomer.types("sshs --version"), /^sshs 99\.0\.0,/);
+
+  await newcomer.types("sshs --uninstall; rm -rf ~/.local/src/sshs; rmdir ~/.local/src ~/.local");
+  assert.deepEqual(await newcomer.files(), []);
+});
+
+Deno.test("Deno alone, without npm or curl: deno install from a URL, and sshs --install", async () => {
+  await using newcomer = await Newcomer.create();
+  const elsewhere = newcomer.temporary();
+  const root = await copyOfRepository(`${elsewhere}/www`);
+  await using server = serve({ root: `${root}/`, type: "text/plain" });
+  const map = Deno.env.get("SSHS_IMPORTS") === "jsr" ? "deno.json" : "imports.npm.json";
+  const install = (flags = "") => `
+    base=${server.base}
+    deno install --global --name sshs ${flags} --unstable-raw-imports --import-map $base/${map} \\
+      ${PERMISSIONS} $base/main.ts
+    ~/.deno/bin/sshs --install`;
+  await newcomer.types(install());
+  assert.match(await newcomer.types("ssh -V 2>&1; sshs --version"), /^OpenSSH.*\nsshs /);
+  const first = await newcomer.files();
+  await newcomer.types(install("--force"));
+  assert.deepEqual(await newcomer.files(), first);
+
+  await raiseVersion(root);
+  await newcomer.types(install("--force --reload"));
+  assert.match(await newcomer.types("sshs --version"), /^sshs 99\.0\.0,/);
+
+  await newcomer.types("sshs --uninstall; deno uninstall --global sshs; rm -rf ~/.deno");
+  assert.deepEqual(await newcomer.files(), []);
+});

@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { parseSshArgs } from "../lib/ssh/arguments.ts";
+import {
+  fitsRequest,
+  parseConfigDump,
+  sentNames,
+  SMALL_ENVIRONMENT,
+} from "../lib/ssh/configuration.ts";
+import { eventually } from "./support/eventually.ts";
+import { exists } from "./support/exists.ts";
+import { needProgram } from "./support/programs.ts";
+import { Sandbox } from "./support/sandbox.ts";
+import { Sshd } from "./support/sshd.ts";
+
+function callOf(...argv: string[]) {
+  const args = parseSshArgs(argv);
+  assert.ok(args.kind === "call");
+  return args;
+}
+
+const KIB = 1024;
+
+Deno.test("fitsRequest counts the command and the variables that are sent", () => {
+  const large = { BIG_1: "x".repeat(120 * KIB), BIG_2: "x".repeat(120 * KIB), OTHER: "y" };
+  const euros = { BIG_1: "€".repeat(90 * KIB) };
+  const rows: [dump: string, env: Record<string, string>, command: string[], fits: boolean][] = [
+    ["", large, [], true],
+    ["sendenv LANG\nsendenv LC_*", large, [], true],
+    ["sendenv BIG_*", large, [], true],
+    ["sendenv BIG_*", { ...large, BIG_3: "x".repeat(20 * KIB) }, [], false],
+    ["sendenv *", { ...large, Z: "x".repeat(20 * KIB) }, [], false],
+    ["sendenv BIG_?", { ...large, BIG_33: "x".repeat(20 * KIB) }, [], true],
+    ["sendenv BIG_1", euros, [], false],
+    ["sendenv BIG.1", euros, [], true],
+    [`setenv A=${"x".repeat(255 * KIB)}`, {}, [], false],
+    ["", {}, ["echo", "x".repeat(255 * KIB)], false],
+    ["", {}, ["echo", "x".repeat(200 * KIB)], true],
+  ];
+  for (const [dump, env, command, fits] of rows) {
+    const what = `${dump.slice(0, 20)} ${Object.keys(env)}`;
+    assert.equal(
+      fitsRequest(callOf("host", ...command), parseConfigDump(dump, ""), env),
+      fits,
+      what,
+    );
+  }
+});
+
+Deno.test("sentNames names what a plan must measure", () => {
+  const rows: [dump: string, expected: string[] | undefined][] = [
+    ["", []],
+    ["sendenv LANG\nsendenv LC_*\nsendenv LC_ALL", []],
+    ["sendenv LANG\nsendenv A\nsendenv GIT_PROTOCOL", ["A", "GIT_PROTOCOL"]],
+    ["sendenv A\nsendenv *", undefined],
+    ["sendenv GIT_*", undefined],
+    ["sendenv A?", undefined],
+  ];
+  for (const [dump, expected] of rows) {
+    assert.deepEqual(sentNames(parseConfigDump(dump, "")), expected, dump);
+  }
+});
+
+Deno.test("a master takes what fitsRequest lets through", async () => {
+  await using sshd = await Sshd.start({ config: ["AcceptEnv *"] });
+  await using sandbox = await Sandbox.create();
+  const socket = `${sandbox.dir}/master`;
+  const master = sandbox.spawn([
+    ...[needProgram("ssh"), "-M", "-N", "-S", socket, "-F", sshd.config, "-oSendEnv=*", "host"],
+  ]);
+  await eventually("the master listens", () => exists(socket));
+  const config = parseConfigDump("sendenv BIG_*", "");
+  // Just below and well above what it takes.
+  for (const [last, fits] of [[53, true], [70, false]] as const) {
+    const env = {
+      ...{ BIG_1: "x".repeat(100 * KIB), BIG_2: "x".repeat(98 * KIB) },
+      BIG_3: "x".repeat(last * KIB),
+    };
+    const options = ["-F", sshd.config, "-S", socket, "-oControlMaster=no", "-oSendEnv=BIG_*"];
+    const { code } = await sandbox.ssh([...options, "host", "true"], { env });
+    assert.equal(fitsRequest(callOf("host", "true"), config, env), fits, `${last}`);
+    assert.equal(code, fits ? 0 : 255, `${last}`);
+  }
+  assert.ok(SMALL_ENVIRONMENT * 4 < 256 * KIB);
+  await sandbox.ssh(["-F", sshd.config, "-S", socket, "-Oexit", "host"]);
+  await Promise.all([
+    master.status,
+    master.stdin.close(),
+    master.stdout.cancel(),
+    master.stderr.cancel(),
+  ]);
+});

@@ -1,0 +1,188 @@
+/** The process that the sleeper is: one at a time, apart from whoever has started it, idle until it is woken. */
+import assert from "node:assert/strict";
+import { cutLog, logLine, pollFile, watchFile } from "../lib/os/files.ts";
+import { isOpen } from "../lib/lane/lane.ts";
+import { Alarm, Sleeper } from "../lib/sleeper/sleeper.ts";
+import { isOlder, SleeperFile, sleeperPid, startSleeper } from "../lib/sleeper/sleeper_file.ts";
+import { realSystem } from "../lib/os/system.ts";
+import { VERSION } from "../lib/os/program.ts";
+import { eventually } from "./support/eventually.ts";
+import { processes } from "./support/processes.ts";
+import { Sandbox } from "./support/sandbox.ts";
+import { SleeperStage } from "./support/sleeper_stage.ts";
+
+const PATIENCE = { deadline: 30_000 };
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+Deno.test("of sleepers that are started at once one stays; a newer version takes over", async () => {
+  await using stage = await SleeperStage.create();
+  const lane = await stage.open();
+  const file = `${stage.sandbox.stateDir}/sleeper`;
+  stage.wake();
+  await stage.held(lane);
+  const rival = () => new Sleeper(stage.sandbox.stateDir, stage.system).run();
+  assert.deepEqual(await Promise.all([rival(), rival()]), [0, 0]);
+  assert.equal(sleeperPid(stage.sandbox.stateDir, realSystem), Deno.pid);
+  Deno.writeTextFileSync(file, `${Deno.pid}\n0.0.9\nawake\n`);
+  const old = stage.gone();
+  stage.wake();
+  assert.equal(await old, 0, "it goes at once, though nothing is to be done");
+  assert.equal(Deno.readTextFileSync(file), `${Deno.pid}\n${VERSION}\nawake\n`);
+  assert.equal(isOpen(lane), true);
+  await eventually("it is held", () => stage.log().split("holding").length === 3, PATIENCE);
+});
+
+Deno.test("sleeperPid knows a sleeper that was killed from one that wakes", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    assert.equal(sleeperPid(dir, realSystem), undefined);
+    Deno.writeTextFileSync(`${dir}/sleeper`, `${Deno.pid}\n${VERSION}\nawake\n`);
+    assert.equal(sleeperPid(dir, realSystem), undefined, "its pid is another's now");
+    Deno.writeTextFileSync(`${dir}/sleeper`, `${Deno.pid}\n${VERSION}\nwaking\n`);
+    assert.equal(sleeperPid(dir, realSystem), Deno.pid);
+    const later = { ...realSystem, now: () => Date.now() + 60_000 };
+    assert.equal(sleeperPid(dir, later), undefined);
+    using file = SleeperFile.tryTake(dir, realSystem);
+    assert.equal(sleeperPid(dir, later), Deno.pid);
+    assert.equal(file?.isMine(), true);
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("startSleeper starts a process of its own that holds nothing of the caller, unless one is awake", async () => {
+  const dir = await Deno.makeTempDir();
+  const commands: string[][] = [];
+  const system = {
+    ...realSystem,
+    run: (path: string, args: readonly string[]) => {
+      commands.push([path, ...args]);
+      return Promise.resolve({ code: 0, stdout: "", stderr: "" });
+    },
+  };
+  try {
+    await startSleeper(dir, system);
+    const [[shell, option, script, ...words]] = commands;
+    assert.deepEqual([shell, option], ["/bin/sh", "-c"]);
+    assert.match(script, /trap '' HUP INT QUIT; exec env -i/);
+    assert.deepEqual(words.slice(-2), ["--sleeper", dir]);
+    Deno.writeTextFileSync(`${dir}/sleeper`, `${Deno.pid}\n${VERSION}\nwaking\n`);
+    await startSleeper(dir, system);
+    assert.equal(commands.length, 1);
+    await startSleeper("/nowhere", {
+      ...system,
+      run: () => Promise.reject(Object.assign(new Error("Cannot fork"), { code: "EAGAIN" })),
+    });
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test(
+  "detach leaves who has started the process: its session, its directory, and what it has open",
+  {
+    ignore: Deno.build.os !== "linux",
+  },
+  async () => {
+    await using sandbox = await Sandbox.create();
+    const libc = new URL("../lib/os/libc.ts", import.meta.url).href;
+    const program = `${sandbox.dir}/detached.ts`;
+    const lines = [
+      `import { detach } from "${libc}";`,
+      "detach();",
+      "console.log(Deno.pid);",
+      "await Deno.stdin.read(new Uint8Array(1));",
+    ];
+    await Deno.writeTextFile(program, lines.join("\n"));
+    const deno = [Deno.execPath(), "run", "--quiet", "--no-check", "--no-config", "--allow-all"];
+    const script = '(exec 9>"$HOME/held"; exec "$@") & wait';
+    const child = sandbox.spawn([
+      "sh",
+      "-c",
+      `exec 8<&0; ${script.replace("&", "<&8 &")}`,
+      "sh",
+      ...deno,
+      program,
+    ]);
+    const reader = child.stdout.getReader();
+    const pid = parseInt(new TextDecoder().decode((await reader.read()).value));
+    assert.equal(processes().find((process) => process.pid === pid)?.sid, pid);
+    assert.equal(Deno.readLinkSync(`/proc/${pid}/cwd`), "/");
+    const open = [...Deno.readDirSync(`/proc/${pid}/fd`)].map(({ name }) =>
+      Deno.readLinkSync(`/proc/${pid}/fd/${name}`)
+    );
+    assert.equal(open.includes(`${sandbox.home}/held`), false, open.join(" "));
+    await child.stdin.close();
+    while (!(await reader.read()).done);
+    assert.equal(await child.stderr.text(), "");
+    assert.equal((await child.status).code, 0);
+  },
+);
+
+Deno.test("isOlder compares number by number", () => {
+  for (const [version, other] of [["0.1.0", "0.1.1"], ["0.9.0", "0.10.0"], ["", "0.1.0"]]) {
+    assert.equal(isOlder(version, other), true, `${version} ${other}`);
+    assert.equal(isOlder(other, version), false, `${other} ${version}`);
+  }
+  assert.equal(isOlder("1.0.0", "1.0.0"), false);
+});
+
+Deno.test("Alarm rings when it is due, and no later than it is told", async () => {
+  const alarm = new Alarm();
+  const wait = async (ms: number) => {
+    const start = performance.now();
+    await alarm.wait(ms);
+    return performance.now() - start;
+  };
+  assert.ok(await wait(30) >= 29);
+  alarm.within(10);
+  assert.ok(await wait(Infinity) < 1000, "told before");
+  setTimeout(() => alarm.within(10), 10);
+  assert.ok(await wait(60_000) < 1000, "told meanwhile");
+  setTimeout(() => alarm.within(60_000), 10);
+  assert.ok(await wait(50) < 1000, "and never later than it was due");
+});
+
+for (
+  const [name, watch] of [
+    ["watchFile", watchFile],
+    ["pollFile", (path: string, onWrite: () => void) => pollFile(path, onWrite, 20)],
+  ] as const
+) {
+  Deno.test(`${name} tells of a write by sh, of a removal, and of what comes after it`, async () => {
+    const path = await Deno.makeTempFile();
+    let told = 0;
+    const tells = async (what: string) => {
+      await eventually(what, () => told > 0, PATIENCE);
+      await pause(50); // The rest of what belongs to it.
+      told = 0;
+    };
+    {
+      using _watch = watch(path, () => told++);
+      await pause(50);
+      await new Deno.Command("sh", { args: ["-c", 'true >"$0"', path] }).output();
+      await tells("the write");
+      await Deno.remove(path);
+      await tells("the removal");
+      await Deno.writeTextFile(path, "");
+      await tells("its successor");
+    }
+    await Deno.remove(path);
+  });
+}
+
+Deno.test("a log is emptied before it grows too large", async () => {
+  const path = await Deno.makeTempFile();
+  try {
+    for (let i = 0; i < 3000; i++) logLine(path, 0, "a line of some words that say what was done");
+    assert.ok(Deno.statSync(path).size <= 66 * 1024);
+    Deno.writeTextFileSync(path, "x".repeat(65 * 1024));
+    cutLog(path);
+    assert.equal(Deno.statSync(path).size, 0);
+  } finally {
+    await Deno.remove(path);
+  }
+});

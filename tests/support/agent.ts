@@ -1,0 +1,50 @@
+import { eventually } from "./eventually.ts";
+import { exists } from "./exists.ts";
+import { endAll } from "./processes.ts";
+import { needProgram, run } from "./programs.ts";
+import type { Scene } from "./scene.ts";
+
+/** An ssh-agent of a scene: the client has its keys from there alone. */
+export class Agent implements AsyncDisposable {
+  readonly #scene: Scene;
+  readonly #child: Deno.ChildProcess;
+
+  private constructor(scene: Scene, child: Deno.ChildProcess) {
+    this.#scene = scene;
+    this.#child = child;
+  }
+
+  static async start(scene: Scene): Promise<Agent> {
+    const { sandbox } = scene;
+    const socket = `${sandbox.dir}/agent`;
+    const agent = new Agent(scene, sandbox.spawn([needProgram("ssh-agent"), "-D", "-a", socket]));
+    await eventually("the agent listens", () => exists(socket));
+    sandbox.env.SSH_AUTH_SOCK = socket;
+    const config = await Deno.readTextFile(scene.config);
+    const without = config.replace(/^(IdentityFile|IdentitiesOnly).*\n/gm, "");
+    await Deno.writeTextFile(scene.config, `${without}IdentityFile none\n`);
+    scene.sshd.ageConfigs();
+    return agent;
+  }
+
+  /** Puts this key into it, and no other. */
+  async hold(key: string): Promise<void> {
+    await this.#scene.run(["ssh-add", "-q", "-D"]);
+    const { code, stderr } = await this.#scene.run(["ssh-add", "-q", key]);
+    if (code !== 0) throw new Error(`ssh-add ${key}: ${stderr}`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await endAll([this.#child.pid]);
+    await this.#child.output();
+    await this.#child.stdin.close().catch(() => {});
+  }
+}
+
+/** Makes a key that the server takes too, and answers `word` to instead of what is asked for, as a git host does. */
+export async function addAccount({ sshd }: Scene, path: string, word: string): Promise<void> {
+  await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", path]);
+  const authorized = `${sshd.dir}/authorized_keys`;
+  const key = await Deno.readTextFile(`${path}.pub`);
+  await Deno.writeTextFile(authorized, `command="echo ${word}" ${key}`, { append: true });
+}

@@ -1,0 +1,186 @@
+/** A plan and an open lane, and programs that only tell how they were called. */
+import { answerText, type Conditions, planKey, planText } from "../../lib/call/plan.ts";
+import type { Shared } from "../../lib/call/decide.ts";
+import { type Lane, laneAt } from "../../lib/lane/layout.ts";
+import { launcherText } from "../../lib/launcher/launcher.ts";
+import { BUNDLE_FLAGS, VERSION } from "../../lib/os/program.ts";
+import { parseSshArgs, type SshCall } from "../../lib/ssh/arguments.ts";
+import { parseConfigDump } from "../../lib/ssh/configuration.ts";
+import { exists } from "./exists.ts";
+
+/** How a call ended. */
+export interface Called {
+  /** The program that the launcher became, and the words that it got. */
+  program: string;
+  args: string[];
+  pid: number;
+  /** Whether the launcher asked the program first, as where no plan holds. */
+  asked: boolean;
+  code: number;
+  stderr: string;
+}
+
+export interface CallOptions {
+  /** The launcher's name; `ssh` unless told. */
+  name?: string;
+  env?: Readonly<Record<string, string | undefined>>;
+  cwd?: string;
+}
+
+/**
+ * A machine in a directory: its ssh, scp and sftp only print their words, its Deno gives no answer, and
+ * there is a lane with a plan for `ssh host`.
+ *
+ *     using box = new Box();
+ *     box.plan();
+ *     assert.equal(box.call(shell, ["host", "true"]).asked, false);
+ */
+export class Box implements Disposable {
+  readonly #root: string;
+  /** Where all of it is; in it `state`, `ours` and `real`. */
+  readonly dir: string;
+  readonly state: string;
+  readonly lane: Lane;
+  /** The whole environment of a call. */
+  readonly env: Record<string, string>;
+  readonly #listener: Deno.Listener;
+
+  /** @param name may be hostile: it is part of every path but the lane's. */
+  constructor(name = "box") {
+    this.#root = Deno.makeTempDirSync({ prefix: "b-" });
+    this.dir = `${this.#root}/${name}`;
+    this.state = `${this.#root}/s`;
+    this.lane = laneAt(`${this.state}/0123456789abcdef`, "1");
+    for (const dir of [this.dir, `${this.dir}/real`, `${this.dir}/ours`]) Deno.mkdirSync(dir);
+    for (const dir of [this.state, `${this.state}/plans`, this.lane.dir, this.lane.leases]) {
+      Deno.mkdirSync(dir, { mode: 0o700 });
+    }
+    for (const program of ["ssh", "scp", "sftp"]) {
+      this.#program(`real/${program}`, `printf '%s\\0' ${program} "$$" "$@"`);
+    }
+    this.#program("deno", `echo "$*" >>"$0.asked"; exit 1`);
+    const text = launcherText({
+      version: VERSION,
+      uid: Deno.uid() ?? 0,
+      bin: `${this.dir}/ours`,
+      deno: `${this.dir}/deno`,
+      program: "/nowhere/sshs.js",
+      flags: BUNDLE_FLAGS,
+      sleeperFlags: [],
+    })!;
+    for (const program of ["ssh", "scp", "sftp", "sshs"]) {
+      this.write(`ours/${program}`, text, 0o755);
+    }
+    this.#listener = Deno.listen({ transport: "unix", path: this.lane.socket });
+    Deno.writeTextFileSync(this.lane.record, "{}");
+    Deno.writeTextFileSync(`${this.state}/sleeper`, `${Deno.pid}\n${VERSION}\nawake\n`);
+    this.env = {
+      PATH: `${this.dir}/ours:${this.dir}/real:/usr/bin:/bin`,
+      HOME: this.dir,
+      SSHS_DIR: this.state,
+      SSH_AUTH_SOCK: "/nowhere/agent",
+    };
+  }
+
+  /** Where the plan for these words is. */
+  planPath(words: readonly string[] = ["host"]): string {
+    return `${this.state}/plans/${planKey(words)}`;
+  }
+
+  /** Writes a plan. */
+  plan(
+    words: readonly string[] = ["host"],
+    conditions: Partial<Conditions> = {},
+    decision: Partial<Shared> = {},
+  ): void {
+    const call = parseSshArgs(words) as SshCall;
+    const shared: Shared = {
+      kind: "share",
+      argv: words,
+      call,
+      config: parseConfigDump("", ""),
+      took: 0,
+      ssh: `${this.dir}/real/ssh`,
+      stateDir: this.state,
+      identity: "0123456789abcdef",
+      identityText: "",
+      resolved: "user@host:22",
+      linger: 600,
+      maxSessions: 3,
+      forwards: false,
+      offers: { identitiesOnly: false, publicKeys: [] },
+      keyFiles: [],
+      batch: false,
+      quiet: false,
+      spaces: "",
+      since: 0,
+      texts: [],
+      settings: undefined,
+      listens: [],
+      ...decision,
+    };
+    const { PATH, SSH_AUTH_SOCK } = this.env;
+    const all: Conditions = {
+      environment: { PATH, SSH_AUTH_SOCK, DISPLAY: undefined },
+      sent: [],
+      watches: { same: [], absent: [], newer: [], pins: [] },
+      ...conditions,
+    };
+    const launcher = `${this.dir}/ours/ssh`;
+    const answer = answerText(shared, { ssh: shared.ssh, launcher, look: 1 })!;
+    Deno.writeTextFileSync(this.planPath(words), planText(planKey(words)!, all, answer)!);
+  }
+
+  /** Writes a file in the box. */
+  write(path: string, text: string, mode = 0o644): void {
+    Deno.writeTextFileSync(`${this.dir}/${path}`, text);
+    Deno.chmodSync(`${this.dir}/${path}`, mode);
+  }
+
+  /** Sets the time of a file in the box, made if need be, to so many seconds from now. */
+  date(path: string, seconds: number): void {
+    if (!exists(`${this.dir}/${path}`)) this.write(path, "");
+    const time = Date.now() / 1000 + seconds;
+    Deno.utimeSync(`${this.dir}/${path}`, time, time);
+  }
+
+  /** Calls a launcher, which runs in a shell. */
+  call(shell: readonly string[], args: readonly string[], options: CallOptions = {}): Called {
+    const { name = "ssh", env = {}, cwd = this.dir } = options;
+    const set = Object.entries({ ...this.env, ...env })
+      .filter((entry): entry is [string, string] => entry[1] !== undefined);
+    const asked = `${this.dir}/deno.asked`;
+    if (exists(asked)) Deno.removeSync(asked);
+    const output = new Deno.Command(shell[0], {
+      args: [...shell.slice(1), `${this.dir}/ours/${name}`, ...args],
+      clearEnv: true,
+      env: Object.fromEntries(set),
+      cwd,
+      stdin: "null",
+    }).outputSync();
+    const [program = "", pid, ...words] = new TextDecoder().decode(output.stdout).split("\0")
+      .slice(0, -1);
+    return {
+      program,
+      args: words,
+      pid: Number(pid),
+      asked: exists(asked),
+      code: output.code,
+      stderr: new TextDecoder().decode(output.stderr),
+    };
+  }
+
+  /** What ssh gets for a call that shares. */
+  shared(args: readonly string[]): string[] {
+    return ["-S", this.lane.socket, "-o", "ControlMaster=no", ...args];
+  }
+
+  [Symbol.dispose](): void {
+    this.#listener.close();
+    Deno.removeSync(this.#root, { recursive: true });
+  }
+
+  #program(path: string, script: string): void {
+    this.write(path, `#!/bin/sh\n${script}\n`, 0o755);
+  }
+}

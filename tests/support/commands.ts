@@ -1,0 +1,59 @@
+/** For the tests of our commands: a scene whose lanes stay, and ways to look at them. */
+import assert from "node:assert/strict";
+import type { RunOptions, RunResult } from "./sandbox.ts";
+import { Scene, type SceneOptions } from "./scene.ts";
+
+export const DEADLINE = { deadline: 30_000 };
+
+/** What stays in the state directory when nothing is shared any more. */
+// A sleeper that was killed leaves its file.
+const KEPT =
+  /^(plans\/.*|stamps.*|ssh|used|sleeper|sleeper\.log|[0-9a-f]{16}\/(about|starter\.\d+)?)$/;
+
+/** A scene whose lanes linger for 10 minutes. */
+export function openScene(options: SceneOptions = {}): Promise<Scene> {
+  return Scene.open({ ...options, env: { SSHS_LINGER: "10m", SSHS_LOOK: "2", ...options.env } });
+}
+
+/** Runs a command of ours. */
+export function sshs(
+  scene: Scene,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<RunResult> {
+  return scene.run(["sshs", ...args], options);
+}
+
+/** What `--list --json` prints. */
+// deno-lint-ignore no-explicit-any
+export async function listed(scene: Scene): Promise<any[]> {
+  return JSON.parse((await sshs(scene, ["--list", "--json"])).stdout);
+}
+
+/** Asserts some of what a program left, and shows all of it where that is not so. */
+export function expect({ code, stdout, stderr }: RunResult, want: Partial<RunResult>): void {
+  for (const [key, value] of Object.entries(want)) {
+    assert.deepEqual({ code, stdout, stderr }[key as "code"], value, `${key}: ${stdout}${stderr}`);
+  }
+}
+
+/** Starts a session that runs until its end is asked for. */
+export async function startSession(scene: Scene, host = "host") {
+  const child = scene.spawnSsh([host, "echo up; cat"]);
+  const reader = child.stdout.getReader();
+  await reader.read();
+  return {
+    child,
+    async end() {
+      await child.stdin.close();
+      while (!(await reader.read()).done);
+      await child.stderr.cancel();
+      return await child.status;
+    },
+  };
+}
+
+/** Waits until nothing is shared, and no process is left. */
+export function assertEnded(scene: Scene): Promise<void> {
+  return scene.sandbox.assertClean({ ...DEADLINE, ignore: KEPT });
+}

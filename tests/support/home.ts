@@ -1,0 +1,129 @@
+/** Somebody's home, in which nothing is installed yet; and the checkout that is installed from. */
+import { fromFileUrl } from "@std/path/posix/from-file-url";
+import assert from "node:assert/strict";
+import { findProgram } from "./programs.ts";
+
+export const REPOSITORY: string = fromFileUrl(new URL("../..", import.meta.url));
+export const INSTALLER = `${REPOSITORY}install.sh`;
+
+export class Home implements Disposable {
+  readonly path: string = Deno.makeTempDirSync({ prefix: "home of " });
+  readonly prefix: string = `${this.path}/a prefix`;
+
+  /** Runs a program with this home, and a state directory in it. */
+  async run(program: string, args: string[], { input, env = {} }: {
+    input?: string;
+    env?: Record<string, string>;
+  } = {}): Promise<{ code: number; stdout: string; stderr: string }> {
+    const child = new Deno.Command(program, {
+      args,
+      cwd: this.path,
+      env: {
+        DENO_DIR: cacheDir,
+        HOME: this.path,
+        SSHS_DIR: `${this.path}/state`,
+        SHELL: "/bin/sh",
+        ...env,
+      },
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
+    const writer = child.stdin.getWriter();
+    // A shell that has met an error reads no further.
+    await writer.write(new TextEncoder().encode(input ?? "")).catch(() => {});
+    await writer.close().catch(() => {});
+    const { code, stdout, stderr } = await child.output();
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+    return { code, stdout: text(stdout), stderr: text(stderr) };
+  }
+
+  /** Runs install.sh from the checkout; fails unless it ends well. */
+  async install(...args: string[]): Promise<string> {
+    const result = await this.run("sh", [INSTALLER, "--prefix", this.prefix, ...args]);
+    assert.deepEqual({ code: result.code, stderr: result.stderr }, { code: 0, stderr: "" });
+    return result.stdout;
+  }
+
+  /** Every file and directory under the prefix, and what is in the files. */
+  contents(directory = this.prefix): Record<string, string> {
+    const found: Record<string, string> = {};
+    for (const { name, isDirectory } of Deno.readDirSync(directory)) {
+      const path = `${directory}/${name}`;
+      if (isDirectory) Object.assign(found, { [`${path}/`]: "" }, this.contents(path));
+      else found[path] = Deno.readTextFileSync(path);
+    }
+    return found;
+  }
+
+  [Symbol.dispose](): void {
+    Deno.removeSync(this.path, { recursive: true });
+  }
+}
+
+/** All files below a directory. */
+export function walk(directory: string): string[] {
+  return Array.from(Deno.readDirSync(directory)).flatMap(({ name, isDirectory }) =>
+    isDirectory ? walk(`${directory}/${name}`) : [`${directory}/${name}`]
+  );
+}
+
+/** Contents without what depends on where it was bundled: packages are named relative to that. */
+export function normal(contents: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(contents).map(([path, text]) => [path, text.replace(/(\.\.\/)+/g, "../")]),
+  );
+}
+
+/** Deno's cache, where the packages that bundling takes are already. */
+export const cacheDir: string = JSON.parse(
+  new TextDecoder().decode(
+    new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).outputSync().stdout,
+  ),
+).denoDir;
+
+/** What a server makes of .ts where /etc/mime.types is Debian's: no module, by Deno's lights. */
+const ODD_TYPE = "text/vnd.trolltech.linguist";
+
+/** Serves the checkout as a raw file server would; `spoil` may answer in its place. */
+export function serve({ spoil, type = ODD_TYPE, root = REPOSITORY }: {
+  spoil?: (path: string) => Response | undefined;
+  /** The type of its modules. */
+  type?: string;
+  /** Another checkout, with a slash at its end. */
+  root?: string;
+} = {}) {
+  const served = new Set<string>();
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+    const path = new URL(request.url).pathname.slice(1);
+    const spoilt = spoil?.(path);
+    if (spoilt) return spoilt;
+    try {
+      const text = Deno.readTextFileSync(`${root}${path}`);
+      served.add(path);
+      const headers = { "content-type": path.endsWith(".ts") ? type : "text/plain" };
+      return new Response(text, { headers });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      return new Response("no such file", { status: 404 });
+    }
+  });
+  const { port } = server.addr;
+  return {
+    base: `http://127.0.0.1:${port}`,
+    served,
+    [Symbol.asyncDispose]: () => server.shutdown(),
+  };
+}
+
+/** Puts links to programs into a directory that is all of a PATH, and scripts beside them. */
+export function fillBin(bin: string, programs: string, scripts: Record<string, string>): void {
+  Deno.mkdirSync(bin);
+  for (const name of programs.split(" ")) {
+    const path = findProgram(name);
+    if (path) Deno.symlinkSync(path, `${bin}/${name}`);
+  }
+  for (const [name, script] of Object.entries(scripts)) {
+    Deno.writeTextFileSync(`${bin}/${name}`, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  }
+}

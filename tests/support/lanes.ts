@@ -1,0 +1,118 @@
+import assert from "node:assert/strict";
+import { type Lane, laneAt } from "../../lib/lane/layout.ts";
+import { Relay } from "./relay.ts";
+import type { RunResult, Sandbox } from "./sandbox.ts";
+import type { Sshd } from "./sshd.ts";
+
+/** How a lane differs from an ordinary one. */
+export interface LaneOptions {
+  /** "1" unless told. */
+  name?: string;
+  /** s, 600 unless told; null: for ever. */
+  linger?: number | null;
+  agent?: string | null;
+  /** The pid namespace. */
+  pids?: string;
+  /** Who has a lease on it from the start, if not this process. */
+  lease?: number | null;
+}
+
+/**
+ * Lanes to a server behind a relay, of masters that are started by hand: their files are as the launcher
+ * leaves them.
+ */
+export class Lanes implements AsyncDisposable {
+  readonly sandbox: Sandbox;
+  readonly sshd: Sshd;
+  readonly relay: Relay;
+  /** Of the one identity. */
+  readonly dir: string;
+  #config?: string;
+
+  /** Takes over the sandbox and the server, and disposes of them in the end. */
+  constructor(sandbox: Sandbox, sshd: Sshd) {
+    this.sandbox = sandbox;
+    this.sshd = sshd;
+    this.relay = Relay.start(sshd.port);
+    this.dir = `${sandbox.stateDir}/0123456789abcdef`;
+    Deno.mkdirSync(this.dir, { recursive: true, mode: 0o700 });
+  }
+
+  /** Opens a lane. */
+  async open(options: LaneOptions = {}): Promise<Lane> {
+    const lane = laneAt(this.dir, options.name ?? "1");
+    this.#config ??= await this.sshd.writeConfig({
+      port: this.relay.port,
+      config: ["LogLevel ERROR"],
+    });
+    const master = ["ssh", "-F", this.#config, "-M", "-N", "-f", "-S", lane.socket];
+    const words = [...master, "-o", "ControlPersist=30", "host"];
+    const { code } = await this.sandbox.run(["sh", "-c", '"$@" >/dev/null 2>&1', "sh", ...words]);
+    assert.equal(code, 0);
+    Deno.writeTextFileSync(`${this.dir}/starter.${lane.name}`, `${Deno.pid} 0\nup\n`);
+    Deno.mkdirSync(lane.leases);
+    const lease = options.lease === undefined ? Deno.pid : options.lease;
+    if (lease !== null) this.lease(lane, lease);
+    const record = {
+      destination: `host-${lane.name}`,
+      resolved: "user@host:22",
+      linger: options.linger === undefined ? 600 : options.linger,
+      maxSessions: 10,
+      grace: 30,
+      forwards: false,
+      agent: options.agent ?? null,
+      pids: options.pids,
+    };
+    Deno.writeTextFileSync(lane.record, JSON.stringify(record));
+    return lane;
+  }
+
+  /** Takes a lease for a process. */
+  lease(lane: Lane, pid: number): void {
+    Deno.writeTextFileSync(`${lane.leases}/${pid}`, "");
+    Deno.writeTextFileSync(`${this.sandbox.stateDir}/used`, "");
+  }
+
+  /** Calls over a lane as the launcher does. */
+  call(lane: Lane, command: string): Promise<RunResult> {
+    return this.sandbox.run(this.argv(lane, command), { timeout: 60_000 });
+  }
+
+  /** The argv that does so. */
+  argv(lane: Lane, command: string): string[] {
+    const script = 'true >"$0/$$"; true >"$1"; shift; exec "$@"';
+    const ssh = ["ssh", "-S", lane.socket, "-o", "ControlMaster=no", "-F", this.#config!];
+    const used = `${this.sandbox.stateDir}/used`;
+    return ["sh", "-c", script, lane.leases, used, ...ssh, "host", command];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.sandbox[Symbol.asyncDispose]();
+    await this.relay.close();
+    await this.sshd[Symbol.asyncDispose]();
+  }
+}
+
+/** Opens a session on a lane. Returns what sees it work, and to its end. */
+export async function openSession(lanes: Lanes, lane: Lane): Promise<() => Promise<void>> {
+  const child = lanes.sandbox.spawn(lanes.argv(lane, "echo up; cat"));
+  const reader = child.stdout.getReader();
+  await reader.read();
+  return async () => {
+    const writer = child.stdin.getWriter();
+    await writer.write(new TextEncoder().encode("still here\n"));
+    const { value } = await reader.read();
+    assert.equal(new TextDecoder().decode(value), "still here\n");
+    await writer.close();
+    while (!(await reader.read()).done);
+    assert.equal(await child.stderr.text(), "");
+    assert.equal((await child.status).code, 0);
+  };
+}
+
+/** The pid of a process that has ended. */
+export async function deadPid(): Promise<number> {
+  const child = new Deno.Command("true").spawn();
+  await child.status;
+  return child.pid;
+}

@@ -1,0 +1,90 @@
+/** The launcher's functions, each by itself in each shell that may be /bin/sh. */
+import { type LauncherSettings, launcherText } from "../../lib/launcher/launcher.ts";
+import { BUNDLE_FLAGS, VERSION } from "../../lib/os/program.ts";
+import { BUNDLE } from "./programs.ts";
+import { SHELLS } from "./shells.ts";
+
+/** How a script that calls the launcher's functions is run. */
+export interface ScriptOptions {
+  /** The words of the call, `$@`. */
+  args?: readonly string[];
+  /** Set beside PATH. */
+  env?: Readonly<Record<string, string | undefined>>;
+  settings?: Partial<LauncherSettings>;
+  /** Changes in the launcher's text: what it reads from a file of the system. */
+  replace?: readonly (readonly [from: string, to: string])[];
+  stdin?: string;
+}
+
+/** What the launcher does as soon as it has read so far. */
+const BEGIN = '\nsshs_begin "$@"\n';
+const GO_ON = '\nsshs_go_on "$@"\n';
+
+/**
+ * The launcher's functions, and a script in place of what it does with them.
+ *
+ * @throws {Error} when the text has no such lines, or nothing to replace
+ */
+export function textWith(script: string, { settings, replace = [] }: ScriptOptions = {}): string {
+  const whole = launcherText({
+    version: VERSION,
+    uid: Deno.uid() ?? 0,
+    bin: "/nowhere/bin",
+    deno: "/nowhere/deno",
+    program: BUNDLE,
+    flags: BUNDLE_FLAGS,
+    sleeperFlags: [],
+    ...settings,
+  })!;
+  if (!whole.includes(BEGIN) || !whole.endsWith(GO_ON)) throw new Error("another launcher");
+  let text = whole.slice(0, -GO_ON.length + 1).replace(BEGIN, "\n");
+  for (const [from, to] of replace) {
+    if (!text.includes(from)) throw new Error(`The launcher's text has no ${from}`);
+    text = text.replaceAll(from, () => to);
+  }
+  return text + script;
+}
+
+/** Starts a script among the launcher's functions. */
+export function spawnScript(
+  shell: readonly string[],
+  script: string,
+  options: ScriptOptions = {},
+): Deno.ChildProcess {
+  const env = { PATH: "/usr/bin:/bin", ...options.env };
+  const set = Object.entries(env).filter((entry): entry is [string, string] =>
+    entry[1] !== undefined
+  );
+  return new Deno.Command(shell[0], {
+    args: [...shell.slice(1), "-c", textWith(script, options), "sh", ...options.args ?? []],
+    clearEnv: true,
+    env: Object.fromEntries(set),
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+}
+
+/** What such a script prints; its stderr is part of it, as there should be none. */
+export async function outputOf(
+  shell: readonly string[],
+  script: string,
+  options: ScriptOptions = {},
+): Promise<string> {
+  const child = spawnScript(shell, script, options);
+  const writer = child.stdin.getWriter();
+  if (options.stdin) await writer.write(new TextEncoder().encode(options.stdin));
+  await writer.close();
+  const { stdout, stderr } = await child.output();
+  return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+}
+
+/** Registers a test for each of the shells. */
+export function testInShells(
+  name: string,
+  fn: (shell: readonly string[], test: Deno.TestContext) => void | Promise<void>,
+): void {
+  for (const [shell, argv] of SHELLS) {
+    Deno.test(`${name} (${shell})`, (test) => fn(argv, test));
+  }
+}

@@ -1,0 +1,71 @@
+import { eventually } from "./eventually.ts";
+import { exists } from "./exists.ts";
+import { endAll } from "./processes.ts";
+
+/** Where systemd's groups are: in version 1 of cgroups(7), and in version 2. */
+const ROOT = ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup"].find((dir) =>
+  exists(`${dir}/cgroup.procs`)
+);
+
+/** Whether a test may make a control group. */
+export const canMakeServices: boolean = canMake();
+
+/**
+ * A system service as systemd makes one: a control group, with which all ends that was started in it.
+ *
+ *     await using service = Service.start();
+ *     await scene.run(service.argv(["ssh", ...scene.args("true")]));
+ *     await service.stop();
+ */
+export class Service implements AsyncDisposable {
+  static #count = 0;
+  readonly #dir: string;
+
+  private constructor() {
+    this.#dir = `${ROOT}/system.slice/sshs-test-${Deno.pid}-${Service.#count++}.service`;
+    Deno.mkdirSync(this.#dir, { recursive: true });
+  }
+
+  static start(): Service {
+    return new Service();
+  }
+
+  /** A program that runs in it. */
+  argv(words: readonly string[]): string[] {
+    return ["sh", "-c", 'echo $$ >"$0" && exec "$@"', `${this.#dir}/cgroup.procs`, ...words];
+  }
+
+  /** Ends all that runs in it. */
+  async stop(): Promise<void> {
+    const pids = Deno.readTextFileSync(`${this.#dir}/cgroup.procs`).split("\n").filter(Boolean);
+    await endAll(pids.map(Number));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    await eventually("the control group is gone", () => removes(this.#dir));
+    removes(`${ROOT}/system.slice`); // If it is ours.
+  }
+}
+
+/** Whether a control group, which has files but no processes in it, could be removed. */
+function removes(dir: string): boolean {
+  try {
+    Deno.removeSync(dir);
+    return true;
+  } catch {
+    return false; // Those that have ended are in it for a moment more.
+  }
+}
+
+function canMake(): boolean {
+  const dir = `${ROOT}/sshs-test-${Deno.pid}`;
+  try {
+    Deno.mkdirSync(dir);
+    return exists(`${dir}/cgroup.procs`);
+  } catch {
+    return false;
+  } finally {
+    removes(dir);
+  }
+}

@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { exists } from "../../lib/os/files.ts";
+import { roundTripOf } from "../../lib/lane/lane.ts";
+import type { Lane } from "../../lib/lane/layout.ts";
+import { Agents } from "../../lib/ssh/keys.ts";
+import { Sleeper, type SleeperSystem } from "../../lib/sleeper/sleeper.ts";
+import { realSystem } from "../../lib/os/system.ts";
+import { eventually } from "./eventually.ts";
+import { Lanes } from "./lanes.ts";
+import { Sandbox } from "./sandbox.ts";
+import { Sshd, type SshdOptions } from "./sshd.ts";
+
+const PATIENCE = { deadline: 30_000 };
+
+/** Lanes of {@linkcode Lanes}, and a sleeper in this process that looks after them. */
+export class SleeperStage extends Lanes {
+  #awake: Promise<number> = Promise.resolve(0);
+  /** Added to the wall clock and to the steady one, ms. */
+  offset = 0;
+  ahead = 0;
+  addresses = ["127.0.0.1", "192.0.2.1"];
+  /** How often the sleeper has looked. */
+  looks = 0;
+  /** Those of every agent. */
+  keys: string[] | "silent" = ["ssh-ed25519 AAAAAAAAAAAAAAAA"];
+  /** How often an agent was asked. */
+  asked = 0;
+  /** SSHS_LOOK. */
+  look = "0.1";
+  readonly system: SleeperSystem = {
+    ...realSystem,
+    env: (name: string) => name === "SSHS_LOOK" ? this.look : undefined,
+    now: () => Date.now() + this.offset,
+    steady: () => performance.now() + this.ahead,
+    addresses: () => {
+      this.looks++;
+      return this.addresses;
+    },
+  };
+
+  static async create(options: SshdOptions = {}): Promise<SleeperStage> {
+    const sshd = await Sshd.start(options);
+    return new SleeperStage(await Sandbox.create(), sshd);
+  }
+
+  /** Wakes the sleeper. */
+  wake(system: Partial<SleeperSystem> = {}): void {
+    const agents = new Agents(() => {
+      this.asked++;
+      return Promise.resolve(this.keys);
+    });
+    this.#awake = new Sleeper(this.sandbox.stateDir, { ...this.system, ...system }, agents).run();
+  }
+
+  /** Waits until the sleeper has gone by itself. */
+  gone(): Promise<number> {
+    return this.#awake;
+  }
+
+  /** Waits until it holds a lane and the far end has answered. */
+  async held(lane: Lane): Promise<void> {
+    await eventually("the far end has answered", () => roundTripOf(lane), PATIENCE);
+  }
+
+  override async [Symbol.asyncDispose](): Promise<void> {
+    if (exists(this.sandbox.stateDir)) {
+      await Deno.remove(this.sandbox.stateDir, { recursive: true });
+    }
+    assert.equal(await this.#awake, 0, "without its directory the sleeper goes");
+    await super[Symbol.asyncDispose]();
+  }
+
+  log(): string {
+    return Deno.readTextFileSync(`${this.sandbox.stateDir}/sleeper.log`);
+  }
+}

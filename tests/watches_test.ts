@@ -1,0 +1,155 @@
+import assert from "node:assert/strict";
+import { watchesOf } from "../lib/ssh/watches.ts";
+import { watchTests } from "../lib/call/plan.ts";
+import { realSystem } from "../lib/os/system.ts";
+import { run } from "./support/programs.ts";
+import { SHELLS } from "./support/shells.ts";
+
+/** A home with keys in it, all from the past, and a plan that watches them. */
+class Home implements AsyncDisposable {
+  private constructor(readonly dir: string) {}
+
+  static async create(): Promise<Home> {
+    const home = new Home(await Deno.realPath(await Deno.makeTempDir()));
+    await home.sh(`
+      mkdir ssh ssh/config.d elsewhere
+      for name in ka kb k config elsewhere/k2; do echo $name >ssh/../\${name#ssh/}; done
+      mv k config ssh/
+      ln -s ../elsewhere/k2 ssh/link
+      touch -t 202401010000.01 kb; touch -t 202401010000.05 ssh/k
+      touch -t 202401010000.09 ka ssh/config elsewhere/k2
+    `);
+    // A shell and a file system may count in seconds, and what has just moved is void.
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    return home;
+  }
+
+  async sh(script: string): Promise<void> {
+    await run("sh", ["-ec", `cd "$1"\n${script}`, "sh", this.dir]);
+  }
+
+  watches(since = Date.now()) {
+    const files = ["k", "k-cert.pub", "link", "config", "id_rsa"].map((n) =>
+      `${this.dir}/ssh/${n}`
+    );
+    const options = { stamps: `${this.dir}/stamps`, since };
+    return watchesOf(files, [`${this.dir}/ssh/config.d`], options, realSystem);
+  }
+
+  /** Writes the plan as of now, and resolves to its tests. */
+  async plan(): Promise<string> {
+    const since = Date.now();
+    const watches = await this.watches(since);
+    assert.ok(watches);
+    await Deno.writeTextFile(`${this.dir}/plan`, "");
+    await Deno.utime(`${this.dir}/plan`, new Date(since), new Date(since - 1000));
+    // The directory is older than the plan, as it is when nothing was put into it for a while.
+    await this.sh("touch -t 202401010000 ssh/config.d");
+    return watchTests(watches)!.join(" &&\n");
+  }
+
+  async holds(shell: readonly string[], tests: string): Promise<boolean> {
+    const script = `sshs_plan=$1\n${tests}`;
+    const { code, stderr } = await new Deno.Command(shell[0], {
+      args: [...shell.slice(1), "-c", script, "sh", `${this.dir}/plan`],
+      stderr: "piped",
+    }).output();
+    assert.equal(new TextDecoder().decode(stderr), "");
+    return code === 0;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Deno.remove(this.dir, { recursive: true });
+  }
+}
+
+const CHANGES: readonly [name: string, script: string][] = [
+  ["cp over a key", "cp ka ssh/k"],
+  ["cp -p over a key", "cp -p kb ssh/k"],
+  ["mv of an older file over a key", "mv kb ssh/k"],
+  ["mv of a newer file, older than the plan", "mv ka ssh/k"],
+  ["a key removed", "rm ssh/k"],
+  ["a default key appears", "mv kb ssh/id_rsa"],
+  ["a link moved", "ln -sfn ../kb ssh/link"],
+  ["a link moved to a file of the same time", "ln -sfn ../ka ssh/link"],
+  ["a link's file written", "cp ka elsewhere/k2"],
+  ["a link's file replaced", "mv kb elsewhere/k2"],
+  ["a file in place of a link", "cp -p kb kx; mv kx ssh/link"],
+  ["a certificate appears", "mv kb ssh/k-cert.pub"],
+  ["a configuration replaced by an older one", "mv kb ssh/config"],
+  ["a file appears in a directory of Includes", "mv kb ssh/config.d/x"],
+  ["the directory moved away", "mv ssh ssh2"],
+  ["another directory in its place", "mkdir new; mv kb new/k; mv ssh old; mv new ssh"],
+];
+
+for (const [shell, argv] of SHELLS) {
+  Deno.test(`watchTests (${shell}) see each change of a key`, async () => {
+    for (const [name, script] of CHANGES) {
+      await using home = await Home.create();
+      const tests = await home.plan();
+      assert.ok(await home.holds(argv, tests), `before ${name}`);
+      await home.sh(script);
+      assert.ok(!await home.holds(argv, tests), name);
+    }
+  });
+
+  Deno.test(`watchTests (${shell}) hold whatever else happens in the directory`, async () => {
+    await using home = await Home.create();
+    const tests = await home.plan();
+    await home.sh("echo >ssh/known_hosts.new; mv ssh/known_hosts.new ssh/known_hosts; cat ssh/k");
+    assert.ok(await home.holds(argv, tests));
+    // Without its stamp nothing is known of a file.
+    await home.sh("rm -r stamps");
+    assert.ok(!await home.holds(argv, tests));
+  });
+}
+
+Deno.test("watchesOf makes a stamp once, and one for each time", async () => {
+  await using home = await Home.create();
+  const stamps = () => Array.from(Deno.readDirSync(`${home.dir}/stamps`), ({ name }) => name);
+  const first = await home.watches();
+  assert.deepEqual(stamps().length, 3);
+  assert.deepEqual(await home.watches(), first);
+  // Half made: its time is still that of its making.
+  await Deno.utime(first!.same[0].stamp, new Date(), new Date());
+  assert.deepEqual(await home.watches(), first);
+  assert.equal(
+    Deno.statSync(first!.same[0].stamp).mtime!.getTime(),
+    Deno.statSync(first!.same[0].path).mtime!.getTime(),
+  );
+  await home.sh("cp -p kb ssh/k"); // in place
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.notDeepEqual((await home.watches())!.same, first!.same);
+  assert.equal(stamps().length, 4);
+});
+
+Deno.test("watchesOf keeps nothing of a file that has only just changed or moved", async () => {
+  for (const change of ["cp ka ssh/k", "mv kb ssh/k"]) {
+    await using home = await Home.create();
+    const since = Date.now();
+    await home.sh(change);
+    assert.equal(await home.watches(since), undefined, change);
+  }
+});
+
+Deno.test("watchesOf tells links, and what is not there", async () => {
+  await using home = await Home.create();
+  const watches = (await home.watches())!;
+  const at = (name: string) => `${home.dir}/${name}`;
+  assert.deepEqual(watches.pins, [{ link: at("ssh/link"), target: at("elsewhere/k2") }]);
+  assert.deepEqual(watches.absent, [at("ssh/k-cert.pub"), at("ssh/id_rsa")]);
+  assert.deepEqual(watches.newer, [at("ssh/config.d")]);
+  await Deno.remove(at("elsewhere/k2"));
+  assert.ok((await home.watches())!.absent.includes(at("ssh/link")), "a link that leads nowhere");
+});
+
+Deno.test("watchTests write no path that is relative or that no shell can hold", () => {
+  const none = { same: [], absent: [], newer: [], pins: [] };
+  assert.deepEqual(watchTests(none), []);
+  assert.deepEqual(watchTests({ ...none, absent: ["/it's"] }), ["[ ! -e '/it'\\''s' ]"]);
+  for (const path of ["k", "/a\0b", "/a\uFFFD"]) {
+    assert.equal(watchTests({ ...none, absent: [path] }), undefined);
+    assert.equal(watchTests({ ...none, same: [{ path: "/x", stamp: path }] }), undefined);
+    assert.equal(watchTests({ ...none, pins: [{ link: path, target: "/x" }] }), undefined);
+  }
+});

@@ -1,0 +1,238 @@
+/** `sshs --with`: a job's calls share connections of their own, and nothing outlives it. */
+import assert from "node:assert/strict";
+import { parseCommand, USAGE } from "../lib/commands/command.ts";
+import { isJobDir, makeJobDir, openStateDir, StateDirError } from "../lib/lane/state_dir.ts";
+import { canMakeAccounts } from "./support/account.ts";
+import { eventually } from "./support/eventually.ts";
+import { install } from "./support/installed.ts";
+import { isAlive, signal } from "./support/processes.ts";
+import { Sandbox } from "./support/sandbox.ts";
+import { Scene } from "./support/scene.ts";
+
+const DEADLINE = { deadline: 30_000 };
+
+/** The directories of jobs. */
+function jobs({ sandbox }: Scene): string[] {
+  return [...Deno.readDirSync(sandbox.dir)].map(({ name }) => name)
+    .filter((name) => name.startsWith("sshs-job-"));
+}
+
+/** A sleeper that has only just been started finds that there is nothing to do. */
+async function assertNothingLeft(scene: Scene): Promise<void> {
+  assert.deepEqual(jobs(scene), []);
+  await eventually("no process is left", () => scene.processes().length === 0, { deadline: 1000 });
+}
+
+/** A command of sh that calls the server. */
+function script(scene: Scene, text: string): string[] {
+  return ["sh", "-c", text.replaceAll("CALL", `ssh -F ${scene.config} host`)];
+}
+
+/** What waits for the end of a job and says how many sessions are on its connections. */
+const SESSIONS = "sshs --list --json | grep -c '\"sessions\": 1'";
+
+Deno.test("parseCommand reads --with: options, hosts, and after -- the command", () => {
+  for (
+    const [line, options, hosts, argv] of [
+      ["--with a b -- make x", [], ["a", "b"], ["make", "x"]],
+      ["--with -p 22 a -- make", ["-p", "22"], ["a"], ["make"]],
+      ["--with=a -- ssh a -- ls --json", [], ["a"], ["ssh", "a", "--", "ls", "--json"]],
+      ["--with -- make", [], [], ["make"]],
+    ] as const
+  ) {
+    const command = { kind: "with", options, hosts, argv };
+    assert.deepEqual(parseCommand(line.split(" ")), command, line);
+  }
+  for (
+    const line of ["--with", "--with a", "--with a --", "--with -p 22 -- x", "--with a -4 -- x"]
+  ) {
+    const command = parseCommand(line.split(" "));
+    assert.deepEqual(command.kind === "misuse" && command.hint, USAGE.with, line);
+  }
+});
+
+Deno.test("a job's directory is beside the state directory, and is not made again", async () => {
+  const base = await Deno.makeTempDir({ prefix: "j-" });
+  const from = (dir: string) => ({
+    uid: Deno.uid,
+    env: (name: string) => name === "SSHS_DIR" ? dir : undefined,
+  });
+  const job = makeJobDir(from(`${base}/s`));
+  assert.match(job.slice(base.length), /^\/sshs-job-[0-9a-f]{16}$/);
+  assert.equal(Deno.statSync(job).mode! & 0o777, 0o700);
+  assert.ok(isJobDir(job) && !isJobDir(base));
+  assert.equal(openStateDir(from(job)), job);
+  Deno.removeSync(job);
+  assert.throws(() => openStateDir(from(job)), StateDirError);
+  const long = makeJobDir(from(`${base}/${"x".repeat(40)}/s`));
+  assert.match(long, /^\/tmp\/sshs-job-/);
+  Deno.removeSync(long);
+  Deno.removeSync(base);
+});
+
+Deno.test("--with logs in to the hosts, and the command's calls share that", async () => {
+  await using scene = await Scene.open();
+  const { code, stdout, stderr } = await scene.sshs([
+    ...["--with", "-F", scene.config, "host", "--"],
+    ...script(scene, `echo $SSHS_DIR; cat; CALL echo one; CALL echo two; exit 3`),
+  ], { stdin: "input\n" });
+  const [dir, ...lines] = stdout.split("\n");
+  assert.match(dir, /\/sshs-job-[0-9a-f]{16}$/);
+  assert.deepEqual([lines, code, stderr], [["input", "one", "two", ""], 3, ""]);
+  assert.equal(scene.logins(), 1);
+  await assertNothingLeft(scene);
+});
+
+Deno.test("--with without hosts shares what the job opens, and with nobody else", async () => {
+  await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
+  await scene.assertWorks("a call before");
+  const [before] = scene.lanes();
+  const job = script(
+    scene,
+    `CALL true; CALL true; ls -d $SSHS_DIR/*/*.sock; scp -F ${scene.config} host:/etc/hostname .`,
+  );
+  const { code, stdout, stderr } = await scene.sshs(["--with", "--", ...job]);
+  assert.deepEqual([code, stderr], [0, ""]);
+  assert.match(stdout, /^\S+sock\n$/);
+  assert.equal(scene.logins(), 2);
+  assert.deepEqual(scene.lanes().map(({ socket }) => socket), [before.socket]);
+  assert.deepEqual(jobs(scene), []);
+  assert.equal(scene.sandbox.masters().length, 1);
+});
+
+Deno.test("--with of an installed sshs finds the launchers that are installed", async () => {
+  await using sandbox = await Sandbox.create();
+  await install(sandbox);
+  const { stdout } = await sandbox.run([
+    "sshs",
+    "--with",
+    "--",
+    "sh",
+    "-c",
+    "command -v ssh; command -v scp",
+  ], {
+    env: {
+      PATH: sandbox.env.PATH.replace(`${sandbox.dir}/prefix/bin:`, "") +
+        `:${sandbox.dir}/prefix/bin`,
+    },
+  });
+  assert.equal(stdout, `${sandbox.dir}/prefix/bin/ssh\n${sandbox.dir}/prefix/bin/scp\n`);
+});
+
+Deno.test("--with ends as the command does", async () => {
+  await using scene = await Scene.open();
+  for (const name of ["SIGTERM", "SIGINT", "SIGHUP", "SIGKILL"] as const) {
+    const { signal } = await scene.sshs(["--with", "--", "sh", "-c", `kill -${name.slice(3)} $$`]);
+    assert.equal(signal, name);
+  }
+  const missing = await scene.sshs(["--with", "--", "no-such-program"]);
+  assert.deepEqual([missing.code, missing.stdout], [127, ""]);
+  assert.match(missing.stderr, /^sshs: cannot run no-such-program: /);
+  await assertNothingLeft(scene);
+});
+
+Deno.test("--with hands on what ends it, and waits for the command", async () => {
+  await using scene = await Scene.open();
+  const text = "trap 'echo caught; exit 7' TERM; echo up; while :; do sleep 0.1; done";
+  const child = scene.sandbox.spawn(["sshs", "--with", "--", "sh", "-c", text]);
+  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  assert.equal((await reader.read()).value, "up\n");
+  child.kill("SIGTERM");
+  assert.equal((await reader.read()).value, "caught\n");
+  assert.equal((await child.status).code, 7);
+  await assertNothingLeft(scene);
+});
+
+Deno.test("--with cuts off what the job has left in the background", async () => {
+  await using scene = await Scene.open();
+  const job = script(
+    scene,
+    "CALL sleep 1000 >/dev/null 2>&1 & CALL true; until SESSIONS; do sleep 0.1; done"
+      .replace("SESSIONS", SESSIONS),
+  );
+  const { code } = await scene.sshs(["--with", "--", ...job]);
+  assert.equal(code, 0);
+  await eventually("the session ends", () => scene.processes().length === 0);
+  await assertNothingLeft(scene);
+});
+
+Deno.test("--with runs nothing where a login fails, and says why", async () => {
+  await using scene = await Scene.open();
+  const { code, stdout, stderr } = await scene.sshs([
+    ...["--with", "-F", scene.config, "-o", "BatchMode=yes"],
+    ...["host", "localhost", "--", "echo", "never"],
+  ]);
+  assert.deepEqual([code, stdout], [255, ""]);
+  assert.match(stderr, /^sshs: localhost: .*Connection refused/);
+  await assertNothingLeft(scene);
+});
+
+/** A job with a session that is open, and what was started for it. */
+async function startJob(scene: Scene) {
+  const job = script(scene, "CALL 'echo up; exec cat'; sleep 2; CALL echo plain");
+  const child = scene.sandbox.spawn(["sshs", "--with", "--", ...job]);
+  const output = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  assert.equal((await output.read()).value, "up\n");
+  const [sleeper] = await eventually("its sleeper is awake", () => {
+    const sleepers = scene.sandbox.sleepers();
+    return sleepers.length > 0 && sleepers;
+  }, DEADLINE);
+  return { child, output, sleeper };
+}
+
+Deno.test("a job whose --with is killed leaves nothing, and its calls are plain from then on", async () => {
+  await using scene = await Scene.open();
+  const { child, output } = await startJob(scene);
+  child.kill("SIGKILL");
+  await eventually("its directory is gone", () => jobs(scene).length === 0, DEADLINE);
+  assert.equal((await output.read()).value, "plain\n");
+  await eventually("nothing is left", () => scene.processes().length === 0, DEADLINE);
+  await assertNothingLeft(scene);
+});
+
+Deno.test("a job that is killed together with its sleeper leaves no process after the grace", async () => {
+  await using scene = await Scene.open();
+  const { child, output, sleeper } = await startJob(scene);
+  const pids = scene.processes().map(({ pid }) => pid);
+  signal([child.pid, sleeper.pid], "SIGKILL");
+  const masters = scene.processes().filter(({ args }) => args.includes("-M"));
+  signal(pids.filter((pid) => !masters.some((master) => master.pid === pid)), "SIGKILL");
+  await output.cancel();
+  assert.equal(masters.length, 1);
+  assert.ok(isAlive(masters[0].pid));
+  await eventually("nothing is left", () => scene.processes().length === 0, DEADLINE);
+});
+
+Deno.test({
+  name: "on a terminal --with asks one question at a time, and Ctrl-C is the command's",
+  ignore: !canMakeAccounts,
+  fn: async () => {
+    await using scene = await Scene.open({
+      passwords: true,
+      client: {
+        aliases: ["other"],
+        config: ["Match originalhost other", "Compression yes", "Match all"],
+      },
+    });
+    const words = [
+      "sshs",
+      "--with",
+      "-F",
+      scene.config,
+      "host",
+      "other",
+      "--",
+    ];
+    const job = "trap 'echo caught; exit 5' INT; CALL 'echo up'; sleep 1000 & wait";
+    await using pty = await scene.pty([...words, ...script(scene, job)]);
+    for (let i = 0; i < 2; i++) {
+      await pty.waitFor("password: ", DEADLINE);
+      pty.write(`${scene.user.password}\r`);
+    }
+    await pty.waitFor("up", DEADLINE);
+    pty.write("\x03");
+    await pty.waitFor("caught", DEADLINE);
+    assert.equal((await pty.status).code, 5);
+    assert.equal(scene.logins(), 2);
+  },
+});
