@@ -83,3 +83,20 @@ Deno.test("a plan watches the configuration in the home that ssh goes by, whatev
   const text = Deno.readTextFileSync(`${scene.sandbox.stateDir}/${plan}`);
   assert.ok(text.includes(`'${home}/.ssh/config'`));
 });
+
+Deno.test("what ssh has against the words is said once, be the login one that fails", async () => {
+  await using scene = await Scene.open(LINGERING);
+  const warned = ["-i", "/nowhere/key"];
+  for (const words of [[], [], ["-oPubkeyAuthentication=no", "-oBatchMode=yes"]]) {
+    const call = [...words, ...warned, "host", "echo hello"];
+    const [ours, plain] = [await scene.ssh(call), await scene.plainSsh(call)];
+    assert.match(plain.stderr, /not accessible/);
+    const lines = ({ stderr }: { stderr: string }) => stderr.split("\n").sort();
+    assert.deepEqual([ours.code, ours.stdout, lines(ours)], [
+      plain.code,
+      plain.stdout,
+      lines(plain),
+    ]);
+  }
+  assert.equal(scene.lanes().length, 1);
+});

@@ -588,7 +588,10 @@ sshs_start() {
   sshs_log_in
   trap - HUP INT QUIT TERM
   [ -z "$sshs_up" ] || ! sshs_open_lane || sshs_ride "$@"
-  sshs_give_up && exit 255 # ssh has said why
+  sshs_give_up && {
+    printf %s "$sshs_unsaid" >&2 # there is no session to say it
+    exit 255                     # ssh has said why
+  }
   sshs_end_stray
   sshs_plain "$@"
 }
@@ -630,7 +633,7 @@ sshs_end_broken() {
 
 # Starts the master and waits until it has logged in: sets sshs_status, and sshs_up where its socket is there.
 sshs_log_in() {
-  sshs_status=1 sshs_up='' sshs_wants_terminal='' sshs_lister=''
+  sshs_status=1 sshs_up='' sshs_wants_terminal='' sshs_lister='' sshs_unsaid=''
   # What is copied to the user until the login is done: a proxy's words, or those of ssh without what it has
   # against the configuration, as the session will say that too.
   [ -z "$sshs_proxy$sshs_warnings" ] ||
@@ -702,12 +705,19 @@ sshs_prepare() {
 sshs_copy() {
   while IFS= read -r sshs_line <&9; do
     case $sshs_line in *dev/tty*) sshs_wants_terminal=yes ;; esac
-    # ssh ends its lines with a carriage return.
+    # ssh ends most of its lines with a carriage return.
     case "
 $sshs_warnings
 " in *"
+$sshs_line
+"* | *"
 ${sshs_line%?}
-"*) continue ;; esac
+"*)
+      sshs_unsaid="$sshs_unsaid$sshs_line
+"
+      continue
+      ;;
+    esac
     printf '%s\n' "$sshs_line" >&2
   done
   [ -z "$sshs_line" ] || printf '%s' "$sshs_line" >&2
