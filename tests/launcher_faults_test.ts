@@ -94,7 +94,16 @@ Deno.test("where the program is gone a lane that is open is used, and no other s
 });
 
 /** Limits under which Deno does not start, or not well. With fewer descriptors dash itself has too few. */
-const LIMITS = ["-v 300000", "-v 3000000", "-d 20000", "-d 200000", "-n 14", "-n 30", "-s 200"];
+const LIMITS = [
+  "-v 300000",
+  "-v 3000000",
+  "-d 20000",
+  "-d 200000",
+  "-n 14",
+  "-n 30",
+  "-s 200",
+  "-f 0",
+];
 
 Deno.test("under each limit a first call works, and one that finds a lane", async (test) => {
   for (const limit of LIMITS) {

@@ -39,7 +39,7 @@ sshs_find() {
 # Becomes the real ssh with the user's words, and speaks (-O) to the master at sshs_socket if there is one.
 # In open mode there is no session to run.
 sshs_plain() {
-  trap - EXIT
+  trap - EXIT XFSZ
   [ -z "$sshs_open" ] || exit 3
   [ -x "${sshs_ssh:-}" ] || { sshs_find ssh && sshs_ssh=$sshs_found; } || sshs_none ssh
   export SSHS_INSIDE="${SSHS_INSIDE:+$SSHS_INSIDE:}$sshs_ssh"
@@ -313,6 +313,7 @@ sshs_ride() {
   [ -z "$sshs_open" ] || { echo "$sshs_lane" && exit; }
   export SSHS_INSIDE="$sshs_ssh"
   [ -z "$sshs_listens" ] || sshs_forward "$@"
+  trap - XFSZ
   exec "$sshs_ssh" -S "$sshs_lane.sock" -o ControlMaster=no "$@"
 }
 
@@ -354,6 +355,7 @@ sshs_begin() {
   sshs_words "$@" || sshs_plain "$@"
   [ -z "$sshs_forwards" ] || [ -n "$sshs_settings$sshs_control" ] || sshs_plain "$@"
   trap 'sshs_rescue "$@"' EXIT
+  trap '' XFSZ # under `ulimit -f` what cannot be written is as on a full disk
   sshs_is_apart && sshs_plain "$@"
   sshs_state || sshs_dir=''
   sshs_service
@@ -643,6 +645,7 @@ sshs_log_in() {
     sshs_await || return
   fi
   (
+    trap - XFSZ
     [ -z "$sshs_warnings" ] || exec 2>>"$sshs_lane.log"
     [ -z "$sshs_proxy" ] || export SSHS_SHELL="${SHELL:-/bin/sh}" SHELL="$sshs_bin/ssh" SSHS_LOG="$sshs_lane.log"
     export SSHS_INSIDE="$sshs_ssh"
