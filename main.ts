@@ -8,7 +8,8 @@
  *
  * This is the program that plans; lib/launcher/launcher.sh is what runs, and becomes ssh. It calls the
  * program for what it cannot know: `--decide` what is done with a call, `--check` whether the far ends
- * of lanes answer, `--take-back` what a call could not get forwarded, `--sleeper` what holds them open. Exits as ssh does; 2 for wrong use of a command of
+ * of lanes answer, `--take-back` what a call could not get forwarded, `--sleeper` what holds them
+ * open. Exits as ssh does; 2 for wrong use of a command of
  * ours, 126 or 127 where ssh cannot be run.
  */
 import { answerCall } from "./lib/call/answer.ts";

@@ -26,7 +26,8 @@ import { readSettingsFile } from "./settings.ts";
 
 /**
  * Prints what the launcher is to do with a call, and leaves it as a plan where the same words will be
- * decided the same way again. Returns the exit status: 1 where there is no answer, so that the call is plain ssh.
+ * decided the same way again. Returns the exit status: 1 where there is no answer, so that the
+ * call is plain ssh.
  */
 export async function answerCall(argv: readonly string[], system: System): Promise<number> {
   restorePath();
@@ -130,7 +131,10 @@ const COMMANDS = [
 /** What says what the master is to do, and nothing of which one. */
 const WHAT = "ODLR";
 
-/** To which lanes the call speaks; `undefined` where it has no -O, a socket of its own, or there is no lane. Pure. */
+/**
+ * To which lanes the call speaks; `undefined` where it has no -O, a socket of its own, or there is
+ * no lane. Pure.
+ */
 export async function controlOf(
   argv: readonly string[],
   ssh: string,

@@ -308,7 +308,8 @@ function masterArguments(
 }
 
 /**
- * The watches as tests of sh, all of which must be true for the plan to hold, in which `$sshs_plan` is the plan's file. `undefined` where a path is not
+ * The watches as tests of sh, all of which must be true for the plan to hold, in which
+ * `$sshs_plan` is the plan's file. `undefined` where a path is not
  * absolute or cannot be quoted. Each names all that it compares by `-e`: without one of its files, -nt
  * and -ot are true in one shell and false in another.
  */

@@ -15,7 +15,10 @@ export interface Settings {
   readonly forwards: boolean;
   /** Sessions that a lane takes; sshd's own MaxSessions is 10 unless set. */
   readonly maxSessions: number;
-  /** Seconds that a lane stays after its last session (Infinity: for ever), unless ssh_config's ControlPersist says so. */
+  /**
+   * Seconds that a lane stays after its last session (Infinity: for ever), unless ssh_config's
+   * ControlPersist says so.
+   */
   readonly linger: number;
   /** True: `linger` was set for this host in our own file, and goes before ControlPersist. */
   readonly lingerForHost: boolean;
@@ -145,7 +148,10 @@ function positive(text: string | undefined): number | undefined {
 
 const UNITS: Record<string, number> = { "": 1, s: 1, m: 60, h: 3600, d: 86400, w: 604800 };
 
-/** Seconds of a duration in sshd_config's TIME FORMATS ("90", "10m", "1h30m"); `yes` and `forever` have no end. */
+/**
+ * Seconds of a duration in sshd_config's TIME FORMATS ("90", "10m", "1h30m"); `yes` and `forever`
+ * have no end.
+ */
 export function parseDuration(text: string): number | undefined {
   if (/^(yes|forever)$/i.test(text)) return Infinity;
   if (!/^(\d+[smhdw])*(\d+[smhdw]?)$/i.test(text)) return undefined;

@@ -155,7 +155,10 @@ const COLOURS: Record<LaneState | "logging in" | "direct", Colour> = {
   direct: "dim",
 };
 
-/** A line for each of them, and one below for how ssh resolved the destination and what is forwarded, or why it is not shared. */
+/**
+ * A line for each of them, and one below for how ssh resolved the destination and what is
+ * forwarded, or why it is not shared.
+ */
 function seenTable(seen: readonly Seen[], columns: number): string[] {
   const facts = [HEAD, ...seen.map(factsOf)];
   // The host's name has what the others leave of the line.
@@ -204,7 +207,10 @@ const EVERY = 1000;
 
 const CTRL_C = "\x03";
 
-/** `sshs --list --watch`: the table, kept current on a terminal until `q` or Ctrl-C. Returns the exit status. */
+/**
+ * `sshs --list --watch`: the table, kept current on a terminal until `q` or Ctrl-C. Returns the
+ * exit status.
+ */
 export async function watchList(system: SeeSystem): Promise<number> {
   using screen = Screen.open();
   if (!screen) {

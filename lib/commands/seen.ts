@@ -1,4 +1,7 @@
-/** What is shared now, and what keeps it from being shared: read from files, on the far side nobody is asked. */
+/**
+ * What is shared now, and what keeps it from being shared: read from files, on the far side nobody
+ * is asked.
+ */
 import { basename } from "@std/path/posix/basename";
 import { dirname } from "@std/path/posix/dirname";
 import { directOf } from "../lane/direct.ts";

@@ -176,7 +176,10 @@ function quoted(word: string): string {
   return /^[\w@%+=:,./~-]+$/.test(word) ? word : quote(word) ?? JSON.stringify(word);
 }
 
-/** Whether there is a plan for these words that holds now, so that the call needs no Deno. Asks the launcher itself. */
+/**
+ * Whether there is a plan for these words that holds now, so that the call needs no Deno. Asks the
+ * launcher itself.
+ */
 export async function hasPlan(
   argv: readonly string[],
   system: Pick<System, "run" | "uid">,

@@ -23,7 +23,10 @@ export function directOf(dir: string, now: number): Direct | undefined {
   return Number(until) * 1000 > now ? { until: Number(until), why: why ?? "" } : undefined;
 }
 
-/** Notes that a connection has ended together with its first session; the second in a row makes the identity direct. */
+/**
+ * Notes that a connection has ended together with its first session; the second in a row makes the
+ * identity direct.
+ */
 function noteEarlyEnd(dir: string, now: number): void {
   if (createText(endedEarlyPath(dir), "")) return;
   const until = Math.floor(now / 1000) + DAY;

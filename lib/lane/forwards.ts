@@ -34,7 +34,10 @@ export async function takeBackForwards(lane: Lane, connection: MuxConnection): P
   for (const line of late) await ask(line, (forward) => connection.openForward(forward));
 }
 
-/** Does for the launcher (`--take-back`) what the sleeper would do within a second. Returns the exit status 0. */
+/**
+ * Does for the launcher (`--take-back`) what the sleeper would do within a second. Returns the exit
+ * status 0.
+ */
 export async function takeBackAtOnce(lane: Lane): Promise<number> {
   using connection = await MuxConnection.connect(lane.socket);
   await takeBackForwards(lane, connection);

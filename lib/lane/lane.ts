@@ -159,7 +159,10 @@ export function unverify(lane: Lane): void {
   if (!exists(lane.master) && exists(lane.record)) writeMaster(lane);
 }
 
-/** Whether the far end counts as alive at `now`. A mark too far ahead was made before the clock was set back. */
+/**
+ * Whether the far end counts as alive at `now`. A mark too far ahead was made before the clock was
+ * set back.
+ */
 export function isVerified(lane: Lane, now: number): boolean {
   const until = exists(lane.master)
     ? statOf(lane.verified)?.mtime?.getTime()

@@ -220,7 +220,8 @@ function refused(error: unknown): unknown {
 }
 
 /**
- * The text of the program in one file, which is what is installed: the file that this program was started from, or one that `deno bundle` makes
+ * The text of the program in one file, which is what is installed: the file that this program was
+ * started from, or one that `deno bundle` makes
  * of its modules, wherever they are. Deno fetches its bundler, esbuild, from npm unless it is in its
  * cache.
  *

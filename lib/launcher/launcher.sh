@@ -10,10 +10,10 @@
 #        -> direct ----------------------------------------------------------> exec ssh "$@"
 #        -> share: a place on a lane, or a new lane, or a wait for another's -> exec ssh -S <socket> "$@"
 #
-# Whatever fails here, or in the program, makes the call plain ssh. sshs_begin() is the way to a lane that is
-# open: it forks nothing, and runs before the shell has read the rest, which takes it as long as the way.
-# Our variables begin with sshs_, since a value given to a name that the caller exports would reach ssh.
-# -nt and -ef are not in POSIX, but in dash, bash, busybox and zsh.
+# Whatever fails here, or in the program, makes the call plain ssh. sshs_begin() is the way to a lane that
+# is open: it forks nothing, and runs before the shell has read the rest, which takes it as long as the
+# way. Our variables begin with sshs_, since a value given to a name that the caller exports would reach
+# ssh. -nt and -ef are not in POSIX, but in dash, bash, busybox and zsh.
 set +a +e +f +u +C # an exported SHELLOPTS turns these on in bash
 
 # ---- which ssh ----------------------------------------------------------------------------------------
@@ -228,7 +228,8 @@ sshs_meets_master() {
 # one session a connection counts until the time of the file.
 sshs_may_share() {
   [ ! -e "$sshs_home/terminal" ] || return
-  # A master that finds no terminal (-tt) makes one without its modes: no echo, no signals, no ends of lines.
+  # A master that finds no terminal (-tt) makes one without its modes: no echo, no signals, no ends of
+  # lines.
   [ -z "$sshs_forced" ] || [ -n "$sshs_open" ] || [ -t 0 ] || return
   # No way to detach a proxy: sshs_run_proxy().
   [ -z "$sshs_proxy" ] || command -v setsid >/dev/null || command -v perl >/dev/null || return
@@ -237,9 +238,9 @@ sshs_may_share() {
   [ ! "$sshs_home/direct" -nt "$sshs_dir/used" ]
 } 2>/dev/null
 
-# Finds a place on a lane that is open: sets sshs_placed and sshs_lane, with our lease on it. Else sshs_full says that all
-# lanes are, sshs_crowded that others were faster on one that is not, and sshs_doubted that the far end of
-# one has not answered lately. sshs_tried has their names.
+# Finds a place on a lane that is open: sets sshs_placed and sshs_lane, with our lease on it. Else
+# sshs_full says that all lanes are, sshs_crowded that others were faster on one that is not, and
+# sshs_doubted that the far end of one has not answered lately. sshs_tried has their names.
 sshs_find_place() {
   sshs_placed='' sshs_full='' sshs_crowded='' sshs_doubted='' sshs_tried=:
   for sshs_file in "$sshs_home"/*.lane; do
@@ -247,8 +248,8 @@ sshs_find_place() {
     sshs_tried=$sshs_tried${sshs_lane##*/}:
     [ -S "$sshs_lane.sock" ] && [ -O "$sshs_lane.sock" ] && [ -d "$sshs_lane.leases" ] || continue
     sshs_take || continue
-    # The mark's time is when its answer lapses, and our lease was made just now. A lane that the sleeper has
-    # not taken yet has only just logged in.
+    # The mark's time is when its answer lapses, and our lease was made just now. A lane that the sleeper
+    # has not taken yet has only just logged in.
     [ "$sshs_lane.verified" -nt "$sshs_lane.leases/$sshs_lease" ] || [ ! -e "$sshs_lane.master" ] && {
       true >"$sshs_dir/used"
       sshs_placed=yes && return
@@ -330,9 +331,9 @@ sshs_lives() {
 
 # ---- the way to a lane that is open -------------------------------------------------------------------
 
-# Ends in a session, or in plain ssh, where words, plan and lanes allow that as they are. Else it comes back,
-# having set sshs_role (what this process is), sshs_kind (of a plan that holds), and what the functions
-# above say.
+# Ends in a session, or in plain ssh, where words, plan and lanes allow that as they are. Else it comes
+# back, having set sshs_role (what this process is), sshs_kind (of a plan that holds), and what the
+# functions above say.
 sshs_begin() {
   # open: a lane is all that is wanted, and its path; open-batch: without a question to the user; plan: is
   # there one that holds? jump: the call comes from a ProxyCommand of ours.
@@ -416,7 +417,8 @@ sshs_wait_for_plan() {
     [ "${sshs_first:=$sshs_pid}" = "$sshs_pid" ] || break
     [ -n "$sshs_line" ] || sshs_asked=$sshs_pid
     # It may be empty for a moment.
-    [ -z "$sshs_pid" ] && [ "$sshs_waited" -eq 0 ] || sshs_lives "$sshs_pid" || { rm -f "$sshs_claim" && break; }
+    [ -z "$sshs_pid" ] && [ "$sshs_waited" -eq 0 ] || sshs_lives "$sshs_pid" ||
+      { rm -f "$sshs_claim" && break; }
     sshs_pause 50
   done 2>/dev/null
   # Nobody decides for so long: its pid is another process's by now.
@@ -493,7 +495,8 @@ sshs_share() {
     fi
     : $((sshs_looks += 1))
     # Sessions may be short: a lane is full if it was so at two looks.
-    if [ -n "$sshs_crowded" ] || { [ -n "$sshs_full$sshs_was_full" ] && [ "$sshs_full" != "$sshs_was_full" ]; }; then
+    if [ -n "$sshs_crowded" ] ||
+      { [ -n "$sshs_full$sshs_was_full" ] && [ "$sshs_full" != "$sshs_was_full" ]; }; then
       sshs_was_full=$sshs_full
       sshs_pause 50
       sshs_find_place && sshs_ride "$@"
@@ -544,7 +547,10 @@ sshs_look() {
   sshs_last=0 sshs_attempt=none sshs_starter='' sshs_login='' sshs_line=''
   for sshs_file in "$sshs_home"/starter.*; do
     sshs_word=${sshs_file##*.}
-    case $sshs_word in *[!0123456789]*) ;; *) [ "$sshs_word" -le "$sshs_last" ] || sshs_last=$sshs_word ;; esac
+    case $sshs_word in
+    *[!0123456789]*) ;;
+    *) [ "$sshs_word" -le "$sshs_last" ] || sshs_last=$sshs_word ;;
+    esac
   done
   [ "$sshs_last" -gt 0 ] || return 0
   { read -r sshs_starter sshs_login; read -r sshs_line; } <"$sshs_home/starter.$sshs_last"
@@ -606,9 +612,9 @@ sshs_open_lane() (
   true >"$sshs_dir/used"
 ) 2>/dev/null
 
-# Writes down that the login failed; fails where that was not for the host's sake, so that plain ssh may do
-# better: its proxy wants the terminal, our files are gone, or a socket cannot be made and linked into place,
-# as ssh does it.
+# Writes down that the login failed; fails where that was not for the host's sake, so that plain ssh may
+# do better: its proxy wants the terminal, our files are gone, or a socket cannot be made and linked into
+# place, as ssh does it.
 sshs_give_up() {
   [ -d "$sshs_lane.leases" ] && echo failed >>"$sshs_home/starter.$sshs_mine" || sshs_status=0
   [ -z "$sshs_wants_terminal" ] || { true >"$sshs_home/terminal" && sshs_status=0; }
@@ -633,7 +639,8 @@ sshs_end_broken() {
   rm -rf "$sshs_home/$sshs_last".*
 } 2>/dev/null
 
-# Starts the master and waits until it has logged in: sets sshs_status, and sshs_up where its socket is there.
+# Starts the master and waits until it has logged in: sets sshs_status, and sshs_up where its socket is
+# there.
 sshs_log_in() {
   sshs_status=1 sshs_up='' sshs_wants_terminal='' sshs_lister='' sshs_unsaid=''
   # What is copied to the user until the login is done: a proxy's words, or those of ssh without what it has
@@ -647,7 +654,8 @@ sshs_log_in() {
   (
     trap - XFSZ
     [ -z "$sshs_warnings" ] || exec 2>>"$sshs_lane.log"
-    [ -z "$sshs_proxy" ] || export SSHS_SHELL="${SHELL:-/bin/sh}" SHELL="$sshs_bin/ssh" SSHS_LOG="$sshs_lane.log"
+    [ -z "$sshs_proxy" ] ||
+      export SSHS_SHELL="${SHELL:-/bin/sh}" SHELL="$sshs_bin/ssh" SSHS_LOG="$sshs_lane.log"
     export SSHS_INSIDE="$sshs_ssh"
     # What a shell starts by & ignores SIGINT, and ssh would go on to its next question.
     sshs_defaults='env --default-signal=INT,QUIT'
@@ -770,8 +778,8 @@ sshs_run_proxy() {
   exec perl -e 'use POSIX; POSIX::setsid(); exec @ARGV; exit 127' "$SHELL" "$@"
 }
 
-# Becomes the real scp or sftp, whose ssh we are. By its name, as it begins its errors with that; the launcher
-# that it calls puts PATH right again.
+# Becomes the real scp or sftp, whose ssh we are. By its name, as it begins its errors with that; the
+# launcher that it calls puts PATH right again.
 sshs_copy_files() {
   sshs_find "$sshs_role" || sshs_none "$sshs_role"
   export SSHS_PATH="$PATH"

@@ -50,7 +50,10 @@ export function isClosedToDeno(path: string): boolean {
   return /^\/(dev|proc|sys)(\/|$)/.test(path);
 }
 
-/** Whether a path leads to a program. In a directory that we may not enter there is none for us, as for execvp(3). */
+/**
+ * Whether a path leads to a program. In a directory that we may not enter there is none for us, as
+ * for execvp(3).
+ */
 export function isExecutable(path: string): boolean {
   try {
     const { isFile, mode } = Deno.statSync(path);
@@ -252,7 +255,10 @@ export class LockedFile implements Disposable {
     this.#file = file;
   }
 
-  /** Takes the lock of a file, which is made if need be. `undefined`: another has it, or there is no such directory. */
+  /**
+   * Takes the lock of a file, which is made if need be. `undefined`: another has it, or there is no
+   * such directory.
+   */
   static tryTake(path: string): LockedFile | undefined {
     makeWay(path);
     const options = { read: true, write: true, create: true, mode: 0o600 };
@@ -306,7 +312,10 @@ export function tryFiles(path: string): { readonly made: number } | { readonly p
   }
 }
 
-/** A log, which nobody reads until something is wrong, is emptied at this size, in bytes: ours, and that of a master which runs with -v. */
+/**
+ * A log, which nobody reads until something is wrong, is emptied at this size, in bytes: ours, and
+ * that of a master which runs with -v.
+ */
 const MAX_LOG = 64 * 1024;
 
 /** Adds a line to a log, with the time `now` in ms since the epoch. A log that cannot be written is none. */
@@ -330,7 +339,10 @@ export function cutLog(path: string): void {
 /** How often the file is looked at where the system does not tell, ms. */
 const POLL = 1000;
 
-/** Calls `onWrite` soon after a file is written to (perhaps once for several times) or removed, until it is closed. */
+/**
+ * Calls `onWrite` soon after a file is written to (perhaps once for several times) or removed,
+ * until it is closed.
+ */
 export function watchFile(path: string, onWrite: () => void): Disposable {
   let watcher: Deno.FsWatcher;
   try {

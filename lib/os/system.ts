@@ -250,7 +250,10 @@ function isZombie(pid: number): boolean {
   return fieldsAfterName(readKernelFile(`/proc/${pid}/stat`) ?? "")?.[0] === "Z";
 }
 
-/** Whether a process handles a signal itself, from its `/proc/PID/status`: SigCgt is a mask, bit 0 for signal 1. */
+/**
+ * Whether a process handles a signal itself, from its `/proc/PID/status`: SigCgt is a mask, bit 0
+ * for signal 1.
+ */
 function catchesSignal(status: string, signal: number): boolean | undefined {
   const mask = /^SigCgt:\s*([0-9a-f]+)$/m.exec(status)?.[1];
   return mask === undefined ? undefined : (BigInt(`0x${mask}`) >> BigInt(signal - 1) & 1n) === 1n;

@@ -55,7 +55,10 @@ export function socketOwner(path: string): number | null | "absent" | "other" {
   return info.isSocket ? info.uid : "other";
 }
 
-/** One that we may not open, one that is no socket, no more files to be had, or a name that is too long for one. */
+/**
+ * One that we may not open, one that is no socket, no more files to be had, or a name that is too
+ * long for one.
+ */
 function isUnusable(error: unknown): boolean {
   // The last comes without an errno (Rust's SocketAddr).
   return isSystemError(error) || (error instanceof Error && /SUN_LEN/.test(error.message));

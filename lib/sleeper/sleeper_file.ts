@@ -81,7 +81,10 @@ export class SleeperFile implements Disposable {
 /** What Deno and we read; the rest of the caller's environment is not the sleeper's to keep. */
 const KEPT = ["PATH", "HOME", "TMPDIR", "DENO_DIR", "XDG_CACHE_HOME", "SSHS_LOOK"];
 
-/** Starts a sleeper where none is awake. Where that cannot be, lanes serve without it and go after their grace. */
+/**
+ * Starts a sleeper where none is awake. Where that cannot be, lanes serve without it and go after
+ * their grace.
+ */
 export async function startSleeper(
   stateDir: string,
   system: Pick<System, "env" | "isAlive" | "now" | "run">,

@@ -293,7 +293,10 @@ export function sentNames(config: SshConfig): string[] | undefined {
   return names.some((name) => /[*?]/.test(name)) ? undefined : names;
 }
 
-/** So many characters fit, whatever they are and whatever a locale adds: a quarter, as UTF-8 has up to 4 bytes. */
+/**
+ * So many characters fit, whatever they are and whatever a locale adds: a quarter, as UTF-8 has up
+ * to 4 bytes.
+ */
 export const SMALL_ENVIRONMENT = 60_000;
 
 /** match_pattern() in match.c. */

@@ -191,7 +191,10 @@ function keysIn(answer: Uint8Array): string[] | undefined {
   });
 }
 
-/** How long an agent may take, ms. One that takes longer may show a dialog, and is not asked behind the user's back. */
+/**
+ * How long an agent may take, ms. One that takes longer may show a dialog, and is not asked behind
+ * the user's back.
+ */
 export const AGENT_DEADLINE = 200;
 
 /** The keys in the user's agents, which are asked as long as a lane that may have used them is in use. */

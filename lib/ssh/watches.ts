@@ -192,7 +192,10 @@ function isOff(value: string | undefined, ...words: string[]): boolean {
   return words.includes((value ?? "").toLowerCase());
 }
 
-/** Whether an Include's files depend on the call (%h) or on more than one directory (a glob before the last slash). */
+/**
+ * Whether an Include's files depend on the call (%h) or on more than one directory (a glob before
+ * the last slash).
+ */
 function isUnwatchable(pattern: string): boolean {
   return /%/.test(pattern) || /[*?[{].*\//.test(pattern) || /^~[^/]/.test(pattern);
 }
