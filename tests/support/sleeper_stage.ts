@@ -63,8 +63,11 @@ export class SleeperStage extends Lanes {
   }
 
   override async [Symbol.asyncDispose](): Promise<void> {
-    if (exists(this.sandbox.stateDir)) {
-      await Deno.remove(this.sandbox.stateDir, { recursive: true });
+    const { stateDir } = this.sandbox;
+    if (exists(stateDir)) {
+      // In one step, so that the sleeper puts nothing into it meanwhile.
+      await Deno.rename(stateDir, `${stateDir}.gone`);
+      await Deno.remove(`${stateDir}.gone`, { recursive: true });
     }
     assert.equal(await this.#awake, 0, "without its directory the sleeper goes");
     await super[Symbol.asyncDispose]();
