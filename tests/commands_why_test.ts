@@ -1,28 +1,9 @@
 /** --why and --doctor against a real sshd that they do not talk to. */
 import assert from "node:assert/strict";
+import { startAgent } from "./support/agent.ts";
 import { DEADLINE, expect, openScene, sshs, startSession } from "./support/commands.ts";
 import { eventually } from "./support/eventually.ts";
 import { needProgram } from "./support/programs.ts";
-import type { Scene } from "./support/scene.ts";
-
-/** The agent that a scene's calls have; nobody has started one for it. */
-async function startAgent(scene: Scene): Promise<Deno.ChildProcess> {
-  const socket = `${scene.sandbox.dir}/agent`;
-  const child = scene.sandbox.spawn([needProgram("ssh-agent"), "-D", "-a", socket]);
-  await eventually("the agent listens", () => exists(socket));
-  scene.sandbox.env.SSH_AUTH_SOCK = socket;
-  return child;
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
 
 Deno.test("--why tells the decision, and touches no network", async () => {
   await using scene = await openScene();

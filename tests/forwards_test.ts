@@ -7,6 +7,7 @@ import { exists } from "./support/exists.ts";
 import { needProgram, run } from "./support/programs.ts";
 import type { RunResult } from "./support/sandbox.ts";
 import { Scene, type SceneOptions } from "./support/scene.ts";
+import { freePort } from "./support/sshd.ts";
 
 const DEADLINE = { deadline: 20_000 };
 /** A look of the sleeper's, and what a busy machine takes beside it, ms. */
@@ -23,12 +24,6 @@ async function sceneWith(settings: unknown, options: SceneOptions = {}): Promise
 }
 
 const forwarding = (options?: SceneOptions) => sceneWith({ forwards: true }, options);
-
-/** A port that nobody listens on. */
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
 
 /** Whether nobody listens on a port. */
 function isFree(port: number): boolean {

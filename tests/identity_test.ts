@@ -3,10 +3,10 @@ import {
   dependsOnDirectory,
   environmentNames,
   type IdentityContext,
-  identityOf,
   identityText,
   REDIRECTING,
   sharesAgentOrDisplay,
+  shortDigest,
 } from "../lib/ssh/identity.ts";
 import { parseSshArgs } from "../lib/ssh/arguments.ts";
 import { readConfig, type SshConfig } from "../lib/ssh/configuration.ts";
@@ -236,8 +236,8 @@ Deno.test("identityText parts jump hosts that are looked up in other files", asy
   assert.notEqual(await work.identity(["-Jjump", "host"]), await home.identity(["-Jjump", "host"]));
 });
 
-Deno.test("identityOf makes 16 hex digits of a text", async () => {
-  assert.equal(await identityOf("abc"), "ba7816bf8f01cfea");
+Deno.test("shortDigest makes 16 hex digits of a text", async () => {
+  assert.equal(await shortDigest("abc"), "ba7816bf8f01cfea");
 });
 
 Deno.test("sharesAgentOrDisplay tells what a master could open to the far side", async () => {

@@ -22,6 +22,7 @@ import {
 import { type Lane, laneAt, lanesOf } from "../lib/lane/layout.ts";
 import { type Lease, LeaseWatch, liveLeases } from "../lib/lane/lease.ts";
 import { latestStarter, startersOf } from "../lib/lane/starter.ts";
+import { deadPid } from "./support/lanes.ts";
 
 const RECORD = {
   destination: "host",
@@ -56,12 +57,6 @@ function drop(lane: Lane, pid: number): void {
 }
 
 /** A process that has ended. */
-async function deadPid(): Promise<number> {
-  const child = new Deno.Command("true").spawn();
-  await child.status;
-  return child.pid;
-}
-
 Deno.test("withdraw closes an idle lane, and no other", () =>
   withLane((lane) => {
     assert.equal(withdraw(lane, realSystem), false);

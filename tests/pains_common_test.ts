@@ -13,6 +13,7 @@ import { run } from "./support/programs.ts";
 import type { RunResult } from "./support/sandbox.ts";
 import { Scene } from "./support/scene.ts";
 import { Session } from "./support/session.ts";
+import { freePort } from "./support/sshd.ts";
 import { StockPair } from "./support/stock_pair.ts";
 
 const DEADLINE = { deadline: 30_000 };
@@ -159,11 +160,6 @@ Deno.test("6: a forwarded port goes with the call that asked for it", async () =
   assertQuiet(await scene.ssh(forward(second)), "");
   assert.ok(!await isBound(second));
 });
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
 
 Deno.test("6: -f comes back at once, and its session goes on", async () => {
   await using scene = await Scene.open(LINGERING);

@@ -1,10 +1,10 @@
 /** Every question of ssh's, side by side with plain ssh: what it looks like, and what an answer does. */
 import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
-import { eventually } from "./support/eventually.ts";
+import { startAgent, useAgentAlone } from "./support/agent.ts";
 import { exists } from "./support/exists.ts";
 import { lockKey, PASSPHRASE } from "./support/questions.ts";
-import { needProgram, run } from "./support/programs.ts";
+import { run } from "./support/programs.ts";
 import type { Scene } from "./support/scene.ts";
 import { type Ending, SideBySide } from "./support/side_by_side.ts";
 import { canAskForCodes } from "./support/sshd.ts";
@@ -137,7 +137,7 @@ for (const answer of ["yes", "no"]) {
   Deno.test(`${answer} to an agent that wants its key's use confirmed does what it does to ssh`, async () => {
     const agents: Deno.ChildProcess[] = [];
     await using sides = await SideBySide.open({}, async (scene) => {
-      agents.push(await startAgent(scene, answer));
+      agents.push(await startAskingAgent(scene, answer));
     });
     try {
       const ending = await sides.assertSame(CALL, async () => {});
@@ -154,27 +154,21 @@ for (const answer of ["yes", "no"]) {
 }
 
 /** An agent that has the key and asks a program before each use, and a client that has it from there alone. */
-async function startAgent(scene: Scene, answer: string): Promise<Deno.ChildProcess> {
+async function startAskingAgent(scene: Scene, answer: string): Promise<Deno.ChildProcess> {
   const { sandbox, sshd } = scene;
   const status = answer === "yes" ? 0 : 1;
   const askpass = await sandbox.addProgram(
     "agent-askpass",
     `echo "$1" >>${sandbox.dir}/asked; echo ${answer}; exit ${status}`,
   );
-  const socket = `${sandbox.dir}/agent`;
   const env = { SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: "force", DISPLAY: ":99" };
-  const agent = sandbox.spawn([needProgram("ssh-agent"), "-D", "-a", socket], { env });
-  await eventually("the agent listens", () => exists(socket));
-  sandbox.env.SSH_AUTH_SOCK = socket;
+  const agent = await startAgent(scene, env);
   const key = `${sandbox.dir}/agent_key`;
   await Deno.copyFile(`${sshd.dir}/user_key`, key);
   const added = await sandbox.run(["ssh-add", "-q", "-c", key]);
   assert.equal(added.code, 0, added.stderr);
   await Deno.remove(key);
-  const config = await Deno.readTextFile(scene.config);
-  const without = config.replace(/^(IdentityFile|IdentitiesOnly).*\n/gm, "");
-  await Deno.writeTextFile(scene.config, without + "IdentityFile none\n");
-  sshd.ageConfigs();
+  await useAgentAlone(scene);
   return agent;
 }
 

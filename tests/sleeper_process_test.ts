@@ -6,16 +6,12 @@ import { Alarm, Sleeper } from "../lib/sleeper/sleeper.ts";
 import { isOlder, SleeperFile, sleeperPid, startSleeper } from "../lib/sleeper/sleeper_file.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { VERSION } from "../lib/os/program.ts";
-import { eventually } from "./support/eventually.ts";
+import { eventually, pause } from "./support/eventually.ts";
 import { processes } from "./support/processes.ts";
 import { Sandbox } from "./support/sandbox.ts";
 import { SleeperStage } from "./support/sleeper_stage.ts";
 
 const PATIENCE = { deadline: 30_000 };
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
 
 Deno.test("of sleepers that are started at once one stays; a newer version takes over", async () => {
   await using stage = await SleeperStage.create();

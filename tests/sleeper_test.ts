@@ -4,16 +4,12 @@ import { exists } from "../lib/os/files.ts";
 import { isOpen, isVerified, readMaster, retire, roundTripOf } from "../lib/lane/lane.ts";
 import { directOf } from "../lib/lane/direct.ts";
 import { realSystem } from "../lib/os/system.ts";
-import { eventually } from "./support/eventually.ts";
+import { eventually, pause } from "./support/eventually.ts";
 import { isAlive } from "./support/processes.ts";
 import { deadPid, openSession } from "./support/lanes.ts";
 import { SleeperStage } from "./support/sleeper_stage.ts";
 
 const PATIENCE = { deadline: 30_000 };
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
 
 Deno.test("Sleeper takes a lane: notes its master, and renews the mark", async () => {
   await using stage = await SleeperStage.create();

@@ -1,7 +1,7 @@
 /** What the program answers to the launcher (`--decide`): what to do with a call, and the plan for the next. */
 import { checkAgents, closeLane } from "../lane/health.ts";
 import { isOpen, lookSeconds, retire } from "../lane/lane.ts";
-import { type Lane, lanesOf } from "../lane/layout.ts";
+import { identityDir, type Lane, lanesOf } from "../lane/layout.ts";
 import { CHOOSE_ANOTHER, openStateDir, StateDirError } from "../lane/state_dir.ts";
 import {
   createText,
@@ -42,16 +42,12 @@ export async function answerCall(argv: readonly string[], system: System): Promi
   const decision = control ? directTo(control) : prepared(await decide(argv, ssh, system));
   const answer = answerText(decision, { ssh, launcher, look: lookSeconds(system) });
   if (answer === undefined) return 1;
-  if (decision.kind === "share") await checkAgents(dirOf(decision), system);
+  if (decision.kind === "share") await checkAgents(identityDir(decision), system);
   await keepPlan(decision, answer, asker, system);
   // Others wait for the plan while this is there: sshs_decide() in launcher.sh.
   if (claim) removePath(claim);
   print(answer.trimEnd());
   return 0;
-}
-
-function dirOf({ stateDir, identity }: Shared): string {
-  return `${stateDir}/${identity}`;
 }
 
 /**
@@ -71,7 +67,7 @@ function isAnnounced(claim: string, caller: number): boolean {
 /** Makes the identity's directory, or finds that no control socket can be made in it. */
 function prepared(decision: Shared | Direct): Shared | Direct {
   if (decision.kind === "direct") return decision;
-  const dir = dirOf(decision);
+  const dir = identityDir(decision);
   try {
     makeDir(dir);
     // ssh links its socket into place (mux.c, muxserver_listen); without hard links it would stay
@@ -152,7 +148,7 @@ export async function controlOf(
   );
   const decision = await decide([...words, "--", call.destination], ssh, system);
   if (decision.kind === "direct") return undefined;
-  const lanes = lanesOf(`${decision.stateDir}/${decision.identity}`)
+  const lanes = lanesOf(identityDir(decision))
     .sort((a, b) => Number(b.name) - Number(a.name));
   const lane = lanes.find((lane) => isOpen(lane) && exists(lane.socket));
   if (!lane) return undefined;

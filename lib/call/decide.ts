@@ -17,9 +17,9 @@ import { parseDestination, parseSshArgs, type SshCall } from "../ssh/arguments.t
 import { fitsRequest, readConfig, type SshConfig } from "../ssh/configuration.ts";
 import {
   dependsOnDirectory,
-  identityOf,
   identityText,
   sharesAgentOrDisplay,
+  shortDigest,
 } from "../ssh/identity.ts";
 import { agentOf, keyFiles, type OfferRule, readKeys } from "../ssh/keys.ts";
 import { type Forward, forwardsOf } from "../lane/forwards.ts";
@@ -199,7 +199,7 @@ async function decideOn(
     kind: "share",
     ssh,
     stateDir,
-    identity: await identityOf(text),
+    identity: await shortDigest(text),
     identityText: text,
     resolved: `${config.get("user")}@${config.get("hostname")}:${config.get("port")}`,
     linger: isJobDir(stateDir) ? Infinity : lingerOf(config, settings, forwards),

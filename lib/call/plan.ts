@@ -2,7 +2,7 @@
  * A plan: what the launcher does with the same words from now on, without the program. It is sh text that
  * launcher.sh reads: tests of all that the decision rests on, and then what it is to do.
  */
-import { plansDir, stampsDir } from "../lane/layout.ts";
+import { identityDir, plansDir, stampsDir } from "../lane/layout.ts";
 import { isSystemError, makeDir, removePath, writeWhole } from "../os/files.ts";
 import { quote, VERSION } from "../os/program.ts";
 import type { System } from "../os/system.ts";
@@ -92,7 +92,7 @@ export function answerText(decision: Shared | Direct, context: PlanContext): str
     ["notice", noticeText(decision.notice)],
     ["dir", decision.stateDir],
     ["identity", decision.identity],
-    ["home", `${decision.stateDir}/${decision.identity}`],
+    ["home", identityDir(decision)],
     ["spaces", decision.spaces],
     ["host", harmless(decision.call.destination)],
     ["record", JSON.stringify(recordOf(decision, grace))],

@@ -5,6 +5,7 @@ import { planKey, proxyOf } from "../call/plan.ts";
 import { versionOf } from "../call/rules.ts";
 import { parseDuration, readSettingsFile } from "../call/settings.ts";
 import { startOf } from "../lane/lane.ts";
+import { identityDir } from "../lane/layout.ts";
 import { allStateDirs, openStateDir, StateDirError } from "../lane/state_dir.ts";
 import { ownPrefix, pathLine, placesBelow } from "../launcher/install.ts";
 import { isExecutable, readText, tryFiles } from "../os/files.ts";
@@ -226,7 +227,7 @@ async function checkHost(
   if (decision.kind === "direct") {
     return [hostFindings.direct(host, decision.reason, decision.remedy ?? why)];
   }
-  const learned = learnedOf(`${decision.stateDir}/${decision.identity}`, system);
+  const learned = learnedOf(identityDir(decision), system);
   return [
     learned ? hostFindings.direct(host, learned, why) : hostFindings.shares(host),
     ...(argv.length > 0 ? [await checkPlan(argv, system)] : []),

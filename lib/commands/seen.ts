@@ -6,7 +6,7 @@ import { basename } from "@std/path/posix/basename";
 import { dirname } from "@std/path/posix/dirname";
 import { directOf } from "../lane/direct.ts";
 import { forwardOption, forwardsOn } from "../lane/forwards.ts";
-import { probe } from "../lane/health.ts";
+import { isBornAs, probe } from "../lane/health.ts";
 import {
   isOpen,
   isVerified,
@@ -135,9 +135,7 @@ async function seeMasters(
   return new Map(
     await Promise.all(Array.from(noted, async ([lane, master]): Promise<[Lane, SeenMaster]> => {
       if (!master) return [lane, await askMaster(lane, system)];
-      const birth = births.get(master.pid);
-      // A reused pid is no master; where births cannot be had the pid must do.
-      const isSame = !master.birth || !birth || birth === master.birth;
+      const isSame = isBornAs(master, births.get(master.pid)); // A reused pid is no master.
       return [lane, { isAlive: system.isAlive(master.pid) && isSame, pid: master.pid }];
     })),
   );

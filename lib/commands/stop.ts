@@ -8,7 +8,7 @@ import { decide, type DecideSystem } from "../call/decide.ts";
 import { forgetLearned } from "../lane/direct.ts";
 import { closeLane } from "../lane/health.ts";
 import { type LaneRecord, removeLane } from "../lane/lane.ts";
-import { lanesOf } from "../lane/layout.ts";
+import { identityDir, lanesOf } from "../lane/layout.ts";
 import { callSsh } from "../launcher/launcher.ts";
 import type { System } from "../os/system.ts";
 import { print, say } from "../os/terminal.ts";
@@ -82,7 +82,7 @@ export async function fresh(argv: readonly string[], system: System): Promise<ne
   const ssh = findRealSsh(system);
   const decision = ssh === undefined ? undefined : await decide(argv, ssh, system);
   if (decision?.kind === "share") {
-    const dir = `${decision.stateDir}/${decision.identity}`;
+    const dir = identityDir(decision);
     forgetLearned(dir);
     const lanes = lanesOf(dir);
     await Promise.all(lanes.map((lane) => closeLane(lane, system)));

@@ -22,7 +22,7 @@ import { controlOf, directTo } from "../call/answer.ts";
 import { decide, type DecideSystem, type Shared } from "../call/decide.ts";
 import { planKey } from "../call/plan.ts";
 import type { Direct } from "../call/rules.ts";
-import { laneAt } from "../lane/layout.ts";
+import { identityDir, laneAt } from "../lane/layout.ts";
 import { hasRoom, liveLeases } from "../lane/lease.ts";
 import { launcherText } from "../launcher/launcher.ts";
 import { launcherSettings, quote } from "../os/program.ts";
@@ -75,7 +75,7 @@ async function answerFor(argv: readonly string[], ssh: string, system: WhySystem
   const control = await controlOf(argv, ssh, system);
   const decision = control ? directTo(control) : await decide(argv, ssh, system);
   if (decision.kind === "direct") return directAnswer(decision, ssh, argv);
-  const home = `${decision.stateDir}/${decision.identity}`;
+  const home = identityDir(decision);
   const learned = learnedOf(home, system);
   if (learned) return directAnswer({ kind: "direct", reason: learned }, ssh, argv);
   const lanes = (await seeLanes(system)).filter(({ lane }) => lane.dir === home);

@@ -158,7 +158,11 @@ export async function isSameProcess(
   system: Pick<System, "births" | "isAlive">,
 ): Promise<boolean> {
   if (!system.isAlive(master.pid)) return false;
-  const birth = (await system.births([master.pid])).get(master.pid);
+  return isBornAs(master, (await system.births([master.pid])).get(master.pid));
+}
+
+/** Whether a birth can be the recorded one's; where births cannot be had the pid must do. */
+export function isBornAs(master: Master, birth: string | undefined): boolean {
   return birth === undefined || master.birth === undefined || birth === master.birth;
 }
 

@@ -84,6 +84,13 @@ export function identityDirs(stateDir: string): string[] {
     .map((name) => `${stateDir}/${name}`);
 }
 
+/** Where the lanes of an identity are. */
+export function identityDir(
+  { stateDir, identity }: { readonly stateDir: string; readonly identity: string },
+): string {
+  return `${stateDir}/${identity}`;
+}
+
 /** All lanes in a state directory. */
 export function allLanes(stateDir: string): Lane[] {
   return identityDirs(stateDir).flatMap(lanesOf);

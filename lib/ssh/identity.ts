@@ -87,8 +87,8 @@ export function identityText(config: SshConfig, context: IdentityContext): strin
   return lines.join("\n") + "\n";
 }
 
-/** The name of an identity: 16 hex digits of the text's SHA-256. */
-export async function identityOf(text: string): Promise<string> {
+/** A short name for what a text says, an identity for one: 16 hex digits of its SHA-256. */
+export async function shortDigest(text: string): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
   return new Uint8Array(digest).toHex().slice(0, 16);
 }

@@ -13,6 +13,7 @@ import { dirname } from "@std/path/posix/dirname";
 import { exists, isSystemError, makeDir, realPathOf, statOf } from "../os/files.ts";
 import type { System } from "../os/system.ts";
 import { type ConfigLine, parseConfigLine } from "./arguments.ts";
+import { shortDigest } from "./identity.ts";
 
 export interface Watches {
   /** Files that must have just the modification time of their stamp. */
@@ -93,7 +94,9 @@ async function stampFiles(
     const time = info?.mtime?.getTime();
     if (!info || time === undefined || time > since - SETTLED) return undefined;
     if (hasMoved(path, since)) return undefined;
-    const stamp = `${dir}/${await nameOf([path, info.dev, info.ino, info.size, time].join(" "))}`;
+    const stamp = `${dir}/${await shortDigest(
+      [path, info.dev, info.ino, info.size, time].join(" "),
+    )}`;
     pairs.push({ path, stamp });
     // Half made, it has another time.
     if (statOf(stamp)?.mtime?.getTime() !== time) missing.push(path, stamp);
@@ -114,11 +117,6 @@ function hasMoved(path: string, since: number): boolean {
     const time = statOf(dirname(place))?.mtime?.getTime();
     return time === undefined || time > since - TICK;
   });
-}
-
-async function nameOf(text: string): Promise<string> {
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  return new Uint8Array(digest).toHex().slice(0, 16);
 }
 
 // What the text of a configuration file tells of how long an answer of `ssh -G` holds.

@@ -15,15 +15,8 @@ export class Agent implements AsyncDisposable {
   }
 
   static async start(scene: Scene): Promise<Agent> {
-    const { sandbox } = scene;
-    const socket = `${sandbox.dir}/agent`;
-    const agent = new Agent(scene, sandbox.spawn([needProgram("ssh-agent"), "-D", "-a", socket]));
-    await eventually("the agent listens", () => exists(socket));
-    sandbox.env.SSH_AUTH_SOCK = socket;
-    const config = await Deno.readTextFile(scene.config);
-    const without = config.replace(/^(IdentityFile|IdentitiesOnly).*\n/gm, "");
-    await Deno.writeTextFile(scene.config, `${without}IdentityFile none\n`);
-    scene.sshd.ageConfigs();
+    const agent = new Agent(scene, await startAgent(scene));
+    await useAgentAlone(scene);
     return agent;
   }
 
@@ -39,6 +32,26 @@ export class Agent implements AsyncDisposable {
     await this.#child.output();
     await this.#child.stdin.close().catch(() => {});
   }
+}
+
+/** Starts an ssh-agent for a scene's calls. */
+export async function startAgent(
+  { sandbox }: Scene,
+  env: Record<string, string> = {},
+): Promise<Deno.ChildProcess> {
+  const socket = `${sandbox.dir}/agent`;
+  const child = sandbox.spawn([needProgram("ssh-agent"), "-D", "-a", socket], { env });
+  await eventually("the agent listens", () => exists(socket));
+  sandbox.env.SSH_AUTH_SOCK = socket;
+  return child;
+}
+
+/** Has the client take its keys from the agent alone. */
+export async function useAgentAlone(scene: Scene): Promise<void> {
+  const config = await Deno.readTextFile(scene.config);
+  const without = config.replace(/^(IdentityFile|IdentitiesOnly).*\n/gm, "");
+  await Deno.writeTextFile(scene.config, `${without}IdentityFile none\n`);
+  scene.sshd.ageConfigs();
 }
 
 /** Makes a key that the server takes too, and answers `word` to instead of what is asked for, as a git host does. */

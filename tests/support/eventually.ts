@@ -24,6 +24,11 @@ export async function eventually<T>(
     if (performance.now() > end) {
       throw new Error(`Not within ${deadline} ms: ${what} (last seen: ${Deno.inspect(value)})`);
     }
-    await new Promise((resolve) => setTimeout(resolve, interval));
+    await pause(interval);
   }
+}
+
+/** Waits for `ms`. */
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

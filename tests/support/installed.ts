@@ -15,23 +15,3 @@ export async function install(sandbox: Sandbox): Promise<void> {
   if (code !== 0) throw new Error(`install.sh ended with ${code}:\n${stdout}${stderr}`);
   sandbox.env.PATH = `${prefix}/bin:${sandbox.env.PATH}`;
 }
-
-/**
- * Makes the launchers of an installed sshs note each start of Deno, which is how they take the slow
- * way. Returns what tells how many there were.
- */
-export async function watchStarts(sandbox: Sandbox): Promise<() => number> {
-  const starts = `${sandbox.dir}/starts`;
-  const deno = `${sandbox.dir}/noted-deno`;
-  const note = `#!/bin/sh\necho >>'${starts}'\nexec '${Deno.execPath()}' "$@"\n`;
-  await Deno.writeTextFile(deno, note, { mode: 0o755 });
-  await Deno.writeTextFile(starts, "");
-  for (const name of ["ssh", "scp", "sftp"]) {
-    const launcher = `${sandbox.dir}/prefix/bin/${name}`;
-    const text = await Deno.readTextFile(launcher);
-    const noted = text.replace(/^sshs_deno=.*$/m, `sshs_deno='${deno}'`);
-    if (noted === text) throw new Error(`${launcher} does not say where Deno is`);
-    await Deno.writeTextFile(launcher, noted);
-  }
-  return () => Deno.readTextFileSync(starts).length;
-}

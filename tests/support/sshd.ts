@@ -285,7 +285,8 @@ async function listenAnywhere(dir: string): Promise<{ port: number; child: Deno.
   }
 }
 
-function freePort(): number {
+/** A port of 127.0.0.1 that nobody listens on. */
+export function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;
 }
