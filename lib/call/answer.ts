@@ -3,15 +3,7 @@ import { checkAgents, closeLane } from "../lane/health.ts";
 import { isOpen, lookSeconds, retire } from "../lane/lane.ts";
 import { identityDir, type Lane, lanesOf } from "../lane/layout.ts";
 import { CHOOSE_ANOTHER, openStateDir, StateDirError } from "../lane/state_dir.ts";
-import {
-  createText,
-  exists,
-  isSystemError,
-  makeDir,
-  overwrite,
-  removePath,
-  writeWhole,
-} from "../os/files.ts";
+import { createText, exists, isSystemError, makeDir, overwrite, writeWhole } from "../os/files.ts";
 import { restorePath } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { print, words } from "../os/terminal.ts";
@@ -44,8 +36,6 @@ export async function answerCall(argv: readonly string[], system: System): Promi
   if (answer === undefined) return 1;
   if (decision.kind === "share") await checkAgents(identityDir(decision), system);
   await keepPlan(decision, answer, asker, system);
-  // Others wait for the plan while this is there: sshs_decide() in launcher.sh.
-  if (claim) removePath(claim);
   print(answer.trimEnd());
   return 0;
 }

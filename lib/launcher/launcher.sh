@@ -399,7 +399,7 @@ sshs_decide() {
   fi
   # The braces: what a shell says of a child that a signal has ended.
   { sshs_answer=$(sshs_program --decide "$@") || sshs_answer=''; } 2>/dev/null
-  [ -z "$sshs_claim" ] || [ ! -e "$sshs_claim" ] || rm -f "$sshs_claim" 2>/dev/null
+  [ -z "$sshs_claim" ] || rm -f "$sshs_claim" 2>/dev/null
   sshs_kind='' sshs_met=yes # as it was asked here
   # The last line says that all of it has come.
   case $sshs_answer in *'

@@ -22,6 +22,9 @@ export interface SceneOptions extends SshdOptions {
   plain?: boolean;
 }
 
+/** The file that keeps a Deno waiting. */
+const HOLD = "hold-deno";
+
 /** What is in the state directory when nothing is shared; a claim on a plan is not. */
 const OUTLIVES =
   /^(plans\/[^#]*|stamps\/.*|ssh|used|sleeper\.log|[0-9a-f]{16}\/(about|starter\.\d+|terminal|direct|ended-early)?)$/;
@@ -177,6 +180,13 @@ export class Scene implements AsyncDisposable {
     return Deno.readTextFileSync(`${this.sandbox.dir}/starts`).split("\n").slice(0, -1);
   }
 
+  /** Keeps each Deno that a launcher starts from beginning its work; the function that it gives lets them. */
+  async holdDeno(): Promise<() => Promise<void>> {
+    const hold = `${this.sandbox.dir}/${HOLD}`;
+    await Deno.writeTextFile(hold, "");
+    return () => Deno.remove(hold);
+  }
+
   /** The lanes that have files in the state directory. */
   lanes(): SeenLane[] {
     const files = this.sandbox.files();
@@ -289,7 +299,9 @@ export class Scene implements AsyncDisposable {
 async function addDeno(sandbox: Sandbox): Promise<string> {
   const starts = `${sandbox.dir}/starts`;
   await Deno.writeTextFile(starts, "");
-  const script = `echo "$*" >>'${starts}'; exec '${Deno.execPath()}' "$@"`;
+  const script = `echo "$*" >>'${starts}'
+    while [ -e '${sandbox.dir}/${HOLD}' ]; do sleep 0.05; done
+    exec '${Deno.execPath()}' "$@"`;
   return await sandbox.addProgram("deno", script);
 }
 
