@@ -55,7 +55,9 @@ Deno.test("--list shows who logs in, and what was learned", async () => {
   }, DEADLINE) || [];
   assert.deepEqual([login.state, login.lane, login.pid], ["logging-in", "1", child.pid]);
   assert.equal(login.resolved, `${scene.user.name}@127.0.0.1:${scene.port}`);
-  assert.match((await sshs(scene, ["--list"])).stdout, /^\S+ +logging in +\d+ +- /m);
+  await eventually("the table has it too", async () => {
+    return /^\S+ +logging in +\d+ +- /m.test((await sshs(scene, ["--list"])).stdout);
+  }, DEADLINE);
   await Deno.writeTextFile(go, "");
   await Promise.all([child.status, child.stdout.cancel(), child.stderr.cancel()]);
   const home = `${scene.sandbox.stateDir}/${login.identity}`;

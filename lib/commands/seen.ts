@@ -189,7 +189,8 @@ function see(
 
 function seeLogin(dir: string, system: SeeSystem): SeenLogin[] {
   const starter = latestStarter(dir, system);
-  if (starter?.state !== "running") return [];
+  // Of one that has only just been taken the pid is not written yet.
+  if (starter?.state !== "running" || starter.pid === 0) return [];
   const begun = statOf(starter.path)?.mtime?.getTime() ?? system.now();
   const age = Math.max(0, system.now() - begun) / 1000;
   return [{ kind: "login", dir, name: `${starter.number}`, pid: starter.pid, age }];
