@@ -1,9 +1,17 @@
-/** What the program answers to the launcher (`--decide`): what to do with a call, and the plan for the next. */
+/** Answers the launcher (`--decide`): says what to do with a call, and writes the plan for the next one. */
 import { checkAgents, closeLane } from "../lane/health.ts";
 import { isOpen, lookSeconds, retire } from "../lane/lane.ts";
 import { identityDir, type Lane, lanesOf } from "../lane/layout.ts";
 import { CHOOSE_ANOTHER, openStateDir, StateDirError } from "../lane/state_dir.ts";
-import { createText, exists, isSystemError, makeDir, overwrite, writeWhole } from "../os/files.ts";
+import {
+  createText,
+  exists,
+  isSystemError,
+  makeDir,
+  overwrite,
+  removePath,
+  writeWhole,
+} from "../os/files.ts";
 import { restorePath } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { print, words } from "../os/terminal.ts";
@@ -17,9 +25,9 @@ import { type Direct, putMasterAside } from "./rules.ts";
 import { readSettingsFile } from "./settings.ts";
 
 /**
- * Prints what the launcher is to do with a call, and leaves it as a plan where the same words will be
- * decided the same way again. Returns the exit status: 1 where there is no answer, so that the
- * call is plain ssh.
+ * Prints what the launcher must do with a call, and writes it as a plan if the same arguments will lead to
+ * the same decision again. Returns the exit status: 1 if there is no answer, so that the call becomes plain
+ * ssh.
  */
 export async function answerCall(argv: readonly string[], system: System): Promise<number> {
   restorePath();
@@ -36,13 +44,15 @@ export async function answerCall(argv: readonly string[], system: System): Promi
   if (answer === undefined) return 1;
   if (decision.kind === "share") await checkAgents(identityDir(decision), system);
   await keepPlan(decision, answer, asker, system);
+  // Other calls wait for the plan while the claim exists: sshs_decide() in launcher.sh.
+  if (claim) removePath(claim);
   print(answer.trimEnd());
   return 0;
 }
 
 /**
- * Notes in the caller's claim that the configuration will be read from now on: who comes later cannot use an
- * answer that is good for this moment only. False where that cannot be noted.
+ * Records in the caller's claim that the configuration is read from now on: later callers cannot use an
+ * answer that is valid only at this moment. Returns false if the claim cannot be written.
  */
 function isAnnounced(claim: string, caller: number): boolean {
   try {
@@ -54,14 +64,14 @@ function isAnnounced(claim: string, caller: number): boolean {
   }
 }
 
-/** Makes the identity's directory, or finds that no control socket can be made in it. */
+/** Creates the identity's directory. Returns a direct decision if no control socket can be made in it. */
 function prepared(decision: Shared | Direct): Shared | Direct {
   if (decision.kind === "direct") return decision;
   const dir = identityDir(decision);
   try {
     makeDir(dir);
-    // ssh links its socket into place (mux.c, muxserver_listen); without hard links it would stay
-    // behind as a detached ssh that nobody can reach.
+    // ssh hard-links its socket into place (mux.c, muxserver_listen). Without hard links it would
+    // remain as a detached ssh that nobody can reach.
     if (!exists(`${dir}/about`)) {
       writeWhole(`${dir}/about`, withoutValues(decision.identityText), { linked: true });
     }
@@ -74,7 +84,7 @@ function prepared(decision: Shared | Direct): Shared | Direct {
   }
 }
 
-/** Leaves a plan for the launcher, if the decision is one that can be kept. */
+/** Writes a plan for the launcher, if the decision can be kept. */
 async function keepPlan(
   decision: Shared | Direct,
   answer: string,
@@ -96,30 +106,30 @@ async function keepPlan(
 }
 
 /**
- * What `-O check|exit|stop|forward|...` says to the lanes of an identity, of a caller who names no control
- * socket: so what rules a connection master (ansible's reset_connection, deploy scripts) works as with a
- * ControlPath. ssh itself speaks to the newest lane, so that words and statuses are its own; `exit` and `stop`
- * concern all lanes of the identity.
+ * A control command (`-O check|exit|stop|forward|...`) to the lanes of an identity, from a caller that
+ * names no control socket. Tools that control a connection master (ansible's reset_connection, deploy
+ * scripts) thus work as with a ControlPath. ssh itself talks to the newest lane, so messages and exit
+ * statuses are its own; `exit` and `stop` apply to all lanes of the identity.
  */
 export interface Control {
   readonly command: string;
-  /** The newest that is open: the one that ssh speaks to. */
+  /** The newest open lane: the one that ssh talks to. */
   readonly lane: Lane;
   /** All others, open or retired. */
   readonly others: readonly Lane[];
 }
 
-/** Of mux.c and ssh.c, up to 10.5. */
+/** The commands in mux.c and ssh.c, up to 10.5. */
 const COMMANDS = [
   ...["check", "exit", "stop", "forward", "cancel", "proxy", "conninfo", "channels"],
 ];
 
-/** What says what the master is to do, and nothing of which one. */
+/** The options that say what the master must do, but not which master. */
 const WHAT = "ODLR";
 
 /**
- * To which lanes the call speaks; `undefined` where it has no -O, a socket of its own, or there is
- * no lane. Pure.
+ * Returns the lanes that the call talks to; `undefined` if it has no -O, names its own socket, or there is
+ * no lane.
  */
 export async function controlOf(
   argv: readonly string[],
@@ -142,7 +152,7 @@ export async function controlOf(
     .sort((a, b) => Number(b.name) - Number(a.name));
   const lane = lanes.find((lane) => isOpen(lane) && exists(lane.socket));
   if (!lane) return undefined;
-  // A master of the user's own, from their configuration, goes first.
+  // The user's own master, from their configuration, takes precedence.
   const answer = await readConfig(ssh, call, system);
   if (answer.kind === "failed") return undefined;
   const own = answer.config.get("controlpath") ?? "none";
@@ -155,15 +165,15 @@ function namesSocket({ letter, value }: SshOption): boolean {
     (letter === "o" && parseConfigOption(value ?? "").key === "controlpath");
 }
 
-/** How `--why` and the launcher are told of it. */
+/** Returns a control command as a decision, for `--why` and the launcher. */
 export function directTo({ lane }: Control): Direct {
-  const reason = "-O speaks to the connection master that is shared";
+  const reason = "-O controls the shared connection";
   return { kind: "direct", reason, socket: lane.socket };
 }
 
 /**
- * Does for the other lanes what ssh will do for the newest, and sees to it that the next call finds none that
- * was told to end. `pid` is the process that becomes ssh: its lease keeps the lane until ssh has spoken.
+ * Does for the other lanes what ssh will do for the newest, and makes sure that the next call finds no lane
+ * that was told to end. `pid` is the process that becomes ssh: its lease keeps the lane until ssh is done.
  */
 async function prepareControl(
   { command, lane, others }: Control,

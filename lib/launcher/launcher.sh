@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154,SC2034,SC3013
-# The launcher: what the installed `ssh`, `scp`, `sftp` and `sshs` run. It carries out plans and becomes
-# ssh; the program (main.ts) decides, and writes the plans. launcher.ts puts a head above this text:
-# `#!/bin/sh`, the line that marks a launcher, and the settings sshs_version, sshs_uid, sshs_bin,
+# The launcher: the installed `ssh`, `scp`, `sftp` and `sshs` all run it. It carries out plans and becomes
+# ssh; the program (main.ts) makes the decisions and writes the plans. launcher.ts puts a head above this
+# text: `#!/bin/sh`, the line that marks a launcher, and the settings sshs_version, sshs_uid, sshs_bin,
 # sshs_deno, sshs_program, sshs_flags and sshs_sleeper_flags. lib/lane/layout.ts describes the state
 # directory.
 #
@@ -10,17 +10,17 @@
 #        -> direct ----------------------------------------------------------> exec ssh "$@"
 #        -> share: a place on a lane, or a new lane, or a wait for another's -> exec ssh -S <socket> "$@"
 #
-# Whatever fails here, or in the program, makes the call plain ssh. sshs_begin() is the way to a lane that
-# is open: it forks nothing, and runs before the shell has read the rest, which takes it as long as the
-# way. Our variables begin with sshs_, since a value given to a name that the caller exports would reach
-# ssh. -nt and -ef are not in POSIX, but in dash, bash, busybox and zsh.
+# If anything fails here or in the program, the call becomes plain ssh. sshs_begin() takes a call to a lane
+# that is open. It forks nothing, and runs before the shell parses the rest of this file, which would take
+# as long again. Our variables begin with sshs_: assigning to a name that the caller exports would change
+# ssh's environment. -nt and -ef are not in POSIX, but dash, bash, busybox and zsh have them.
 set +a +e +f +u +C # an exported SHELLOPTS turns these on in bash
 
 # ---- which ssh ----------------------------------------------------------------------------------------
 
-# Finds the real $1, in sshs_found: $SSHS_SSH for ssh, else the first in PATH. As findRealSsh() in
-# real_ssh.ts it passes over launchers, told by their second line whatever link or copy leads to them,
-# and scripts that have called us back; and once we go round in a circle, what is no script too.
+# Sets sshs_found to the real $1: $SSHS_SSH for ssh, else the first in PATH. Like findRealSsh() in
+# real_ssh.ts it skips launchers, which their second line marks even behind a link or in a copy, and scripts
+# that have called us back; once calls go round in a circle, it skips programs that are no scripts too.
 sshs_find() {
   sshs_found='' sshs_rest=${PATH-/usr/local/bin:/usr/bin:/bin}: sshs_circle=''
   case ${SSHS_INSIDE:-} in *:*:*:*:*:*:*:*:*:*:*:*:*:*:*) sshs_circle='#!' ;; esac
@@ -36,7 +36,7 @@ sshs_find() {
   done
 } 2>/dev/null
 
-# Becomes the real ssh with the user's words, and speaks (-O) to the master at sshs_socket if there is one.
+# Becomes the real ssh with the user's words. If sshs_socket is set, ssh speaks (-O) to the master there.
 # In open mode there is no session to run.
 sshs_plain() {
   trap - EXIT XFSZ
@@ -46,7 +46,7 @@ sshs_plain() {
   exec "$sshs_ssh" ${sshs_socket:+-S "$sshs_socket"} "$@"
 }
 
-# What a shell does that ends because it cannot fork: dash with 2, bash with 254.
+# Runs plain ssh when the shell exits because it cannot fork: dash with status 2, bash with 254.
 sshs_rescue() {
   case $? in 2 | 254) ;; *) return ;; esac
   [ -z "${sshs_child:-}" ] || kill "$sshs_child" 2>/dev/null
@@ -62,9 +62,10 @@ sshs_none() {
 
 # ---- direct by words alone ----------------------------------------------------------------------------
 
-# Reads the words as ssh's main() does, and sets sshs_leading: how many stand before the command. Fails
-# where they go direct whatever the configuration says: options whose work ends with their own process
-# or that rule a master of the user's. A settings file may allow some of them, so then the program decides.
+# Parses the words as ssh's main() does, and sets sshs_leading to the number of words before the command.
+# Fails if the call goes direct whatever the configuration says: it has options whose work must end with
+# the process, or that control a master of the user's own. A settings file may allow some of these; then
+# the program decides.
 sshs_words() {
   sshs_leading=0 sshs_verbose='' sshs_via='' sshs_target='' sshs_forwards='' sshs_control='' OPTIND=1
   sshs_options "$@" || return
@@ -99,9 +100,9 @@ sshs_options() {
   return 0
 }
 
-# Would a session over a master behave otherwise than one of its own? ssh's client of a master catches
-# HUP and TERM even if the call was to ignore them (nohup), and the master reads a terminal that the call
-# itself, in the background, would be stopped for.
+# Would a session over a master behave differently from plain ssh? The client of a master catches HUP and
+# TERM even if the call was started with them ignored (nohup), and the master would read a terminal where
+# plain ssh, in the background, is stopped.
 sshs_is_apart() {
   sshs_caught=''
   trap 'sshs_caught=H$sshs_caught' HUP
@@ -116,8 +117,8 @@ sshs_is_apart() {
   [ "${sshs_foreground:-0}" -gt 0 ] && [ "$sshs_group" != "$sshs_foreground" ]
 }
 
-# Sets sshs_group and sshs_foreground, the process groups of this process and of its terminal, and
-# sshs_nice and sshs_policy, by which it is scheduled; empty where the system does not tell.
+# Sets sshs_group and sshs_foreground to the process groups of this process and of its terminal, and
+# sshs_nice and sshs_policy to its scheduling. A value that the system does not report is empty.
 sshs_stat() {
   sshs_group='' sshs_foreground='' sshs_nice='' sshs_policy='' sshs_line=''
   if read -r sshs_line </proc/$$/stat; then
@@ -141,7 +142,7 @@ sshs_split() {
 
 # ---- plans --------------------------------------------------------------------------------------------
 
-# Sets sshs_dir, the state directory, as stateDirPath() in state_dir.ts does; fails where it is not ours.
+# Sets sshs_dir to the state directory, as stateDirPath() in state_dir.ts does. Fails if it is not ours.
 sshs_state() {
   if [ -n "${SSHS_DIR:-}" ]; then
     sshs_dir=$SSHS_DIR
@@ -152,11 +153,11 @@ sshs_state() {
     sshs_dir=${TMPDIR:-/tmp}
     while case $sshs_dir in */) ;; *) false ;; esac do sshs_dir=${sshs_dir%/}; done
     sshs_dir=$sshs_dir/sshs-$sshs_uid
-    # Where Deno opens nothing, or too long for a socket.
+    # Deno opens nothing there, or the path is too long for a socket.
     case $sshs_dir in /dev/* | /proc/* | /sys/*) sshs_dir='' ;; esac
     [ -n "$sshs_dir" ] && [ ${#sshs_dir} -le 59 ] || sshs_dir=/tmp/sshs-$sshs_uid
   fi
-  # Else the first call of all makes it: those that come at the same moment will meet in it.
+  # The first call of all creates it, so that calls at the same moment find each other in it.
   [ -e "$sshs_dir" ] || { [ ! -O "${sshs_dir%/*}/" ] && [ "${sshs_dir%/*}" != /tmp ]; } ||
     mkdir -m 700 "$sshs_dir" 2>/dev/null
   case $sshs_dir in
@@ -165,14 +166,14 @@ sshs_state() {
   esac
 }
 
-# Sets sshs_key, the name of the plan for the words before the command: planKey() in plan.ts. The letters
-# are listed, as [a-z] is not the same in all locales.
+# Sets sshs_key to the name of the plan for the words before the command: planKey() in plan.ts. The letters
+# are listed because [a-z] depends on the locale.
 sshs_name() {
   sshs_key='' sshs_count=0 sshs_word=$*
   [ ${#sshs_word} -le 50000 ] || return # A master takes no session whose command is too long.
   for sshs_word in "$@"; do
     [ "$((sshs_count += 1))" -le "$sshs_leading" ] || break
-    # The hosts behind a jump host have one plan for that.
+    # All hosts behind a jump host use one plan for it.
     [ "$sshs_task,$sshs_word" != "jump,$sshs_target" ] || sshs_word='[%h]:%p'
     case $sshs_word in
     '' | *[!][ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@%+=:,./_~\ -]*)
@@ -182,13 +183,13 @@ sshs_name() {
     esac
     sshs_key=$sshs_key${sshs_key:+!}$sshs_word
   done
-  # Of "." and ".." no file can be.
+  # No file can have the name "." or "..".
   case $sshs_key in . | ..) sshs_key='' && return 1 ;; esac
   [ ${#sshs_key} -le 200 ] || { sshs_key='' && return 1; }
   while case $sshs_key in */*) ;; *) false ;; esac do sshs_key=${sshs_key%%/*}^${sshs_key#*/}; done
 }
 
-# The system service that this call is a part of, in sshs_service: serviceOf() in os/system.ts.
+# Sets sshs_service to the system service that this call belongs to: serviceOf() in os/system.ts.
 sshs_service() {
   sshs_service=''
   while [ -z "$sshs_service" ] && read -r sshs_line; do
@@ -202,8 +203,8 @@ sshs_service() {
   done </proc/self/cgroup
 } 2>/dev/null
 
-# Reads the plan, and fails where it does not hold: planText() in plan.ts wrote tests, and after them what
-# the rest of this file uses. `command` keeps a damaged plan from ending the shell.
+# Reads the plan, and fails if it does not hold: planText() in plan.ts wrote tests, and after them the
+# settings that the rest of this file uses. `command` keeps a damaged plan from ending the shell.
 sshs_read() {
   sshs_plan=$sshs_dir/plans/$sshs_key sshs_kind=''
   [ -f "$sshs_plan" ] && [ -O "$sshs_plan" ] && [ ! -L "$sshs_plan" ] || return
@@ -212,8 +213,8 @@ sshs_read() {
 
 # ---- places on lanes ----------------------------------------------------------------------------------
 
-# Is a lane's master where this call is, in the same network and among the same processes? As the plan's
-# identity has only one such place, the plan was made here too.
+# Is a master of this identity in the same network and pid namespace as this call? An identity belongs to
+# one pair of namespaces, so the plan was made in these too.
 sshs_meets_master() {
   [ -n "$sshs_spaces" ] || return 0
   for sshs_file in "$sshs_home"/*.master; do
@@ -224,23 +225,22 @@ sshs_meets_master() {
   return 1
 } 2>/dev/null
 
-# Does nothing speak against a shared connection of this identity? What was learned of a server that bears
-# one session a connection counts until the time of the file.
+# May calls of this identity share? The file `direct` records a server that accepts one session per
+# connection, and counts until its mtime.
 sshs_may_share() {
   [ ! -e "$sshs_home/terminal" ] || return
-  # A master that finds no terminal (-tt) makes one without its modes: no echo, no signals, no ends of
-  # lines.
+  # -tt without a terminal here: over a master the remote one would have no modes (echo, signals, newlines).
   [ -z "$sshs_forced" ] || [ -n "$sshs_open" ] || [ -t 0 ] || return
-  # No way to detach a proxy: sshs_run_proxy().
+  # Without one of these a proxy cannot be detached: sshs_run_proxy().
   [ -z "$sshs_proxy" ] || command -v setsid >/dev/null || command -v perl >/dev/null || return
   [ -e "$sshs_home/direct" ] || return 0
   true >"$sshs_dir/used"
   [ ! "$sshs_home/direct" -nt "$sshs_dir/used" ]
 } 2>/dev/null
 
-# Finds a place on a lane that is open: sets sshs_placed and sshs_lane, with our lease on it. Else
-# sshs_full says that all lanes are, sshs_crowded that others were faster on one that is not, and
-# sshs_doubted that the far end of one has not answered lately. sshs_tried has their names.
+# Takes a place on an open lane: sets sshs_placed and sshs_lane, and leaves our lease on it. Otherwise
+# sshs_full says that all lanes are full, sshs_crowded that other calls were faster on one that was not,
+# and sshs_doubted that the far end of one has not answered lately. sshs_tried lists their names.
 sshs_find_place() {
   sshs_placed='' sshs_full='' sshs_crowded='' sshs_doubted='' sshs_tried=:
   for sshs_file in "$sshs_home"/*.lane; do
@@ -248,8 +248,8 @@ sshs_find_place() {
     sshs_tried=$sshs_tried${sshs_lane##*/}:
     [ -S "$sshs_lane.sock" ] && [ -O "$sshs_lane.sock" ] && [ -d "$sshs_lane.leases" ] || continue
     sshs_take || continue
-    # The mark's time is when its answer lapses, and our lease was made just now. A lane that the sleeper
-    # has not taken yet has only just logged in.
+    # The mark's mtime is when the last answer expires, and our lease was made just now. A lane that the
+    # sleeper has not taken over yet has only just logged in.
     [ "$sshs_lane.verified" -nt "$sshs_lane.leases/$sshs_lease" ] || [ ! -e "$sshs_lane.master" ] && {
       true >"$sshs_dir/used"
       sshs_placed=yes && return
@@ -260,9 +260,9 @@ sshs_find_place() {
   return 1
 } 2>/dev/null
 
-# Takes a place on the lane, so that two calls cannot take the last one: no lease runs unless its holder has
-# counted no more than there are places, itself included, after making it. A call that has to wait goes by
-# turns: it counts those that run and those that wait with a lower pid.
+# Takes a place on the lane so that two calls cannot take the last one: a call makes its lease, then counts
+# all running leases, and runs only if there are no more than places. At later looks it first makes a
+# waiting lease, and takes its turn behind the running leases and the waiting ones with a lower pid.
 sshs_take() {
   sshs_refused=''
   if [ -n "$sshs_via" ] || [ "$sshs_looks" -eq 0 ]; then
@@ -281,7 +281,7 @@ sshs_take() {
     fi
   fi
   [ -n "$sshs_via" ] || [ "$sshs_running" -le "$sshs_max" ] || sshs_crowded=yes sshs_refused=yes
-  # Without a linger a lane is used only while somebody else is on it.
+  # Without a linger a lane accepts calls only while another session is open on it.
   [ -n "$sshs_lingers" ] || [ "$sshs_others" -gt 1 ] || [ -e "$sshs_lane.keep" ] ||
     sshs_full=yes sshs_refused=yes
   [ -n "$sshs_refused" ] || return 0
@@ -289,8 +289,8 @@ sshs_take() {
   return 1
 }
 
-# Counts the live leases on the lane: sshs_running, sshs_before (waiting, with a lower pid) and all of
-# them, sshs_others. Leases of calls that have ended are removed once there are many.
+# Counts the live leases on the lane: sshs_running, sshs_before (waiting, with a lower pid) and sshs_others
+# (all of them). Removes the leases of calls that have ended once there are many.
 sshs_tally() {
   sshs_running=0 sshs_before=0 sshs_others=0 sshs_dead=''
   for sshs_file in "$sshs_lane.leases"/*; do
@@ -308,7 +308,7 @@ sshs_tally() {
   [ ${#sshs_dead} -lt 120 ] || (cd "$sshs_lane.leases" && exec rm -f $sshs_dead)
 } 2>/dev/null
 
-# Becomes a session on the lane; in open mode the lane is all that was wanted.
+# Becomes a session on the lane. In open mode prints the lane instead.
 sshs_ride() {
   sshs_is_awake || sshs_wake
   [ -z "$sshs_open" ] || { echo "$sshs_lane" && exit; }
@@ -318,25 +318,25 @@ sshs_ride() {
   exec "$sshs_ssh" -S "$sshs_lane.sock" -o ControlMaster=no "$@"
 }
 
-# Is there a sleeper of this version?
+# Is a sleeper of this version running?
 sshs_is_awake() {
   { read -r sshs_pid && read -r sshs_line; } <"$sshs_dir/sleeper" &&
     [ "$sshs_line" = "$sshs_version" ] && sshs_lives "$sshs_pid"
 } 2>/dev/null
 
-# Does this process of ours live? The dead of whom nobody has taken note yet have a pid still, and no exe.
+# Is this process of ours alive? A zombie still has its pid, but no exe.
 sshs_lives() {
   kill -0 "$1" && { [ ! -e /proc/self/exe ] || [ -e "/proc/$1/exe" ]; }
 } 2>/dev/null
 
 # ---- the way to a lane that is open -------------------------------------------------------------------
 
-# Ends in a session, or in plain ssh, where words, plan and lanes allow that as they are. Else it comes
-# back, having set sshs_role (what this process is), sshs_kind (of a plan that holds), and what the
-# functions above say.
+# Becomes a session, or plain ssh, if the words, a plan and an open lane suffice for that. Otherwise returns
+# with sshs_role (what this process is), sshs_kind (of a plan that holds), and the variables of the functions
+# above set.
 sshs_begin() {
-  # open: a lane is all that is wanted, and its path; open-batch: without a question to the user; plan: is
-  # there one that holds? jump: the call comes from a ProxyCommand of ours.
+  # open: only open a lane, and print its path; open-batch: the same without asking the user; plan: does one
+  # hold? jump: the call comes from a ProxyCommand of ours.
   sshs_task=${SSHS_TASK:-} sshs_open='' sshs_silent='' sshs_role=${0##*/}
   unset SSHS_TASK
   [ -z "${SSHS_PATH+set}" ] || { PATH=$SSHS_PATH && unset SSHS_PATH; }
@@ -356,7 +356,7 @@ sshs_begin() {
   sshs_words "$@" || sshs_plain "$@"
   [ -z "$sshs_forwards" ] || [ -n "$sshs_settings$sshs_control" ] || sshs_plain "$@"
   trap 'sshs_rescue "$@"' EXIT
-  trap '' XFSZ # under `ulimit -f` what cannot be written is as on a full disk
+  trap '' XFSZ # under `ulimit -f` a write fails, as on a full disk
   sshs_is_apart && sshs_plain "$@"
   sshs_state || sshs_dir=''
   sshs_service
@@ -369,7 +369,7 @@ sshs_begin() {
   sshs_carry_out "$@"
 }
 
-# Carries out what was decided, as far as that takes no login, no wait, and no sleeper to be started.
+# Carries out the decision if that needs no login, no wait, and no sleeper to be started.
 sshs_carry_out() {
   [ -z "$sshs_notice" ] || echo "$sshs_notice" >&2
   [ "$sshs_kind" = share ] && sshs_may_share || sshs_plain "$@"
@@ -381,13 +381,13 @@ sshs_begin "$@"
 
 # ---- asking the program -------------------------------------------------------------------------------
 
-# Has the program decide. Of calls with the same words at the same moment one asks it, and the others wait
-# for the plan that it leaves.
+# Asks the program for a decision. Of several calls with the same words at the same moment one asks, and the
+# others wait for the plan that it leaves.
 sshs_decide() {
   sshs_claim='' sshs_waited=0
   if [ -n "$sshs_dir" ] && [ -n "$sshs_key" ]; then
     [ -d "$sshs_dir/plans" ] || mkdir -m 700 "$sshs_dir/plans" 2>/dev/null
-    # Who came too late for an answer asks for the next one.
+    # A call that came too late for an answer waits for the next one, or asks for it.
     for sshs_word in 1 2 3; do
       sshs_claim=$sshs_dir/plans/$sshs_key#
       sshs_create "$sshs_claim" "$$" && break
@@ -397,18 +397,19 @@ sshs_decide() {
       [ -z "$sshs_asked" ] || break
     done
   fi
-  # The braces: what a shell says of a child that a signal has ended.
+  # The braces silence the shell's own message about a child that a signal has killed.
   { sshs_answer=$(sshs_program --decide "$@") || sshs_answer=''; } 2>/dev/null
-  [ -z "$sshs_claim" ] || rm -f "$sshs_claim" 2>/dev/null
+  # The program removes the claim before it answers: by now it may be the next call's.
+  [ -z "$sshs_claim" ] || [ -n "$sshs_answer" ] || rm -f "$sshs_claim" 2>/dev/null
   sshs_kind='' sshs_met=yes # as it was asked here
-  # The last line says that all of it has come.
+  # The last line shows that the answer is complete.
   case $sshs_answer in *'
 sshs_kind='*) eval "$sshs_answer" ;; esac
   [ -n "$sshs_kind" ] && [ -x "$sshs_ssh" ]
 }
 
-# Waits for whom has the claim. sshs_asked is its pid if we came before the program looked at ssh's
-# configuration: then its answer is ours too, even if it is good for this moment only.
+# Waits for the call that has the claim. Sets sshs_asked to its pid if we came before the program looked at
+# ssh's configuration: then its answer is ours too, even if it is good for this moment only.
 sshs_wait_for_plan() {
   sshs_first='' sshs_asked=''
   while [ "$sshs_waited" -lt 10000 ] && [ -e "$sshs_claim" ]; do
@@ -416,18 +417,18 @@ sshs_wait_for_plan() {
     { read -r sshs_pid && read -r sshs_line; } <"$sshs_claim"
     [ "${sshs_first:=$sshs_pid}" = "$sshs_pid" ] || break
     [ -n "$sshs_line" ] || sshs_asked=$sshs_pid
-    # It may be empty for a moment.
+    # The claim is empty for a moment after it was created.
     [ -z "$sshs_pid" ] && [ "$sshs_waited" -eq 0 ] || sshs_lives "$sshs_pid" ||
       { rm -f "$sshs_claim" && break; }
     sshs_pause 50
   done 2>/dev/null
-  # Nobody decides for so long: its pid is another process's by now.
+  # No decision takes that long: another process has its pid by now.
   [ "$sshs_waited" -lt 10000 ] || rm -rf "$sshs_claim" 2>/dev/null
   sshs_read
 }
 
-# Becomes the program, which has 10 s. What a panic of Deno says is not for the user. Deno would load what
-# NODE_OPTIONS names, and ask the network for news of itself.
+# Becomes the program, for at most 10 s. The user does not see Deno's panics. NODE_OPTIONS would make Deno
+# load other code, and without DENO_NO_UPDATE_CHECK it would use the network.
 sshs_program() {
   umask 077
   [ -x "$sshs_deno" ] || { sshs_find deno && sshs_deno=$sshs_found; } || exit
@@ -441,21 +442,21 @@ sshs_program() {
     exec $sshs_within "$sshs_deno" run $sshs_flags "$sshs_program" "$@"
 } </dev/null 2>/dev/null
 
-# Has the program ask the far ends of the identity's lanes.
+# Makes the program ping the far ends of the identity's lanes.
 sshs_check() {
   (sshs_program --check "$sshs_home")
 } >/dev/null 2>&1
 
-# Is this call where the plan was made: in the same network, and among the same processes?
+# Is this call in the network and pid namespaces that the plan was made in?
 sshs_is_here() {
   [ "$sshs_kind" = direct ] || [ -n "$sshs_met" ] || sshs_meets_master ||
     [ "$(exec readlink /proc/self/ns/net /proc/self/ns/pid)" = "$sshs_spaces" ]
 } 2>/dev/null
 
-# Starts the sleeper. It holds nothing of the caller (what this shell has put aside
-# for a redirection goes with the exec), and begins its work a second later: the call that needs it goes
-# first. What the caller has open beyond 9 (a lock, a pipe of `> >(tee log)`) bash can close; where there
-# is no bash the sleeper, which does so itself, begins at once.
+# Starts the sleeper. It holds nothing of the caller's (descriptors that this shell has saved for a
+# redirection close at the exec), and starts working a second later, so that the call itself goes first.
+# If the caller has descriptors above 9 open (a lock, a pipe of `> >(tee log)`), bash closes them; without
+# bash the sleeper starts at once and closes them itself.
 sshs_wake() {
   (
     trap '' HUP INT QUIT
@@ -484,7 +485,7 @@ sshs_wake() {
 
 # ---- logging in, one at a time ------------------------------------------------------------------------
 
-# Runs the call over a lane: a place on one, else the next login is ours, else we wait for another's.
+# Runs the call over a lane: takes a place on one, else logs in, else waits while another call logs in.
 sshs_share() {
   sshs_waited=0 sshs_seen='' sshs_empty='' sshs_was_full='' sshs_in_vain=''
   sshs_patience
@@ -494,7 +495,7 @@ sshs_share() {
       sshs_find_place && sshs_ride "$@"
     fi
     : $((sshs_looks += 1))
-    # Sessions may be short: a lane is full if it was so at two looks.
+    # Sessions may be short: a lane counts as full only after two looks.
     if [ -n "$sshs_crowded" ] ||
       { [ -n "$sshs_full$sshs_was_full" ] && [ "$sshs_full" != "$sshs_was_full" ]; }; then
       sshs_was_full=$sshs_full
@@ -511,18 +512,18 @@ sshs_share() {
         sshs_asks=''
         sshs_say "waiting for the login to $sshs_host of another call (pid $sshs_starter)"
       fi
-      # Later less often: 200 calls that look each 50 ms keep two processors busy.
+      # Look less often later: 200 calls that look every 50 ms keep two processors busy.
       sshs_pause $((sshs_waited < 300 ? 50 : sshs_waited < 3000 ? 100 : 300))
       ;;
     up)
-      # It may be so only since we looked for a place.
+      # The lane may have opened only after we looked for a place.
       case $sshs_tried in
       *:"$sshs_last":*) sshs_start "$@" ;;
       *) [ -e "$sshs_home/$sshs_last.lane" ] || sshs_start "$@" ;;
       esac
       ;;
     failed)
-      # Who waited for it does not repeat it.
+      # A call that waited for this attempt does not repeat it.
       [ "$sshs_seen" != "$sshs_last" ] || sshs_plain "$@"
       sshs_start "$@"
       ;;
@@ -532,7 +533,7 @@ sshs_share() {
   done
 }
 
-# How long the call waits for another's login, ms, in sshs_limit: no longer than ssh would for its own.
+# Sets sshs_limit to how long the call waits for another call's login, ms: no longer than for its own.
 sshs_patience() {
   sshs_limit=120000 sshs_asks=''
   [ -z "$sshs_batch" ] || sshs_limit=3000
@@ -541,8 +542,8 @@ sshs_patience() {
     sshs_limit=$((sshs_timeout * 500))
 }
 
-# Sets sshs_last, the number of the newest attempt to log in, and sshs_attempt: none, running, up, failed,
-# or broken (its process is gone without a word). sshs_starter is its pid.
+# Sets sshs_last to the number of the newest attempt to log in, sshs_attempt to none, running, up, failed or
+# broken (its process died without saying how it ended), and sshs_starter to its pid.
 sshs_look() {
   sshs_last=0 sshs_attempt=none sshs_starter='' sshs_login='' sshs_line=''
   for sshs_file in "$sshs_home"/starter.*; do
@@ -554,7 +555,7 @@ sshs_look() {
   done
   [ "$sshs_last" -gt 0 ] || return 0
   { read -r sshs_starter sshs_login; read -r sshs_line; } <"$sshs_home/starter.$sshs_last"
-  # It is empty for a moment each time that it is written, which may be long on a busy machine.
+  # The file is empty for a moment whenever it is written, and on a busy machine for longer.
   if [ -n "$sshs_starter" ]; then
     sshs_empty=''
   elif [ "$sshs_empty" != "$sshs_last" ]; then
@@ -573,10 +574,10 @@ sshs_look() {
   esac
 } 2>/dev/null
 
-# Logs in, unless another call was faster: ends in a session on the new lane, in the login's failure, or in
-# plain ssh; comes back where the attempt is another's.
+# Logs in, unless another call was faster: becomes a session on the new lane or plain ssh, or exits as the
+# login failed. Returns if the attempt is another call's.
 sshs_start() {
-  # ssh -v shows a login, -E and -y have its words elsewhere, and a master must not hold that.
+  # -v, -E and -y show or redirect the messages of a login, and a master must not hold such a file.
   [ -z "$sshs_verbose" ] && ! sshs_is_limited || sshs_plain "$@"
   [ -d "$sshs_home" ] || mkdir -m 700 "$sshs_home" 2>/dev/null || [ -d "$sshs_home" ] || sshs_plain "$@"
   sshs_end_broken
@@ -584,12 +585,12 @@ sshs_start() {
   sshs_lane=$sshs_home/$sshs_mine
   sshs_create "$sshs_home/starter.$sshs_mine" "$$ 0" || {
     [ ! -e "$sshs_home/starter.$sshs_mine" ] || return
-    # Its holder has just given it up; or the disk is full or read-only, and it will be so again.
+    # Its holder has just given up; or the disk is full or read-only, and the second try fails too.
     [ -z "$sshs_in_vain" ] || sshs_plain "$@"
     sshs_in_vain=yes
     return
   }
-  sshs_look # Were older ones removed since the last look, ours may not be the newest.
+  sshs_look # If older ones were removed since the last look, ours may not be the newest.
   [ "$sshs_last" = "$sshs_mine" ] || { rm -f "$sshs_home/starter.$sshs_mine" && return; }
   sshs_child=''
   for sshs_word in HUP INT QUIT TERM; do trap "sshs_interrupted $sshs_word" "$sshs_word"; done
@@ -597,14 +598,14 @@ sshs_start() {
   trap - HUP INT QUIT TERM
   [ -z "$sshs_up" ] || ! sshs_open_lane || sshs_ride "$@"
   sshs_give_up && {
-    printf %s "$sshs_unsaid" >&2 # there is no session to say it
+    printf %s "$sshs_unsaid" >&2 # no session will print it
     exit 255                     # ssh has said why
   }
   sshs_end_stray
   sshs_plain "$@"
 }
 
-# Writes down that the lane is open.
+# Records that the lane is open.
 sshs_open_lane() (
   umask 077
   printf '%s\n' "$sshs_record" >"$sshs_lane.lane" || exit
@@ -612,9 +613,9 @@ sshs_open_lane() (
   true >"$sshs_dir/used"
 ) 2>/dev/null
 
-# Writes down that the login failed; fails where that was not for the host's sake, so that plain ssh may
-# do better: its proxy wants the terminal, our files are gone, or a socket cannot be made and linked into
-# place, as ssh does it.
+# Records that the login failed. Fails if the cause may be on our side, so that plain ssh may do better: the
+# proxy wants the terminal, our files are gone, or no socket can be created and linked into place, which
+# is how ssh does it.
 sshs_give_up() {
   [ -d "$sshs_lane.leases" ] && echo failed >>"$sshs_home/starter.$sshs_mine" || sshs_status=0
   [ -z "$sshs_wants_terminal" ] || { true >"$sshs_home/terminal" && sshs_status=0; }
@@ -623,14 +624,14 @@ sshs_give_up() {
   [ "$sshs_status" -eq 255 ]
 } 2>/dev/null
 
-# Does this call run with less than the user's other calls have, which would all be on its master: at a low
-# priority, or with a limit to its time?
+# Does this call run at a low priority, or with a CPU limit? The user's other calls must not depend on a
+# master that inherits these.
 sshs_is_limited() {
   sshs_stat
   [ "${sshs_nice:-0}" -gt 0 ] || [ "${sshs_policy:-0}" -gt 0 ] || [ "$(ulimit -t)" != unlimited ]
 }
 
-# Ends the login of an attempt whose call was killed, and removes what is left of it.
+# Ends the login of an attempt whose call was killed, and removes its files.
 sshs_end_broken() {
   [ "$sshs_attempt" = broken ] || return 0
   [ "${sshs_login:-0}" -gt 0 ] && case $(COLUMNS=99999 ps -o args= -p "$sshs_login") in
@@ -639,12 +640,11 @@ sshs_end_broken() {
   rm -rf "$sshs_home/$sshs_last".*
 } 2>/dev/null
 
-# Starts the master and waits until it has logged in: sets sshs_status, and sshs_up where its socket is
-# there.
+# Starts the master and waits until it has logged in: sets sshs_status, and sshs_up if its socket exists.
 sshs_log_in() {
   sshs_status=1 sshs_up='' sshs_wants_terminal='' sshs_lister='' sshs_unsaid=''
-  # What is copied to the user until the login is done: a proxy's words, or those of ssh without what it has
-  # against the configuration, as the session will say that too.
+  # The log holds what is copied to the user until the login is done: a proxy's messages, or ssh's without
+  # the warnings about its configuration, which the session will print.
   [ -z "$sshs_proxy$sshs_warnings" ] ||
     { (umask 077 && : >"$sshs_lane.log") && command exec 9<"$sshs_lane.log"; } || return
   if [ "$sshs_proxy" = jump ]; then
@@ -657,7 +657,7 @@ sshs_log_in() {
     [ -z "$sshs_proxy" ] ||
       export SSHS_SHELL="${SHELL:-/bin/sh}" SHELL="$sshs_bin/ssh" SSHS_LOG="$sshs_lane.log"
     export SSHS_INSIDE="$sshs_ssh"
-    # What a shell starts by & ignores SIGINT, and ssh would go on to its next question.
+    # A shell starts a job (&) with SIGINT ignored, and ssh would go on to its next question.
     sshs_defaults='env --default-signal=INT,QUIT'
     $sshs_defaults true 2>/dev/null || {
       set -f
@@ -672,8 +672,8 @@ sshs_log_in() {
   [ "$sshs_status" -ne 0 ] || [ ! -S "$sshs_lane.sock" ] || sshs_up=yes
 }
 
-# Waits for the child that was started last, noting its pid for whoever takes over from us, and makes the
-# directory that will open the lane, with our lease in it.
+# Waits for the child that was started last. Notes its pid for the call that may take over from us, and
+# makes the directory that opens the lane, with our lease in it.
 sshs_await() {
   sshs_child=$!
   { echo "$$ $sshs_child" >"$sshs_home/starter.$sshs_mine"; } 2>/dev/null
@@ -684,12 +684,12 @@ sshs_await() {
       sshs_pause 20
     done
   fi
-  { wait "$sshs_child"; } 2>/dev/null # as a shell says who was killed
+  { wait "$sshs_child"; } 2>/dev/null # silences the shell's message about a killed child
   sshs_status=$? sshs_child=''
-  # An agent that takes so long may show a dialog.
+  # An agent that takes this long may be showing a dialog.
   [ -z "$sshs_lister" ] || ! kill "$sshs_lister" 2>/dev/null || rm -f "$sshs_lane.agent"
   sshs_lister=''
-  # A proxy that has ended the login may have its last words on the way.
+  # The last messages of a proxy that failed may still be on their way.
   [ -z "$sshs_proxy" ] || [ "$sshs_status" -eq 0 ] || sshs_pause 50
   [ -z "$sshs_proxy$sshs_warnings" ] || sshs_copy
   return "$sshs_status"
@@ -697,7 +697,7 @@ sshs_await() {
 
 sshs_prepare() {
   mkdir -m 700 "$sshs_lane.leases" && true >"$sshs_lane.leases/$sshs_lease"
-  # The keys that this login may use: notedKeys() in lane/health.ts.
+  # List the keys that this login may use: notedKeys() in lane/health.ts.
   if [ -n "$sshs_agent" ] && [ -x "${sshs_ssh%/*}/ssh-add" ]; then
     (
       umask 077
@@ -706,17 +706,17 @@ sshs_prepare() {
     ) &
     sshs_lister=$!
   fi
-  # Newer ones keep their numbers from being used again.
+  # Only the newest is needed, so that its number is not used again.
   for sshs_file in "$sshs_home"/starter.*; do
     [ "${sshs_file##*.}" -ge "$sshs_mine" ] || rm -f "$sshs_file"
   done
 } 2>/dev/null
 
-# Copies what is new in the log. A proxy that wants the terminal, which it has not, makes the call plain.
+# Copies new lines of the log to stderr. If a proxy complains that it has no terminal, the call goes plain.
 sshs_copy() {
   while IFS= read -r sshs_line <&9; do
     case $sshs_line in *dev/tty*) sshs_wants_terminal=yes ;; esac
-    # ssh ends most of its lines with a carriage return.
+    # Most lines of ssh end with a carriage return.
     case "
 $sshs_warnings
 " in *"
@@ -734,7 +734,7 @@ ${sshs_line%?}
   [ -z "$sshs_line" ] || printf '%s' "$sshs_line" >&2
 }
 
-# Ends the attempt, and this process by the same signal.
+# Ends the attempt, and then this process by the same signal.
 sshs_interrupted() {
   trap '' HUP INT QUIT TERM
   [ -z "$sshs_child" ] || { kill "$sshs_child" && wait "$sshs_child"; } 2>/dev/null
@@ -744,9 +744,9 @@ sshs_interrupted() {
   exit 255
 }
 
-# Ends a master that has logged in without a socket ("disabling multiplexing"): it would stay for ever.
+# Ends a master that has logged in without a socket ("disabling multiplexing"): it would never exit.
 sshs_end_stray() {
-  # It may cut its lines to COLUMNS.
+  # ps may cut its lines to COLUMNS.
   COLUMNS=99999 ps -A -o pid= -o args= | while read -r sshs_pid sshs_line; do
     case $sshs_line in *"-S $sshs_lane.sock "*) kill "$sshs_pid" ;; esac
   done
@@ -754,9 +754,9 @@ sshs_end_stray() {
 
 # ---- other roles --------------------------------------------------------------------------------------
 
-# Has the master forward what the session asks for, and notes it: the sleeper takes it back when the session
-# has ended. ssh itself will ask too, and be told that all is well. It would log in where the master cannot,
-# as we do, but first say so.
+# Asks the master for the session's forwards, and records them: the sleeper cancels them when the session has
+# ended. ssh itself asks for them again, which succeeds. If the master refuses, ssh would print an error before
+# it logs in by itself; we become plain ssh silently.
 sshs_forward() {
   {
     [ -d "$sshs_lane.forwards" ] || mkdir -m 700 "$sshs_lane.forwards"
@@ -768,8 +768,8 @@ sshs_forward() {
   sshs_plain "$@"
 }
 
-# What a proxy command is started by, in place of the user's shell (ssh_proxy_connect() in sshconnect.c):
-# in a session of its own, which no key of the caller's terminal reaches, with its words in the lane's log.
+# Runs a proxy command in place of the user's shell (ssh_proxy_connect() in sshconnect.c): in a session of
+# its own, out of reach of the caller's terminal, with its stderr in the lane's log.
 sshs_run_proxy() {
   SHELL=$SSHS_SHELL
   exec 2>>"$SSHS_LOG"
@@ -778,8 +778,8 @@ sshs_run_proxy() {
   exec perl -e 'use POSIX; POSIX::setsid(); exec @ARGV; exit 127' "$SHELL" "$@"
 }
 
-# Becomes the real scp or sftp, whose ssh we are. By its name, as it begins its errors with that; the
-# launcher that it calls puts PATH right again.
+# Becomes the real scp or sftp, with the launcher as its ssh. Runs it by name rather than by path, since its
+# error messages begin with argv[0]; the launcher that it calls restores PATH.
 sshs_copy_files() {
   sshs_find "$sshs_role" || sshs_none "$sshs_role"
   export SSHS_PATH="$PATH"
@@ -801,8 +801,7 @@ sshs_say() {
   [ -n "${sshs_quiet:-}" ] || echo "sshs: $*" >&2
 }
 
-# Creates the file $1 with the line $2, for its owner alone, unless it is there. Fails without leaving one
-# where the disk is full.
+# Creates the file $1 with the line $2, mode 0600; fails if it exists. Leaves no file behind on a full disk.
 sshs_create() (
   umask 077
   set -C
@@ -811,14 +810,14 @@ sshs_create() (
   echo "$2" >"$1" || { rm -f "$1" && exit 1; }
 ) 2>/dev/null
 
-# Sleeps so many milliseconds, below 1000, and adds them to sshs_waited.
+# Sleeps for $1 milliseconds (below 1000), and adds them to sshs_waited.
 sshs_pause() {
   sshs_waited=$((sshs_waited + $1))
   sshs_ms=000$1
   sleep "0.${sshs_ms#"${sshs_ms%???}"}" || sleep 1
 } 2>/dev/null
 
-# Goes on where sshs_begin() came back.
+# Continues where sshs_begin() has returned.
 sshs_go_on() {
   case $sshs_role in
   proxy) sshs_run_proxy "$@" ;;
