@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs deno with the import map that this machine can reach: JSR's packages as deno.json names
-# them, or else the same names from npm (imports.npm.json), checked by the hashes in imports.npm.lock.
-# SSHS_IMPORTS=jsr|npm decides by hand.
+# them, or the same names from npm (imports.npm.json), verified by the hashes in imports.npm.lock.
+# SSHS_IMPORTS=jsr|npm overrides the choice.
 #
 #   sh deno.sh check main.ts
 set -eu
@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 say() { printf 'deno.sh: %s\n' "$*" >&2; }
 
-# One of the packages stands for all: they come from the same registry.
+# One package is enough to tell: they all come from the same registry.
 reaches_jsr() {
   deno cache --quiet --no-config jsr:@std/path@1.1.6 >/dev/null 2>&1
 }

@@ -6,7 +6,7 @@
 #   sh install.sh --uninstall [--prefix DIR]
 #   sh install.sh --demo
 #
-# No file of the user's is edited. All of it is in functions, so a download that was cut does nothing.
+# Edits no file of the user's. All code is in functions, so a truncated download does nothing.
 set -eu
 
 usage() {
@@ -54,7 +54,7 @@ main() {
 }
 
 say() { printf '%s\n' "$*"; }
-# What is wrong, and what to do about it.
+# Prints what is wrong, and what to do about it, and exits.
 fail() {
   printf 'install.sh: %s\n' "$1" >&2
   [ $# -lt 2 ] || printf 'install.sh: hint: %s\n' "$2" >&2
@@ -62,7 +62,7 @@ fail() {
 }
 has() { command -v "$1" >/dev/null 2>&1; }
 
-# Leaves the path of Deno in $deno.
+# Sets $deno to the path of Deno.
 get_deno() {
   PATH=$PATH:${DENO_INSTALL:-${HOME:-}/.deno}/bin
   if ! has deno; then
@@ -73,7 +73,7 @@ get_deno() {
     } || fail 'cannot install deno' 'do it by hand (https://deno.com), then run this again'
     has deno || fail 'deno was installed, but not into PATH' 'add it there, then run this again'
   fi
-  # Not what is in PATH: npm may have put a script there that starts Deno as a child of Node.
+  # Not the one in PATH: npm may have put a script there that starts Deno as a child of Node.
   deno=$(deno eval --no-config 'console.log(Deno.execPath())' </dev/null)
 }
 
@@ -81,7 +81,7 @@ fetch() {
   if has curl; then curl -fsSL -o "$2" "$1"; else wget -q -O "$2" "$1"; fi
 }
 
-# Leaves the directory of the repository's files in $source.
+# Sets $source to the directory of the repository's files.
 get_source() {
   source=''
   case ${0##*/} in install.sh) source=$(cd "$(dirname "$0")" && pwd) ;; esac
@@ -112,5 +112,5 @@ sshs() {
   sh "$source/deno.sh" run --quiet --allow-all --no-prompt "$source/main.ts" "$@" </dev/null
 }
 
-# In braces, so that no part of it is a command.
+# In braces, so that no part of the line is a command by itself.
 { main "$@"; exit; }

@@ -1,16 +1,16 @@
 /**
  * sshs - ssh with opportunistic connection sharing
  *
- *     sshs [ssh's own arguments]     runs ssh over a shared connection, starting one if need be
+ *     sshs [ssh's own arguments]     runs ssh over a shared connection, starting one if needed
  *     sshs --list [--json]           lists shared connections and when they close
- *     sshs --why ARGS...             says what would be done with a call, and why
+ *     sshs --why ARGS...             says what a call would do, and why
  *     sshs --help                    shows all commands
  *
- * This is the program that plans; lib/launcher/launcher.sh is what runs, and becomes ssh. It calls the
- * program for what it cannot know: `--decide` what is done with a call, `--check` whether the far ends
- * of lanes answer, `--take-back` what a call could not get forwarded, `--sleeper` what holds them
- * open. Exits as ssh does; 2 for wrong use of a command of
- * ours, 126 or 127 where ssh cannot be run.
+ * This program plans; lib/launcher/launcher.sh carries out the plans and becomes ssh. The launcher calls
+ * the program for what it cannot do itself: `--decide` says what to do with a call, `--check` checks that
+ * the far ends of lanes answer, `--take-back` closes forwards that a call could not get, and `--sleeper`
+ * holds lanes open. Exits as ssh does, with 2 for wrong use of a command of ours, or with 126 or 127 if ssh
+ * cannot be run.
  */
 import { answerCall } from "./lib/call/answer.ts";
 import { ARGS } from "./lib/os/program.ts";

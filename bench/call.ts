@@ -1,20 +1,20 @@
 /** One call, timed from its start to the end of its process. */
 
 export interface Outcome {
-  /** Until the process had ended, in ms. */
+  /** From the start to the end of the process, in ms. */
   readonly ms: number;
   readonly success: boolean;
-  /** It was ended by us. */
+  /** Whether we killed it at the deadline. */
   readonly isOverdue: boolean;
   /** What it wrote to stderr. */
   readonly said: string;
 }
 
-/** What a process that has ended leaves in its stderr's pipe is read within this, ms. */
+/** How long to read what an ended process left in its stderr pipe, ms. */
 const LEFT_OVER = 200;
 
 /**
- * Runs a program with nothing to read, and ends it after `deadline` ms.
+ * Runs a program without input, and kills it after `deadline` ms.
  *
  * @param env the whole environment
  */
@@ -41,13 +41,13 @@ export async function call(
   const { success, signal } = await child.status;
   const ms = performance.now() - start;
   clearTimeout(timer);
-  // A master may hold it for longer.
+  // A master may hold the pipe for longer.
   await Promise.race([reading, pause(LEFT_OVER)]);
   reader.cancel().catch(() => {});
   return { ms, success, isOverdue: signal === "SIGKILL", said };
 }
 
-/** Resolves after so many ms. */
+/** Waits for `ms`. */
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }

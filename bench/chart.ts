@@ -15,7 +15,7 @@ const PANELS = [
 const WIDTH = 940;
 const MARGIN = 20;
 const PANEL = (WIDTH - 3 * MARGIN) / 2;
-/** What the names and the figures beside the bars take. */
+/** The widths of the names and the figures beside the bars. */
 const NAMES = 172;
 const FIGURES = 140;
 const BAR = 16;
@@ -33,7 +33,7 @@ const STYLE = `
       .page { fill: #0d1117; } .ours { fill: #4493f8; } .other { fill: #59636e; } .spread { stroke: #f0f6fc; }
     }`;
 
-/** The chart of a run. `about` stands below it. */
+/** Returns the chart of a run, with `about` below it. */
 export function chart(tables: readonly Table[], about: string): string {
   const parts: string[] = [];
   let top = 62;
@@ -79,7 +79,7 @@ function bar(table: Table, row: Row, x: number, top: number, scale: number): str
   <text class="small" x="${end}" y="${middle + 4}">${time(median)}${factor(table, row)}</text>`;
 }
 
-/** Beside the factor the calls that failed: a way that loses calls is not fast. */
+/** Returns the factor, and the calls that failed: a way that loses calls is not fast. */
 function factor(table: Table, row: Row): string {
   const column = table.columns.findIndex(({ name }) => /^failed|^without/.test(name));
   const lost = column < 0 ? 0 : row.cells[column].median;

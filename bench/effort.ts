@@ -2,14 +2,14 @@
 export interface Effort {
   /** Rounds of warm calls, by pace, and on the far link. */
   readonly warm: { readonly steady: number; readonly rapid: number; readonly far: number };
-  /** Rounds of first calls on loopback; half of it where a call takes longer. */
+  /** Rounds of first calls on loopback; half as many where a call takes longer. */
   readonly first: number;
   readonly direct: number;
   /** How many calls come at once, and how often. */
   readonly bursts: readonly { readonly calls: number; readonly rounds: number }[];
-  /** Rounds of what is itself many calls. */
+  /** Rounds of cases that make many calls each. */
   readonly repeats: number;
-  /** Numbers of idle lanes, when they are at rest, and how long they are watched, in s. */
+  /** Numbers of idle lanes; when they are at rest, in s; how often and how long they are watched, in s. */
   readonly lanes: readonly number[];
   readonly restSeconds: number;
   readonly windows: number;
@@ -27,7 +27,7 @@ export const FULL: Effort = {
   bursts: [{ calls: 50, rounds: 3 }, { calls: 200, rounds: 1 }],
   repeats: 3,
   lanes: [1, 50],
-  // The sleeper gives memory back 10 s after lanes have come.
+  // The sleeper frees memory 10 s after lanes have come.
   restSeconds: 15,
   windows: 2,
   windowSeconds: 20,

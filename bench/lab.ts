@@ -1,6 +1,6 @@
 /**
  * Where the calls are made: a server of its own, a slow link to it, a host behind it, launchers of sshs,
- * and for each way a state directory. All of it is gone when the lab is disposed.
+ * and a state directory for each way. Disposing of the lab removes all of it.
  */
 import { fromFileUrl } from "@std/path/posix/from-file-url";
 import { eventually } from "../tests/support/eventually.ts";
@@ -58,7 +58,7 @@ export class Lab implements AsyncDisposable {
     return lab;
   }
 
-  /** The words that stand for `ssh`: with a destination and a command behind them they are a call. */
+  /** Returns the words that stand for `ssh`: a destination and a command after them make a call. */
   rsh(way: Way, host: Host): string[] {
     const program = way === "sshs" || way === "fresh" ? `${this.dir}/bin/ssh` : needProgram("ssh");
     const socket = way === "mux" ? ["-S", `${this.state(way)}/${host}`] : [];
@@ -70,31 +70,31 @@ export class Lab implements AsyncDisposable {
     ];
   }
 
-  /** A whole call. */
+  /** Returns the argv of a whole call. */
   argv(way: Way, host: Host, command: readonly string[] = ["true"]): string[] {
     return [...this.rsh(way, host), host === "inner" ? "inner" : "host", ...command];
   }
 
-  /** The whole environment of a call. */
+  /** Returns the whole environment of a call. */
   env(way: Way, state: string = this.state(way)): Record<string, string> {
     return {
       PATH: Deno.env.get("PATH")!,
       HOME: `${this.dir}/home`,
       LANG: "C.UTF-8",
       SSHS_DIR: state,
-      // As ControlPersist has it in the other way's configuration: 10 s are the default for loopback.
+      // Like ControlPersist in the other configuration: the default for loopback is 10 s.
       SSHS_LINGER: "10m",
-      // Not the user's, which other programs are at work in.
+      // Not the user's, which other programs use meanwhile.
       DENO_DIR: `${this.dir}/deno`,
     };
   }
 
-  /** Where a way keeps its control sockets. */
+  /** Returns the directory in which a way keeps its control sockets. */
   state(way: Way): string {
     return `${this.#states}/${way}`;
   }
 
-  /** Makes a call, which must end well; resolves to how long it took, ms. */
+  /** Makes a call, which must succeed; resolves to how long it took, ms. */
   async time(way: Way, host: Host): Promise<number> {
     const { ms, success, said } = await call(this.argv(way, host), this.env(way));
     if (!success) throw new Error(`${WAYS[way]}, ${HOSTS[host]}: ${said}`);
@@ -110,25 +110,25 @@ export class Lab implements AsyncDisposable {
     for await (const { name } of Deno.readDir(state)) {
       if (!kept.includes(name)) await Deno.remove(`${state}/${name}`, { recursive: true });
     }
-    // Where there is none yet, each of many calls decides by itself.
+    // Without this directory each of many calls decides by itself.
     if (way === "fresh") await Deno.mkdir(`${state}/plans`, { mode: 0o700 });
   }
 
-  /** Sees to it that the next call of this way finds a connection, if it is one that shares. */
+  /** Makes sure that the next call of this way finds a connection, if the way shares. */
   async warm(way: Way, host: Host): Promise<void> {
     if (way === "mux") await call([...this.rsh(way, host), "-MNf", "host"], this.env(way));
     await this.time(way, host);
     if (way === "sshs") await this.#waitForPlan(host);
   }
 
-  /** Sees to it that the next call of this way is a first one, of words that have a plan. */
+  /** Makes sure that the next call of sshs is a first one, of words that have a plan. */
   async plan(host: Host): Promise<void> {
     await this.time("sshs", host);
     await this.#waitForPlan(host);
     await this.cold("sshs");
   }
 
-  /** What a way keeps running: masters with their proxies, and sleepers. */
+  /** Returns what a way keeps running: masters with their proxies, and sleepers. */
   processes(way: Way): Process[] {
     return this.#processes(this.state(way));
   }
@@ -142,7 +142,7 @@ export class Lab implements AsyncDisposable {
     for (const dir of [this.dir, this.#states]) await Deno.remove(dir, { recursive: true });
   }
 
-  /** Those that name a path in their words or environment. */
+  /** Returns the processes that name a path in their arguments or environment. */
   #processes(path: string): Process[] {
     return processes().filter(({ pid, args, environ }) =>
       pid !== Deno.pid && (environ.includes(path) || args.some((word) => word.includes(path)))
@@ -150,7 +150,7 @@ export class Lab implements AsyncDisposable {
   }
 
   async #waitForPlan(host: Host): Promise<void> {
-    // The launcher says whether it has one that holds.
+    // The launcher tells whether it has a plan that holds.
     const env = { ...this.env("sshs"), SSHS_TASK: "plan" };
     await eventually("a plan holds (under nohup none is made)", async () => {
       return (await call(this.argv("sshs", host), env)).success;
@@ -159,7 +159,7 @@ export class Lab implements AsyncDisposable {
 
   async #furnish(farPort: number): Promise<void> {
     await Deno.chmod(this.dir, 0o755);
-    // In memory, as what XDG_RUNTIME_DIR names is, where sshs keeps its state by default.
+    // In memory, like XDG_RUNTIME_DIR, where sshs keeps its state by default.
     if (canMount) await run("mount", ["-t", "tmpfs", "bench", this.#states]);
     for (const name of ["home", "remote", "bin", "cfg"]) await Deno.mkdir(`${this.dir}/${name}`);
     for (const way of ["auto", "mux", "sshs", "fresh"] as const) {
@@ -184,7 +184,7 @@ export class Lab implements AsyncDisposable {
     await this.#rest();
   }
 
-  /** Writes a client's configuration that knows the server, and is at rest; resolves to its path. */
+  /** Writes a client's configuration that knows the server, and sets its time back; resolves to its path. */
   async writeConfig(name: string, options: Parameters<Sshd["writeConfig"]>[0]): Promise<string> {
     const path = `${this.dir}/cfg/${name}`;
     await this.sshd.writeConfig({ knowsHost: true, ...options }, path);
@@ -192,7 +192,7 @@ export class Lab implements AsyncDisposable {
     return path;
   }
 
-  /** Plans hold only where nothing has just been changed. */
+  /** Sets file times back, since plans hold only if nothing has just changed. */
   async #rest(): Promise<void> {
     for (const dir of [`${this.dir}/cfg`, `${this.dir}/home`, this.sshd.dir]) {
       for await (const { name } of Deno.readDir(dir)) await Deno.utime(`${dir}/${name}`, 0, 0);
@@ -201,7 +201,7 @@ export class Lab implements AsyncDisposable {
   }
 }
 
-/** A process of its own: its timers are not to wait for what the bench does. */
+/** Starts the relay as a process of its own, so that its timers do not wait for the bench. */
 async function startRelay(target: number): Promise<{ relay: Deno.ChildProcess; port: number }> {
   const script = fromFileUrl(new URL("../tests/support/relay.ts", import.meta.url));
   const relay = new Deno.Command(Deno.execPath(), {

@@ -1,4 +1,4 @@
-/** What the figures were taken with: they mean nothing without it. No name of the machine or path. */
+/** What the figures were measured on: they mean nothing without it. No host name, no path. */
 import { VERSION } from "../lib/os/program.ts";
 import { canMount } from "../tests/support/mounts.ts";
 import { findProgram } from "../tests/support/programs.ts";
@@ -26,7 +26,7 @@ export async function describeMachine(quick: boolean): Promise<Machine> {
   };
 }
 
-/** The first line of what a program says of its version, or "missing". */
+/** Returns the first line of a program's version message, or "missing". */
 async function version(name: string, option: string): Promise<string> {
   const path = findProgram(name);
   if (path === undefined) return "missing";

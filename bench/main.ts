@@ -7,7 +7,7 @@
  *     deno task bench --output DIRECTORY      writes there (bench/ for a whole run)
  *
  * With --quick or --only the report is only printed, unless --output is given. As root it logs in to an
- * account of its own, which is removed again; the report says what could not be run.
+ * account of its own, which is removed afterwards; the report says what could not be run.
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { canMakeAccounts } from "../tests/support/account.ts";
@@ -54,7 +54,7 @@ async function measure(options: Options) {
       const run = CASES[name](lab, options.quick ? QUICK : FULL);
       tables.push(...await Promise.race([run, interrupted.promise]));
     } catch (error) {
-      // One case less is no reason to lose the others; an interruption is.
+      // A failed case is no reason to lose the others; an interruption is.
       if (/^Ended by/.test((error as Error).message)) throw error;
       progress(`${name}: ${(error as Error).stack}`);
       skipped.push({ case: name, reason: `it failed: ${(error as Error).message}` });

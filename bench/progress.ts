@@ -1,4 +1,4 @@
-/** A line on stderr that says what is going on, with the minutes and seconds since the start. */
+/** Prints a progress line on stderr, with the minutes and seconds since the start. */
 export function progress(text: string): void {
   const seconds = Math.round(performance.now() / 1000);
   const clock = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;

@@ -1,9 +1,9 @@
-/** The results as JSON's value and as Markdown. Pure. */
+/** The results as a value for JSON and as Markdown. Pure. */
 import type { Machine } from "./machine.ts";
 import { type Column, ratio, type Summary, type Table } from "./table.ts";
 import { type Target, verdict } from "./targets.ts";
 
-/** All of a run: what results.json holds. */
+/** A whole run: what results.json contains. */
 export interface Results {
   readonly machine: Machine;
   readonly targets: readonly Target[];
@@ -67,13 +67,13 @@ function cellText({ median, p10, p90 }: Summary, { unit }: Column): string {
   return `${number(median, unit)} (${number(p10, unit)}-${number(p90, unit)})`;
 }
 
-/** Three digits that count, and no decimals of what is counted. */
+/** Formats a value with three significant digits, and a whole count (no unit) without decimals. */
 export function number(value: number, unit: string): string {
   if (unit === "") return value.toFixed(Number.isInteger(value) ? 0 : 1);
   return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
 
-/** A table; the first column is to the left, the rest to the right. */
+/** Formats a table; the first column is aligned left, the rest right. */
 function grid(heads: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
   return [line(heads), line(heads.map((_, i) => i === 0 ? ":--" : "--:")), ...rows.map(line)];

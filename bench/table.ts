@@ -6,14 +6,14 @@ export interface Table {
   readonly id: string;
   readonly title: string;
   readonly columns: readonly Column[];
-  /** The ratios of the first column are to the first row. */
+  /** Ratios compare the first column with that of the first row. */
   readonly rows: readonly Row[];
   readonly notes?: readonly string[];
 }
 
 export interface Column {
   readonly name: string;
-  /** Empty for what is counted. */
+  /** Empty for a count. */
   readonly unit: string;
 }
 
@@ -26,7 +26,7 @@ export interface Row {
 /** The one column of most tables. */
 const WALL_TIME: readonly Column[] = [{ name: "wall time", unit: "ms" }];
 
-/** A table of what was found. */
+/** Makes a table of what was found. */
 export function tableOf(
   { found, columns = WALL_TIME, ...about }: Omit<Table, "rows" | "columns"> & {
     readonly found: Found;
@@ -40,13 +40,13 @@ export function tableOf(
   return { ...about, columns, rows };
 }
 
-/** How many times the first row's median the first column is; `undefined` where that is 0. */
+/** Returns the row's first median as a multiple of the first row's; `undefined` if that is 0. */
 export function ratio({ rows }: Table, row: Row): number | undefined {
   const base = rows[0].cells[0].median;
   return base ? row.cells[0].median / base : undefined;
 }
 
-/** What many runs come to. The spread is p10 to p90: what one run in ten is better or worse than. */
+/** A summary of many runs. The spread is p10 to p90: one run in ten is better, one in ten worse. */
 export interface Summary {
   readonly runs: number;
   readonly median: number;
@@ -64,7 +64,7 @@ function summarize(values: readonly number[]): Summary {
   };
 }
 
-/** Between two values the straight line, as R's and numpy's default. */
+/** Interpolates linearly between two values, as R and numpy do by default. */
 function quantile(sorted: readonly number[], share: number): number {
   const place = (sorted.length - 1) * share;
   const [below, above] = [sorted[Math.floor(place)], sorted[Math.ceil(place)]];

@@ -1,4 +1,4 @@
-/** What has to be shown, and whether it was. Pure. */
+/** The targets, and whether they were met. Pure. */
 import { NO_CALL } from "./cases/first.ts";
 import { SLEEPER } from "./cases/idle_lanes.ts";
 import { WAYS } from "./lab.ts";
@@ -6,7 +6,7 @@ import { ratio, type Table } from "./table.ts";
 
 export interface Target {
   readonly what: string;
-  /** The most that it may be. */
+  /** The highest value that meets the target. */
   readonly limit: number;
   readonly unit: string;
   /** `undefined` where the case was not run. */
@@ -65,14 +65,14 @@ const TARGETS: readonly Row[] = [
   ["sleeper with 50 idle lanes: CPU", 3, "ms/s", cell("idle-lanes/50", SLEEPER, 2)],
 ];
 
-/** The targets with what was measured. */
+/** Returns the targets with what was measured. */
 export function targets(tables: readonly Table[]): Target[] {
   return TARGETS.map(([what, limit, unit, measure]) => {
     return { what, limit, unit, measured: measure(tables) };
   });
 }
 
-/** "met", "missed" or "not run". */
+/** Returns "met", "missed" or "not run". */
 export function verdict({ measured, limit }: Target): string {
   return measured === undefined ? "not run" : measured <= limit ? "met" : "**missed**";
 }
@@ -81,7 +81,7 @@ function find(tables: readonly Table[], id: string, name: string) {
   return tables.find((table) => table.id === id)?.rows.find((row) => row.name === name);
 }
 
-/** How many times the first row of its table. */
+/** Measures a row as a multiple of the first row of its table. */
 function times(id: string, name: string): Measure {
   return (tables) => {
     const row = find(tables, id, name);
@@ -98,7 +98,7 @@ function cell(
   return (tables) => find(tables, id, name)?.cells[column][which];
 }
 
-/** How much more than other rows together. */
+/** Measures how much more a row is than other rows together. */
 function beyond(id: string, name: string, ...others: readonly string[]): Measure {
   return (tables) => {
     const [more, ...rest] = [name, ...others].map((row) => find(tables, id, row)?.cells[0].median);

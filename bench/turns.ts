@@ -1,21 +1,21 @@
-/** Measures that take turns, so that what else the machine does meets all of them alike. */
+/** Measures that take turns, so that other load on the machine affects all of them alike. */
 import { pause } from "./call.ts";
 import { type Way, WAYS } from "./lab.ts";
 import { progress } from "./progress.ts";
 
-/** What each measure has found, by its name: a row of values for each time. */
+/** What each measure found, by its name: a row of values for each run. */
 export type Found = Readonly<Record<string, readonly (readonly number[])[]>>;
 
 export interface Turns {
   readonly what: string;
   readonly rounds: number;
-  /** Calls that follow one another within a turn; 1 unless told. */
+  /** Calls that follow one another within a turn; 1 by default. */
   readonly runs?: number;
-  /** From the start of one run to that of the next, in ms; at once unless told. */
+  /** From the start of one run to that of the next, in ms; by default they follow at once. */
   readonly pace?: number;
 }
 
-/** Takes each measure in turn, round by round. A measure is a value, or one for each column. */
+/** Takes each measure in turn, round by round. A measure gives one value, or one for each column. */
 export async function takeTurns(
   { what, rounds, runs = 1, pace = 0 }: Turns,
   measures: Readonly<Record<string, () => Promise<number | readonly number[]>>>,
@@ -34,7 +34,7 @@ export async function takeTurns(
   return found;
 }
 
-/** The measures of some ways, by their names in the report. */
+/** Returns the measures of some ways, by their names in the report. */
 export function measuresOf<W extends Way, T>(
   ways: readonly W[],
   measure: (way: W) => Promise<T>,

@@ -58,7 +58,7 @@ function keyIn(path: string): string {
   return Deno.readTextFileSync(path).split(" ").slice(0, 2).join(" ").trim();
 }
 
-Deno.test("agentKeys lists what a real agent has, in its order", async () => {
+Deno.test("agentKeys lists the keys of a real agent, in its order", async () => {
   await using agent = await Agent.start();
   assert.deepEqual(await agent.keys(), []);
   const [a, b] = [
@@ -81,7 +81,7 @@ Deno.test("agentKeys takes a long list", async () => {
   assert.deepEqual(await agent.keys(), keys);
 });
 
-/** Listens at a socket and does with each connection what `serve` does. */
+/** Listens on a socket while `test` runs, and calls `serve` for each connection. */
 async function withListener(
   serve: (conn: Deno.Conn) => Promise<unknown>,
   test: (socket: string) => Promise<void>,
@@ -111,7 +111,7 @@ Deno.test("agentKeys waits no longer than its deadline", async () => {
   });
 });
 
-Deno.test("agentKeys trusts no answer", async () => {
+Deno.test("agentKeys does not trust an agent's answer", async () => {
   const rows: [answer: number[], expected: unknown][] = [
     [[0, 0, 0, 1, 5], []], // refused
     [[0, 0, 0, 5, 12, 0, 0, 0, 0], []],
@@ -123,7 +123,7 @@ Deno.test("agentKeys trusts no answer", async () => {
     [[0, 0, 0, 5, 12, 0, 0, 0, 1], "silent"],
     [[0, 0, 0, 9, 12, 0, 0, 0, 1, 255, 255, 255, 255], "silent"],
     [[0, 0, 0, 9, 12, 0, 0], "silent"],
-    // A key that is none.
+    // An empty key.
     [[0, 0, 0, 13, 12, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0], []],
   ];
   for (const [answer, expected] of rows) {
@@ -137,7 +137,7 @@ Deno.test("agentKeys trusts no answer", async () => {
   }
 });
 
-Deno.test("agentKeys says where there is no agent", async () => {
+Deno.test("agentKeys reports that there is no agent", async () => {
   const dir = await Deno.makeTempDir();
   await Deno.writeTextFile(`${dir}/file`, "");
   Deno.listen({ transport: "unix", path: `${dir}/left` }).close();
@@ -175,7 +175,7 @@ Deno.test("agentOf names the agent that ssh would ask", () => {
   assert.equal(agentOf(parseConfigDump("", ""), none), undefined);
 });
 
-Deno.test("offeredKeys puts the keys of key files first, and alone under IdentitiesOnly", () => {
+Deno.test("offeredKeys puts the keys of key files first, and offers only those under IdentitiesOnly", () => {
   const rows: [agent: string, files: string, identitiesOnly: boolean, expected: string][] = [
     ["abc", "", false, "abc"],
     ["abc", "c", false, "cab"],
@@ -198,7 +198,7 @@ Deno.test("offeredKeys and agentKeys agree with what ssh offers", async () => {
   await agent.add(...["a", "b", "c"].map((name) => `${agent.dir}/${name}`));
   const keys = await agent.keys();
   assert.ok(typeof keys !== "string");
-  // ssh lists what it will offer once a server has said what it takes.
+  // ssh lists the keys that it will offer once a server has said what it accepts.
   await using sshd = await Sshd.start();
   const { stderr } = await new Deno.Command(needProgram("ssh"), {
     args: [

@@ -1,4 +1,4 @@
-/** Calls as few people make them, and as ssh takes them: what the caller has open, where words go, what is missing. */
+/** Unusual calls that ssh accepts: what the caller has open, where messages go, what is missing. */
 import assert from "node:assert/strict";
 import { eventually } from "./support/eventually.ts";
 import { exists } from "./support/exists.ts";
@@ -7,11 +7,11 @@ import { Scene } from "./support/scene.ts";
 
 const LINGERING = { env: { SSHS_LINGER: "60" } };
 
-Deno.test("no descriptor of the caller is held, however high its number", async () => {
+Deno.test("no descriptor of the caller is kept open, however high its number", async () => {
   await using scene = await Scene.open(LINGERING);
   const call = 'ssh -F "$1" host "echo out; echo err >&2"';
   await scene.ssh(["host", "true"]); // for the plan
-  // bash waits for no `>(...)`; whoever reads its output does.
+  // bash does not wait for `>(...)`, but whoever reads its output does.
   const script = `exec 200>"$HOME/lock"; ${call} > >(cat) 2> >(cat >&2)`;
   const times: number[] = [];
   for (let i = 0; i < 3; i++) {
@@ -22,14 +22,14 @@ Deno.test("no descriptor of the caller is held, however high its number", async 
     times.push(performance.now() - start);
     assert.deepEqual([code, stdout, stderr], [0, "out\n", "err\n"]);
   }
-  assert.ok(Math.min(...times) < 1000, `${times} ms`); // The sleeper itself lets go of all after a second.
+  assert.ok(Math.min(...times) < 1000, `${times} ms`); // After a second the sleeper itself closes them all.
   assert.equal(scene.lanes().length, 1);
   const sleeper = await eventually("a sleeper", () => scene.sandbox.sleepers()[0]);
   assert.doesNotMatch(await run("ls", ["-l", `/proc/${sleeper.pid}/fd`]), /lock|pipe:/);
 });
 
 for (const option of ["-E", "-y"]) {
-  Deno.test(`a login that fails says so where ${option} has its words`, async () => {
+  Deno.test(`a failed login prints its error where ${option} sends it`, async () => {
     await using scene = await Scene.open({ client: { config: ["PubkeyAuthentication no"] } });
     const log = `${scene.sandbox.dir}/words`;
     const words = [...option === "-E" ? ["-E", log] : ["-y"], "-oBatchMode=yes", "host", "true"];
@@ -42,7 +42,7 @@ for (const option of ["-E", "-y"]) {
   });
 }
 
-Deno.test("a session that forces a terminal without one has the modes that ssh gives it", async () => {
+Deno.test("a forced terminal without a local one has the modes that plain ssh gives it", async () => {
   await using scene = await Scene.open(LINGERING);
   await scene.ssh(["host", "true"]);
   for (const words of [["-tt"], ["-t", "-t"], ["-oRequestTTY=force"]]) {
@@ -53,7 +53,7 @@ Deno.test("a session that forces a terminal without one has the modes that ssh g
   }
 });
 
-Deno.test("a state directory that goes while ssh logs in costs no call", async () => {
+Deno.test("a call works although the state directory is removed while ssh logs in", async () => {
   await using scene = await Scene.open();
   const { sandbox } = scene;
   const script = `case " $* " in *" -M "*) rm -rf '${sandbox.stateDir}' ;; esac
@@ -64,7 +64,7 @@ Deno.test("a state directory that goes while ssh logs in costs no call", async (
   assert.equal(exists(sandbox.stateDir), false);
 });
 
-Deno.test("where Deno dies of a limit the shell says nothing", async () => {
+Deno.test("the shell prints nothing when a limit kills Deno", async () => {
   await using scene = await Scene.open();
   for (const limit of ["-v 400000", "-s 64"]) {
     const script = `ulimit ${limit}; exec ssh -F "$1" host "echo hello; exit 3"`;
@@ -73,7 +73,7 @@ Deno.test("where Deno dies of a limit the shell says nothing", async () => {
   }
 });
 
-Deno.test("a plan watches the configuration in the home that ssh goes by, whatever HOME is", async () => {
+Deno.test("a plan watches the configuration in the home directory that ssh uses, whatever HOME is", async () => {
   await using scene = await Scene.open();
   const home = (await run("sh", ["-c", "getent passwd $(id -u)"])).split(":")[5];
   const { code } = await scene.run(["ssh", "-p", `${scene.port}`, "-oBatchMode=yes", "127.0.0.1"]);
@@ -84,7 +84,7 @@ Deno.test("a plan watches the configuration in the home that ssh goes by, whatev
   assert.ok(text.includes(`'${home}/.ssh/config'`));
 });
 
-Deno.test("what ssh has against the words is said once, be the login one that fails", async () => {
+Deno.test("a warning of ssh about its arguments is shown once, even if the login fails", async () => {
   await using scene = await Scene.open(LINGERING);
   const warned = ["-i", "/nowhere/key"];
   for (const words of [[], [], ["-oPubkeyAuthentication=no", "-oBatchMode=yes"]]) {

@@ -1,4 +1,4 @@
-/** The programs that run ssh, each the real one, through the installed launchers. */
+/** Real programs that run ssh, with the installed launchers. */
 import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
 import { findProgram, needProgram } from "./support/programs.ts";
@@ -8,7 +8,7 @@ import { Scene } from "./support/scene.ts";
 /** A scene, and a directory on each side. */
 class Client implements AsyncDisposable {
   readonly scene: Scene;
-  /** `ssh` as a user who has this configuration would write it. */
+  /** `ssh` with the scene's configuration, as a user would type it. */
   readonly ssh: string;
   /** A directory on the server. */
   readonly remote: string;
@@ -34,7 +34,7 @@ class Client implements AsyncDisposable {
     return this.scene.logins();
   }
 
-  /** Runs a script that must succeed, and say nothing on stderr unless `noisy`. */
+  /** Runs a script that must succeed and, unless `noisy`, print nothing on stderr. */
   async sh(script: string, options: RunOptions & { noisy?: boolean } = {}): Promise<RunResult> {
     const result = await this.scene.run(["sh", "-euc", script], options);
     assert.equal(result.code, 0, `${script}\n${result.stdout}${result.stderr}`);
@@ -63,11 +63,12 @@ Deno.test("git clones, fetches and pushes by PATH, GIT_SSH and core.sshCommand o
   await client.sh(`GIT_SSH_COMMAND='${ssh}' git clone -q ssh://host${remote}/repo.git two
     cmp one/a two/a`);
   const wrapper = await sandbox.addProgram("ssh-of-mine", `exec ${ssh} "$@"`);
+  // git does not know the wrapper's name, so it asks with -G first.
   await client.sh(`cd two; GIT_SSH=${wrapper} git fetch -q; GIT_SSH=${wrapper} git ls-remote -q`);
-  // A variant that git does not know by its name: it asks with -G first.
+  // With an empty GIT_SSH_VARIANT git takes it for ssh without asking.
   await client.sh(`cd two; GIT_SSH=${wrapper} GIT_SSH_VARIANT= git pull -q`);
   assert.equal(client.logins, 1);
-  // As the manual says it, by a name that git does not know either; what has no -F has another ssh.
+  // As in the manual, by a name that git does not know either. Without -F it needs another ssh.
   const configured = await sandbox.addProgram(
     "configured",
     `exec ${needProgram("ssh")} -F ${sshd.config} "$@"`,
@@ -91,14 +92,14 @@ Deno.test("git keeps two accounts on one host apart by -i", async () => {
     sshs --stop --all --now`,
     { noisy: true },
   );
-  // As a git host does it: the key tells who it is, and with that what the URL means.
+  // As on a git host: the key identifies the account, and so decides what the URL means.
   const authorize = async (name: string, key: string) =>
     `command="cd ${remote}/${name} && eval $SSH_ORIGINAL_COMMAND" ${await Deno.readTextFile(key)}`;
   const mine = `${sshd.dir}/authorized_keys`;
   const lines = [await authorize("ann", mine), await authorize("bob", `${accounts.bob}.pub`)];
   await Deno.writeTextFile(mine, lines.join(""));
   const before = client.logins;
-  // Both ways round, so that each comes while the other's connection is open.
+  // In both orders, so that each account calls while the other's connection is open.
   for (const name of ["ann", "bob", "ann", "bob"] as const) {
     await client.sh(
       `rm -rf clone; GIT_SSH_COMMAND='${ssh} -i ${accounts[name]}' git clone -q host:.git clone`,
@@ -122,7 +123,7 @@ Deno.test({
   },
 });
 
-Deno.test("scp and sftp share by their launchers and by -S", async () => {
+Deno.test("scp and sftp share through their launchers and with -S", async () => {
   await using client = await Client.open();
   const { remote } = client;
   const { sshd } = client.scene;
@@ -144,7 +145,7 @@ Deno.test("scp and sftp share by their launchers and by -S", async () => {
   assert.equal(client.logins, 1);
 });
 
-Deno.test("ssh-copy-id puts a key there", async () => {
+Deno.test("ssh-copy-id installs a key", async () => {
   await using client = await Client.open();
   const { ssh } = client;
   const { sshd } = client.scene;
@@ -160,7 +161,7 @@ Deno.test("ssh-copy-id puts a key there", async () => {
 
 Deno.test({
   name: "sshfs mounts a directory",
-  // It takes the kernel's FUSE, which not every machine that runs the tests has.
+  // Needs FUSE in the kernel, which not every test machine has.
   ignore: !findProgram("sshfs") || !findProgram("fusermount3") || !isFuseThere(),
   async fn() {
     await using client = await Client.open();
@@ -192,7 +193,7 @@ Deno.test({
   },
 });
 
-Deno.test("shell idioms read and write what they would with ssh", async () => {
+Deno.test("shell idioms read and write the same as with plain ssh", async () => {
   await using client = await Client.open();
   const { remote, ssh } = client;
   await client.sh(`mkdir tree; head -c 2000000 /dev/urandom >tree/a
@@ -213,11 +214,11 @@ END`);
   assert.equal((await loop("")).stdout, "a\n");
   const many = await client.sh(`seq 40 | xargs -P 20 -I{} ${ssh} host 'echo {}' | sort -n`);
   assert.equal(many.stdout, Array.from({ length: 40 }, (_, i) => `${i + 1}\n`).join(""));
-  // 20 at once are two lanes of ten; a third opens where a slow machine keeps places for longer.
+  // 20 at once fill two lanes of ten; a slow machine frees places later, and may open a third.
   assert.ok(client.logins <= 4, `${client.logins} logins`);
 });
 
-Deno.test("ssh-keyscan is not ours", async () => {
+Deno.test("ssh-keyscan is not replaced", async () => {
   await using client = await Client.open();
   const { stdout } = await client.sh(
     `ssh-keyscan -p ${client.scene.sshd.port} 127.0.0.1 2>/dev/null; command -v ssh-keyscan`,
@@ -227,12 +228,12 @@ Deno.test("ssh-keyscan is not ours", async () => {
 });
 
 Deno.test({
-  name: "ansible shares as ansible_ssh_executable, and its own ControlPath still works",
+  name: "ansible shares with ansible_ssh_executable, and its own ControlPath still works",
   ignore: !findProgram("ansible"),
   async fn() {
     await using client = await Client.open();
     const { sshd, sandbox } = client.scene;
-    // The account on the server may run only the system's.
+    // The account on the server can run only the system's python3.
     const python = findProgram("python3", "/usr/bin:/usr/local/bin");
     const inventory = `host ansible_ssh_common_args='-F ${sshd.config}' ` +
       `ansible_python_interpreter=${python} ansible_ssh_executable=${client.scene.bin}/ssh\n`;
@@ -244,7 +245,7 @@ Deno.test({
         noisy: true,
         timeout: 90_000,
       });
-    // It asks for other ways to log in than the call before, so it has a connection of its own.
+    // It asks for other ways to log in than the call before, so it gets a connection of its own.
     assert.match((await ping("")).stdout, /"ping": "pong"/);
     assert.match((await ping("")).stdout, /"ping": "pong"/);
     assert.equal(client.logins, 2);

@@ -14,7 +14,7 @@ import { eventually } from "./support/eventually.ts";
 import { needProgram } from "./support/programs.ts";
 import type { Scene } from "./support/scene.ts";
 
-/** A configuration with hosts of other identities than `host`: a closed port, and one with compression. */
+/** Writes a configuration with two more identities than `host`: a closed port, and compression. */
 async function writeConfig(scene: Scene): Promise<string> {
   const config = `${scene.sandbox.dir}/config`;
   await Deno.writeTextFile(
@@ -24,7 +24,7 @@ async function writeConfig(scene: Scene): Promise<string> {
   return config;
 }
 
-Deno.test("--warm opens many, and has a line for each failure", async () => {
+Deno.test("--warm opens many connections, and prints a line for each failure", async () => {
   await using scene = await openScene({ client: { aliases: ["a", "b"] } });
   const config = await writeConfig(scene);
   expect(await sshs(scene, ["--warm", "-F", config, "a", "closed", "b"]), {
@@ -89,7 +89,7 @@ Deno.test("--warm logs in to 8 hosts at a time", async () => {
     exec ${needProgram("ssh")} "$@"`,
   );
   await Deno.writeTextFile(log, "");
-  /** How many were inside at once at most. */
+  /** Returns how many logins at most ran at once. */
   const most = () => {
     let [now, most] = [0, 0];
     for (const line of Deno.readTextFileSync(log).split("\n")) {
@@ -101,7 +101,7 @@ Deno.test("--warm logs in to 8 hosts at a time", async () => {
   const hosts = Array.from({ length: 12 }, (_, i) => `host${i}.invalid`);
   const warm = sshs(scene, ["--warm", "-F", "none", ...hosts]);
   await eventually("8 log in", () => most() >= 8, DEADLINE);
-  // Were there no limit, the others would be on their heels.
+  // Without a limit the others would follow at once.
   await new Promise((resolve) => setTimeout(resolve, 500));
   await Deno.writeTextFile(go, "");
   const { code, stderr } = await warm;
@@ -114,7 +114,7 @@ Deno.test("--warm logs in to 8 hosts at a time", async () => {
   await assertEnded(scene);
 });
 
-Deno.test("--warm says what cannot be shared, and what does not stay", async () => {
+Deno.test("--warm reports what cannot be shared, and what does not linger", async () => {
   await using scene = await openScene({ client: { aliases: ["a"] } });
   const direct = await sshs(scene, ["--warm", "-F", scene.config, "-L", "1234:localhost:5", "a"]);
   assert.equal(direct.code, 1);
@@ -122,14 +122,14 @@ Deno.test("--warm says what cannot be shared, and what does not stay", async () 
   scene.sandbox.env.SSHS_LINGER = "0";
   expect(await sshs(scene, ["--warm", "-F", scene.config, "host"]), {
     code: 1,
-    stderr: "sshs: host: logged in, but the connection does not linger\n" +
+    stderr: "sshs: host: logged in, but the connection closes at once: its linger is 0\n" +
       'sshs: hint: sshs --hold 10m host, or set "linger" in config.json\n',
   });
   await assertEnded(scene);
 });
 
 Deno.test({
-  name: "--warm counts on a terminal, and asks one question at a time",
+  name: "--warm shows a count on a terminal, and asks one question at a time",
   ignore: !canMakeAccounts,
   async fn() {
     await using scene = await openScene({
@@ -159,7 +159,7 @@ Deno.test({
   },
 });
 
-Deno.test("--hold keeps a connection whatever its linger, until it is taken back", async () => {
+Deno.test("--hold keeps a connection whatever its linger, until it is released", async () => {
   await using scene = await openScene({ env: { SSHS_LINGER: "0" } });
   const held = await sshs(scene, ["--hold", "1h", "-F", scene.config, "host"]);
   expect(held, { code: 0, stderr: "" });
@@ -175,11 +175,11 @@ Deno.test("--hold keeps a connection whatever its linger, until it is taken back
   await assertEnded(scene);
   expect(await sshs(scene, ["--hold", "0", "host"]), {
     code: 1,
-    stderr: "sshs: host: nothing is held\n",
+    stderr: "sshs: host: no connection is held\n",
   });
 });
 
-Deno.test("--hold says why it cannot", async () => {
+Deno.test("--hold says why it fails", async () => {
   await using scene = await openScene();
   const { code, stderr } = await sshs(scene, [
     "--hold",
@@ -198,7 +198,7 @@ Deno.test("--hold says why it cannot", async () => {
   );
 });
 
-Deno.test("--fresh logs in anew, and lets the old sessions live", async () => {
+Deno.test("--fresh logs in again, and leaves the old sessions running", async () => {
   await using scene = await openScene();
   const session = await startSession(scene);
   const fresh = await sshs(scene, ["--fresh", "-F", scene.config, "host", "echo new; exit 3"]);

@@ -1,11 +1,11 @@
-/** --why and --doctor against a real sshd that they do not talk to. */
+/** --why and --doctor with a real sshd, which they do not contact. */
 import assert from "node:assert/strict";
 import { startAgent } from "./support/agent.ts";
 import { DEADLINE, expect, openScene, sshs, startSession } from "./support/commands.ts";
 import { eventually } from "./support/eventually.ts";
 import { needProgram } from "./support/programs.ts";
 
-Deno.test("--why tells the decision, and touches no network", async () => {
+Deno.test("--why shows the decision, and does not touch the network", async () => {
   await using scene = await openScene();
   const call = ["-F", scene.config, "host", "ls", "a b"];
   const ask = async () => JSON.parse((await sshs(scene, ["--why", "--json", ...call])).stdout);
@@ -34,7 +34,7 @@ Deno.test("--why tells the decision, and touches no network", async () => {
   assert.equal(code, 0);
   assert.match(stdout, /^shares +a shared connection is open\n/);
   assert.match(stdout, /^linger +closes 10m after the last session$/m);
-  assert.match(stdout, /^plan +there is one for these words/m);
+  assert.match(stdout, /^plan +there is one for this command line/m);
   assert.match(stdout, /^command +\/\S+ -S \S+ -o ControlMaster=no -F \S+ host ls 'a b'$/m);
 });
 
@@ -50,9 +50,9 @@ Deno.test("--why knows whether a plan holds now", async () => {
   assert.match(await plan({ env: { SSH_AUTH_SOCK: "/elsewhere" } }), /^none yet/);
   await Deno.writeTextFile(scene.config, "\n", { append: true });
   assert.match(await plan(), /^none yet/);
-  // The launcher cannot name such words.
+  // The launcher cannot name a plan after such words.
   const { stdout } = await sshs(scene, ["--why", "-F", scene.config, "-o", "User=a$b", "host"]);
-  assert.match(stdout, /^plan +none for such words/m);
+  assert.match(stdout, /^plan +none is possible/m);
 });
 
 Deno.test("--why names what would help", async () => {
@@ -82,7 +82,7 @@ Deno.test("--why names what would help", async () => {
   assert.match(await ask("host"), /^hint +set "share" to true for this host in config\.json$/m);
 });
 
-Deno.test("--why tells of -O, and of calls that are direct by their words", async () => {
+Deno.test("--why explains -O, and calls that go direct by their arguments alone", async () => {
   await using scene = await openScene();
   await scene.ssh(["host", "true"]);
   const ask = async (...args: string[]) =>
@@ -90,7 +90,7 @@ Deno.test("--why tells of -O, and of calls that are direct by their words", asyn
   const control = await ask("-F", scene.config, "-O", "exit", "host");
   assert.deepEqual(
     [control.decision, control.reason, control.command[1]],
-    ["direct", "-O speaks to the connection master that is shared", "-S"],
+    ["direct", "-O controls the shared connection", "-S"],
   );
   assert.equal(scene.sandbox.masters().length, 1, "it was only asked");
   const version = await ask("-V");
@@ -98,7 +98,7 @@ Deno.test("--why tells of -O, and of calls that are direct by their words", asyn
   assert.deepEqual(version.command.slice(1), ["-V"]);
 });
 
-Deno.test("--doctor is content with a good setup, and has a next step for each trouble", async () => {
+Deno.test("--doctor finds no problem in a good setup, and has a hint for each problem", async () => {
   await using scene = await openScene();
   const { sandbox } = scene;
   const agent = await startAgent(scene);
@@ -132,7 +132,7 @@ Deno.test("--doctor is content with a good setup, and has a next step for each t
   assert.equal(bad.code, 1);
   for (
     const lines of [
-      /^warn +\S+\/ssh comes before that of sshs in PATH\n +hint: export PATH="/m,
+      /^warn +\S+\/ssh comes before the launcher of sshs in PATH\n +hint: export PATH="/m,
       /^warn +the state directory .* can be used by others\n +hint: chmod 700 /m,
       /^warn +the settings are not used: .*lingr is unknown.*\n +hint: edit /m,
       /^warn +SSHS_LINGER is not a duration: soon\n +hint: export /m,
@@ -140,45 +140,45 @@ Deno.test("--doctor is content with a good setup, and has a next step for each t
   ) assert.match(bad.stdout, lines);
 });
 
-Deno.test("--doctor tells of an agent that is silent or gone", async () => {
+Deno.test("--doctor reports an agent that is silent or gone", async () => {
   await using scene = await openScene();
   const socket = `${scene.sandbox.dir}/agent`;
   scene.sandbox.env.SSH_AUTH_SOCK = socket;
   const ask = async () => (await sshs(scene, ["--doctor", "-F", scene.config, "host"])).stdout;
-  assert.match(await ask(), /^warn +nobody answers at the agent's socket .*\n +hint: /m);
+  assert.match(await ask(), /^warn +no agent answers at .*\n +hint: /m);
   using _silent = Deno.listen({ transport: "unix", path: socket });
   assert.match(await ask(), /^warn +the agent at .* does not answer within 200 ms.*\n +hint: /m);
 });
 
-Deno.test("--doctor knows a launcher of another version, and one whose Deno is gone", async () => {
+Deno.test("--doctor reports a launcher of another version, and one whose Deno is gone", async () => {
   await using scene = await openScene();
   const launcher = `${scene.bin}/ssh`;
   const text = await Deno.readTextFile(launcher);
   const ask = async () => (await sshs(scene, ["--doctor"])).stdout;
   await Deno.writeTextFile(launcher, text.replace(/^sshs_version=.*$/m, "sshs_version='0.0.1'"));
-  assert.match(await ask(), /^warn +\S+\/ssh is of sshs 0\.0\.1\n +hint: sshs --install$/m);
+  assert.match(await ask(), /^warn +\S+\/ssh belongs to sshs 0\.0\.1\n +hint: sshs --install$/m);
   await Deno.writeTextFile(launcher, text.replace(/^sshs_deno=.*$/m, "sshs_deno='/gone/deno'"));
-  assert.match(await ask(), /^warn +\S+\/ssh runs \/gone\/deno, which is not there\n +hint: /m);
+  assert.match(await ask(), /^warn +\S+\/ssh needs \/gone\/deno, which cannot be run\n +hint: /m);
 });
 
-Deno.test("--doctor names what ssh's configuration holds against sharing, and what to do about it", async () => {
+Deno.test("--doctor names what prevents sharing in ssh's configuration, and what to do about it", async () => {
   await using scene = await openScene();
   const config = `${scene.sandbox.dir}/config`;
   const rows = [
     {
       lines: "LocalForward 1234 localhost:5",
       says:
-        /^warn +host would go direct: the configuration forwards ports.*\n +hint: pass -o Clear/m,
+        /^warn +host would use plain ssh: the configuration forwards ports.*\n +hint: pass -o Clear/m,
     },
     {
       lines: "PermitLocalCommand yes\nLocalCommand true",
-      says: /^warn +host would go direct: .*LocalCommand.*\n +hint: \S/m,
+      says: /^warn +host would use plain ssh: .*LocalCommand.*\n +hint: \S/m,
     },
     {
       lines: "ControlMaster ask",
-      says: /^warn +host would go direct: .*ControlMaster.*\n +hint: \S/m,
+      says: /^warn +host would use plain ssh: .*ControlMaster.*\n +hint: \S/m,
     },
-    // Of the user's own pair sshs takes the place.
+    // sshs replaces the user's own sharing.
     {
       lines: "ControlMaster auto\nControlPath ~/.ssh/%C\nControlPersist 60",
       says: /^ok +host would be shared$/m,
@@ -192,7 +192,7 @@ Deno.test("--doctor names what ssh's configuration holds against sharing, and wh
   assert.equal(scene.sshd.connections(), 0);
 });
 
-Deno.test("--doctor knows OpenSSH 10.1's trouble with shared terminals", async () => {
+Deno.test("--doctor warns about OpenSSH 10.1's problem with shared terminals", async () => {
   await using scene = await openScene();
   for (const [version, warns] of [["10.1p1", true], ["10.2p1", false]] as const) {
     await scene.sandbox.fakeSsh(

@@ -1,4 +1,4 @@
-/** What our commands are read from and printed as: pure. */
+/** How our commands are parsed and what they print: pure functions. */
 import assert from "node:assert/strict";
 import { checkVersion, fileSystemOf } from "../lib/commands/doctor.ts";
 import { type Command, nearest, parseCommand, parseHosts } from "../lib/commands/command.ts";
@@ -67,14 +67,14 @@ const MISUSES: [string, string, string][] = [
   ["--stop a b", "--stop takes one host and no command: b", STOP],
   ["--stop -z web", 'Cannot parse option "-z"', STOP],
   ["--warm", "--warm takes a host", WARM],
-  ["--warm a -p 22 b", "options stand before the hosts: -p", WARM],
+  ["--warm a -p 22 b", "options go before the hosts: -p", WARM],
   ["--hold web", "not a duration: web", `${HOLD}, with 30m, 1h30m, 2d, forever, or 0 to release`],
   ["--hold 1h", "--hold takes a host", HOLD],
   ["--hold 1h web ls", "--hold takes one host and no command: ls", HOLD],
   ["--fresh", "--fresh takes a host", "sshs --fresh [OPTIONS] HOST [COMMAND...]"],
   ["--why", "--why takes the arguments of an ssh call", WHY],
   ["--why --all web", "--why has no option --all", WHY],
-  ["--help me", "--help takes nothing", "sshs --help"],
+  ["--help me", "--help takes no arguments", "sshs --help"],
 ];
 
 for (const [line, reason, hint] of MISUSES) {
@@ -126,7 +126,7 @@ for (const [text, columns] of WIDTHS) {
   });
 }
 
-Deno.test("cell shows control characters and cuts by columns, not by letters", () => {
+Deno.test("cell shows control characters and cuts by columns, not by characters", () => {
   assert.equal(cell("a\x1b[31mb\nc"), "a^[[31mb c");
   assert.equal(cell("日本語サーバー", 8), "日本語…");
   assert.equal(cell("exactly8", 8), "exactly8");
@@ -188,11 +188,11 @@ function seenLane(destination: string, more: Partial<SeenLane> = {}): SeenLane {
 
 const SYSTEM = { isAlive: () => false, now: () => 0 };
 
-Deno.test("listLines keeps to a terminal's width, and stays aligned", () => {
+Deno.test("listLines fits the width of a terminal, and stays aligned", () => {
   const hosts = ["a", "日本語サーバーの長い名前ですね", "x".repeat(100), "esc\x1b[2J\nend"];
   const lanes = hosts.map((host) => seenLane(host, { state: "unverified" }));
   const shown = listLines(lanes, SYSTEM, 80);
-  // Without colours, on a terminal too.
+  // Removes the colours that lines have if the tests run on a terminal.
   const lines = shown.slice(0, shown.indexOf("")).map((line) =>
     line.replaceAll("\x1b", "").replaceAll(/\[\d+m/g, "")
   );
@@ -203,7 +203,7 @@ Deno.test("listLines keeps to a terminal's width, and stays aligned", () => {
   for (const line of lines) assert.ok(!line.includes("\x1b") && !line.includes("\n"), line);
 });
 
-Deno.test("listLines cuts nothing in a pipe, and has a line for what is no connection", () => {
+Deno.test("listLines cuts nothing in a pipe, and also lists logins and direct hosts", () => {
   const long = "x".repeat(100);
   const dir = "/run/sshs/fedcba9876543210";
   const lines = listLines([
@@ -217,7 +217,7 @@ Deno.test("listLines cuts nothing in a pipe, and has a line for what is no conne
   assert.equal(lines[5], "  not shared until tomorrow: one session a connection");
 });
 
-Deno.test("laneJson has null for what does not end or is not known", () => {
+Deno.test("laneJson has null for what never ends or is unknown", () => {
   const json = laneJson(
     seenLane("web", { idle: undefined, closesIn: Infinity, roundTrip: undefined }),
   );
@@ -242,7 +242,7 @@ Deno.test("laneJson has null for what does not end or is not known", () => {
   });
 });
 
-Deno.test("isNamed knows a lane by what was typed and by what ssh made of it", () => {
+Deno.test("isNamed matches a lane by the name that was typed and by what ssh resolved it to", () => {
   const { record } = seenLane("web");
   for (const name of ["web", "web.example.com", "user@web.example.com", record.resolved]) {
     assert.equal(isNamed(record, name), true, name);
@@ -259,7 +259,7 @@ Deno.test("isNamed knows a lane by what was typed and by what ssh made of it", (
   assert.equal(isNamed(six, "::1"), true);
 });
 
-Deno.test("checkVersion warns of the versions that do not share well", () => {
+Deno.test("checkVersion warns about versions that do not share well", () => {
   const warns = (version: string) => !checkVersion("/usr/bin/ssh", version).ok;
   assert.equal(warns("OpenSSH_10.1p1, OpenSSL 3.6.0"), true);
   assert.equal(warns("Dropbear v2022.83"), true);
@@ -289,6 +289,6 @@ Deno.test("fileSystemOf finds the mount that a path is on", () => {
   assert.equal(fileSystemOf("/", ""), undefined);
 });
 
-Deno.test("HELP is 80 columns wide at most", () => {
+Deno.test("HELP is at most 80 columns wide", () => {
   for (const line of HELP.split("\n")) assert.ok(width(line) <= 80, line);
 });

@@ -1,4 +1,4 @@
-/** What completes `sshs`, in each shell that is here. */
+/** Completion of `sshs`, in each shell that is installed. */
 import assert from "node:assert/strict";
 import { USAGE } from "../lib/commands/command.ts";
 import { REPOSITORY } from "./support/home.ts";
@@ -31,20 +31,20 @@ Deno.test("completions offer the commands of sshs", async () => {
 });
 
 Deno.test({
-  name: "in fish sshs completes hosts as ssh does",
+  name: "in fish hosts are completed after sshs as after ssh",
   ignore: !findProgram("fish"),
   async fn() {
     await using sandbox = await withHost();
     const file = `${REPOSITORY}lib/launcher/completions/sshs.fish`;
     const script = "source $argv[1]; complete -C 'sshs exampleh'";
-    // With --no-config it would not find its own completion of ssh; the sandbox has none to read.
+    // With --no-config fish would not find its own completion of ssh; the sandbox has no configuration.
     const { stdout } = await sandbox.run(["fish", "-c", script, file]);
     assert.match(stdout, /^examplehost\b/m);
   },
 });
 
 Deno.test({
-  name: "in zsh the keys of completion find the commands of sshs, and hosts as after ssh",
+  name: "in zsh Tab completes the commands of sshs, and hosts as after ssh",
   ignore: !findProgram("zsh"),
   async fn() {
     await using sandbox = await withHost();
@@ -66,7 +66,7 @@ Deno.test({
       ["sshs --hold 5m exampleh", "examplehost"],
     ];
     for (const [typed, completed] of rows) {
-      // Run as the words of echo, which shows what the line became.
+      // Turned into arguments of echo, which shows the completed line.
       pty.write(`${typed}\t\x01echo '<' \x05'>'\r`);
       await pty.waitFor(new RegExp(`^< sshs .*${completed} ?>`, "m"), DEADLINE);
     }
@@ -77,7 +77,7 @@ Deno.test({
   },
 });
 
-Deno.test("--completions prints what is installed, for each shell", async () => {
+Deno.test("--completions prints the file that is installed, for each shell", async () => {
   await using sandbox = await Sandbox.create();
   for (const shell of ["bash", "zsh", "fish"]) {
     const { code, stdout } = await sandbox.sshs(["--completions", shell], { as: "sshs" });
@@ -87,7 +87,7 @@ Deno.test("--completions prints what is installed, for each shell", async () => 
   assert.equal((await sandbox.sshs(["--completions", "csh"], { as: "sshs" })).code, 2);
 });
 
-/** A sandbox whose user's ssh_config names a host. */
+/** Creates a sandbox whose user's ssh_config names a host. */
 async function withHost(): Promise<Sandbox> {
   const sandbox = await Sandbox.create();
   await Deno.mkdir(`${sandbox.home}/.ssh`, { mode: 0o700 });

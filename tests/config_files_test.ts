@@ -6,7 +6,7 @@ import {
   includePatterns,
 } from "../lib/ssh/watches.ts";
 
-Deno.test("dependsOnMore finds what makes the same argv resolve otherwise without a changed file", () => {
+Deno.test("dependsOnMore finds what makes the same argv resolve differently although no file changes", () => {
   for (
     const text of [
       'Match exec "test -d x"',
@@ -42,7 +42,7 @@ Deno.test("dependsOnMore finds what makes the same argv resolve otherwise withou
   ) assert.equal(dependsOnMore(text), false, text);
 });
 
-Deno.test("dependsOnSession finds the criteria that a master would answer otherwise", () => {
+Deno.test("dependsOnSession finds the criteria that may match differently for a master", () => {
   assert.equal(dependsOnSession("Host a\nMatch host a Command rsync*"), true);
   assert.equal(dependsOnSession("Match !sessiontype=subsystem"), true);
   assert.equal(dependsOnSession("Match exec x\nRemoteCommand y\n# Match command z"), false);
@@ -54,7 +54,7 @@ Deno.test("includePatterns lists the arguments of Include lines", () => {
   assert.deepEqual(includePatterns(text), ["a", "b c/*", "~/d", ""]);
 });
 
-Deno.test("includedPaths tells files that are named from directories of globs", () => {
+Deno.test("includedPaths separates named files from the directories of globs", () => {
   const rows: [text: string, files: string[], directories: string[]][] = [
     ["", [], []],
     ["Include /etc/ssh/ssh_config.d/*.conf", [], ["/etc/ssh/ssh_config.d"]],

@@ -1,4 +1,4 @@
-/** `ssh -O ...` without a control socket of the caller's reaches what is shared. */
+/** `ssh -O ...` without a control socket of the caller's own reaches the shared connections. */
 import assert from "node:assert/strict";
 import { DEADLINE, expect, listed, openScene, startSession } from "./support/commands.ts";
 import { eventually } from "./support/eventually.ts";
@@ -6,7 +6,7 @@ import { canMakeAccounts } from "./support/account.ts";
 import { findProgram, needProgram, run } from "./support/programs.ts";
 import type { Scene } from "./support/scene.ts";
 
-/** A group that the account of the tests is in for a while. */
+/** A group that the test account joins for a while. */
 const GROUP = "games";
 
 async function withoutGroup(scene: Scene): Promise<void> {
@@ -15,7 +15,7 @@ async function withoutGroup(scene: Scene): Promise<void> {
   }
 }
 
-Deno.test("ssh -O check and exit have ssh's words and statuses, and the next call logs in anew", async () => {
+Deno.test("ssh -O check and exit have ssh's messages and statuses, and the next call logs in again", async () => {
   await using scene = await openScene();
   await scene.ssh(["host", "true"]);
   const [{ pid }] = scene.sandbox.masters();
@@ -32,7 +32,7 @@ Deno.test("ssh -O check and exit have ssh's words and statuses, and the next cal
   }, DEADLINE);
 });
 
-Deno.test("ssh -O without anything shared fails as plain ssh does", async () => {
+Deno.test("ssh -O without a shared connection fails as plain ssh does", async () => {
   await using scene = await openScene();
   for (const command of ["check", "exit", "stop", "nonsense"]) {
     const ours = await scene.ssh(["-O", command, "host"]);
@@ -41,7 +41,7 @@ Deno.test("ssh -O without anything shared fails as plain ssh does", async () => 
   }
 });
 
-Deno.test("ssh -O stop and exit are for all connections of the identity", async () => {
+Deno.test("ssh -O stop and exit apply to all connections of the identity", async () => {
   await using scene = await openScene({ env: { SSHS_MAX_SESSIONS: "1" } });
   const sessions = [await startSession(scene), await startSession(scene)];
   assert.equal(scene.logins(), 2);
@@ -93,14 +93,14 @@ Deno.test("ssh -O proxy carries a session over the shared connection", async () 
   await Promise.all([child.status, child.stdout.cancel(), child.stderr.cancel()]);
 });
 
-Deno.test("a control socket of the caller's own goes first", async () => {
+Deno.test("a control socket of the caller's own takes precedence", async () => {
   await using scene = await openScene();
   const own = `${scene.sandbox.dir}/own`;
   const real = needProgram("ssh");
   await scene.ssh(["host", "true"]);
   expect(await scene.ssh(["-S", own, "-O", "check", "host"]), { code: 255 });
   expect(await scene.ssh(["-o", `ControlPath=${own}`, "-O", "check", "host"]), { code: 255 });
-  // From the configuration: only once its socket is there.
+  // One from the configuration does so only once its socket exists.
   await Deno.writeTextFile(
     `${scene.sandbox.dir}/config`,
     `Host *\nControlPath ${own}\nInclude ${scene.config}\n`,

@@ -19,9 +19,9 @@ Deno.test({
   },
 });
 
-Deno.test("the demo has root install sshd where there is none, and says when that cannot be", async () => {
+Deno.test("the demo installs sshd as root if there is none, and says why if it cannot", async () => {
   const update = "-q update\n";
-  // Nothing is asked, and no server is started for all the world.
+  // It asks no questions, and starts no public server.
   const both = `${update}1 noninteractive -qy install --no-install-recommends openssh-server\n`;
   const byHand = /^demo: there is no sshd here: install OpenSSH's server \(openssh-server\)/;
   const rows: [
@@ -32,7 +32,7 @@ Deno.test("the demo has root install sshd where there is none, and says when tha
     says: RegExp,
   ][] = [
     [
-      "a package that cannot be had",
+      "a package that is not available",
       0,
       '[ "$2" = update ] || { echo "E: no such thing" >&2; exit 100; }',
       both,
@@ -57,7 +57,7 @@ Deno.test("the demo has root install sshd where there is none, and says when tha
       ...aptGet !== undefined && { "apt-get": `${record}\n${aptGet}` },
     });
     Deno.writeTextFileSync(`${home.path}/calls`, "");
-    // It looks for sshd outside of PATH too.
+    // demo.sh looks for sshd outside of PATH too.
     const demo = Deno.readTextFileSync(`${REPOSITORY}lib/launcher/demo.sh`)
       .replace(/\/usr(\/local)?\/sbin\/sshd/g, "/nowhere/sshd");
     Deno.writeTextFileSync(`${home.path}/demo.sh`, demo);

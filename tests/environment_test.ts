@@ -1,23 +1,23 @@
-/** What is in the caller's environment and would stop or mislead Deno, but not ssh. */
+/** What in the caller's environment would stop or mislead Deno, but not ssh. */
 import assert from "node:assert/strict";
 import { removePath } from "../lib/os/files.ts";
 import { needProgram } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
 
-Deno.test("what Deno takes from the environment keeps no installed ssh from working", async () => {
+Deno.test("the installed ssh works whatever Deno would take from the environment", async () => {
   await using scene = await Scene.open();
   const { sandbox, sshd } = scene;
   const loud = `${sandbox.dir}/loud.cjs`;
   await Deno.writeTextFile(loud, 'console.log("loaded");\n');
   const rows: [what: string, before: string, env: Record<string, string>, logins: number][] = [
     ["a module that is missing", "", { NODE_OPTIONS: "-r ./missing.js" }, 1],
-    ["a module that speaks", "", { NODE_OPTIONS: `--require ${loud}` }, 0],
-    ["Node's child, with a channel", "", { NODE_CHANNEL_FD: "3" }, 1],
-    ["a bound to the address space", "ulimit -v 8000000;", {}, 1],
+    ["a module that prints", "", { NODE_OPTIONS: `--require ${loud}` }, 0],
+    ["a child of Node, with a channel", "", { NODE_CHANNEL_FD: "3" }, 1],
+    ["a limit on the address space", "ulimit -v 8000000;", {}, 1],
   ];
   for (const [what, before, env, logins] of rows) {
     const had = sshd.logins();
-    // Without a plan, which would do without Deno.
+    // Without a plan: with one the call would not need Deno.
     const call = ["ssh", ...scene.args("echo hello; exit 3"), "-q"];
     const { code, stdout, stderr } = await sandbox.run(
       ["sh", "-c", `${before} exec "$@"`, "sh", ...call.slice(0, 3), "-q", ...call.slice(3, -1)],
@@ -30,7 +30,7 @@ Deno.test("what Deno takes from the environment keeps no installed ssh from work
   await scene.assertClean();
 });
 
-Deno.test("ssh gets the environment that the user has, whatever the launcher keeps from Deno", async () => {
+Deno.test("ssh gets the user's environment, whatever the launcher hides from Deno", async () => {
   await using scene = await Scene.open();
   const { sandbox } = scene;
   const names =
@@ -47,7 +47,7 @@ Deno.test("ssh gets the environment that the user has, whatever the launcher kee
       [{ DENO_NO_UPDATE_CHECK: "1" }, "DENO_NO_UPDATE_CHECK=1\n"],
     ] as const
   ) {
-    // Direct by words, and what is direct once the program has been asked.
+    // Direct by its arguments alone, and direct by the program's decision.
     for (const words of [["-V"], ["-F", "none", "-oTunnel=yes", "host"]]) {
       for (const argv of [["ssh", ...words], ["sshs", ...words], sandbox.argv(words)]) {
         const { stdout } = await sandbox.run(argv, { env: { SSHS_SSH, ...env } });
@@ -57,7 +57,7 @@ Deno.test("ssh gets the environment that the user has, whatever the launcher kee
   }
 });
 
-Deno.test("ssh and what it starts may open as many files as the caller may", async () => {
+Deno.test("ssh and what it starts keep the caller's limit on open files", async () => {
   await using scene = await Scene.open();
   const { sandbox, sshd } = scene;
   const SSHS_SSH = await sandbox.addProgram("real", "ulimit -S -n");
@@ -72,7 +72,7 @@ Deno.test("ssh and what it starts may open as many files as the caller may", asy
   assert.equal(await Deno.readTextFile(noted), "300\n");
 });
 
-Deno.test("a ProxyCommand that asks on the terminal can do so, and is remembered", async () => {
+Deno.test("a ProxyCommand can ask on the terminal, and sshs remembers that it does", async () => {
   await using scene = await Scene.open();
   const { sandbox, sshd } = scene;
   const relay = `exec ${needProgram("ssh")} -F ${sshd.config} -W 127.0.0.1:${sshd.port} host`;

@@ -1,4 +1,4 @@
-/** The session's process is ssh, whatever it was called by: its status, bytes, signals, terminal and pid. */
+/** The session's process is ssh, however it was called: its status, bytes, signals, terminal and pid. */
 import assert from "node:assert/strict";
 import { assertSameBytes } from "./support/bytes.ts";
 import { eventually } from "./support/eventually.ts";
@@ -9,7 +9,7 @@ import { Scene } from "./support/scene.ts";
 
 const DEADLINE = { deadline: 20_000 };
 
-/** How a call gets to ssh, and its argv. */
+/** The ways in which a call gets to ssh, with its argv. */
 const WAYS: Readonly<Record<string, (scene: Scene, args: readonly string[]) => string[]>> = {
   "the installed ssh": (scene, args) => ["ssh", "-F", scene.config, ...args],
   "the program by exec": ({ sandbox, config }, args) => sandbox.argv(["-F", config, ...args]),
@@ -18,7 +18,7 @@ const WAYS: Readonly<Record<string, (scene: Scene, args: readonly string[]) => s
 };
 
 for (const [way, argvOf] of Object.entries(WAYS)) {
-  Deno.test(`${way} hands on every exit status, and its output unmixed`, async () => {
+  Deno.test(`${way} passes on the exit status, and keeps stdout and stderr apart`, async () => {
     await using scene = await Scene.open();
     for (const status of [0, 1, 7, 126, 127, 128, 254, 255]) {
       const command = `echo out; echo err >&2; exit ${status}`;
@@ -31,7 +31,7 @@ for (const [way, argvOf] of Object.entries(WAYS)) {
     assert.equal(scene.logins(), 1);
   });
 
-  Deno.test(`${way} ends as plain ssh when the command dies by a signal`, async () => {
+  Deno.test(`${way} ends like plain ssh when a signal kills the command`, async () => {
     await using scene = await Scene.open();
     for (const name of ["TERM", "KILL", "INT"]) {
       const ours = await scene.sandbox.run(argvOf(scene, ["host", `kill -${name} $$`]));
@@ -40,7 +40,7 @@ for (const [way, argvOf] of Object.entries(WAYS)) {
     }
   });
 
-  Deno.test(`${way} ends as plain ssh when it is sent a signal itself`, async () => {
+  Deno.test(`${way} ends like plain ssh when it gets a signal itself`, async () => {
     await using scene = await Scene.open();
     const command = ["host", "echo on; cat"];
     const end = async (argv: string[], name: Deno.Signal) => {
@@ -64,7 +64,7 @@ for (const [way, argvOf] of Object.entries(WAYS)) {
     }
   });
 
-  Deno.test(`${way} reads its input to the end, and ends with who reads its output`, async () => {
+  Deno.test(`${way} reads its input to the end, and ends when the reader of its output does`, async () => {
     await using scene = await Scene.open();
     const { sandbox } = scene;
     const counted = await sandbox.run(argvOf(scene, ["host", "wc -c"]), { stdin: "four" });
@@ -74,7 +74,7 @@ for (const [way, argvOf] of Object.entries(WAYS)) {
     assert.equal((await sandbox.run(piped)).stdout, "y\n");
   });
 
-  Deno.test(`${way} carries 100 MB of any bytes both ways unharmed`, async () => {
+  Deno.test(`${way} carries 100 MB of random bytes both ways unchanged`, async () => {
     await using scene = await Scene.open();
     const sent = new Uint8Array(100_000_000);
     for (let at = 0; at < sent.length; at += 50_000) {
@@ -88,7 +88,7 @@ for (const [way, argvOf] of Object.entries(WAYS)) {
     await assertSameBytes(stdoutBytes, sent);
   });
 
-  Deno.test(`${way} knows ~. and the size of its terminal`, async () => {
+  Deno.test(`${way} handles ~. and the size of its terminal`, async () => {
     await using scene = await Scene.open();
     const { sandbox } = scene;
     const command = "trap 'stty size' WINCH; stty size; while sleep 0.1; do :; done";
@@ -97,7 +97,7 @@ for (const [way, argvOf] of Object.entries(WAYS)) {
       rows: 33,
       columns: 111,
     });
-    // A master may write before its client has made the terminal raw, which then adds a return.
+    // A master may write before its client has made the terminal raw: then the terminal adds a return.
     await pty.waitFor(/33 111\r+\n/, DEADLINE);
     pty.resize(44, 122);
     await pty.waitFor("44 122\r\n", DEADLINE);
@@ -106,14 +106,14 @@ for (const [way, argvOf] of Object.entries(WAYS)) {
     await pty.waitFor(/onnection to .* closed/, DEADLINE);
   });
 
-  Deno.test(`${way} stops by Ctrl-Z in a local shell, goes on by fg, and dies by Ctrl-C`, async () => {
+  Deno.test(`${way} stops on Ctrl-Z in a local shell, continues on fg, and dies on Ctrl-C`, async () => {
     await using scene = await Scene.open();
     await using pty = await Pty.spawn(["bash", "--norc", "--noprofile", "-i"], {
       env: { ...scene.sandbox.env, PS1: "$ " },
       columns: 500,
     });
     await pty.waitFor("$ ", DEADLINE);
-    // Without the terminal as its input: that is read by the master, which Ctrl-Z does not stop.
+    // Its input is not the terminal: the master would read that, and Ctrl-Z does not stop the master.
     const script = "</dev/null 'echo st''art; until [ -e ~/go ]; do sleep 0.1; done; exit 5'";
     const call = argvOf(scene, ["host", script]).join(" ").replaceAll("~", scene.sshd.user.home);
     pty.write(`${call}; echo =$?=\r`);
@@ -132,7 +132,7 @@ for (const [way, argvOf] of Object.entries(WAYS)) {
     await pty.waitFor("$ ", DEADLINE);
   });
 
-  Deno.test(`${way} leaves Ctrl-C and Ctrl-Z to a shell on the other side`, async () => {
+  Deno.test(`${way} leaves Ctrl-C and Ctrl-Z to a remote shell`, async () => {
     await using scene = await Scene.open();
     await using pty = await Pty.spawn(argvOf(scene, ["-t", "host", "PS1='> ' sh -i"]), {
       env: scene.sandbox.env,
@@ -152,7 +152,7 @@ for (const [way, argvOf] of Object.entries(WAYS)) {
     assert.equal((await statusOf(pty)).code, 6);
   });
 
-  Deno.test(`${way} ends with 127 or 126 where the real ssh cannot be run, and says so`, async () => {
+  Deno.test(`${way} exits with 127 or 126 if the real ssh cannot be run, and says so`, async () => {
     await using scene = await Scene.open();
     const { sandbox } = scene;
     const missing = await sandbox.addProgram("missing", "#!/no/such/interpreter");
@@ -167,9 +167,9 @@ for (const [way, argvOf] of Object.entries(WAYS)) {
   });
 }
 
-Deno.test("ssh as a child gets what kill(1) sends to its parent, and what the terminal sends once", async () => {
+Deno.test("ssh as a child gets the signals that kill(1) sends to its parent, and those of the terminal only once", async () => {
   await using sandbox = await Sandbox.create();
-  // By sigwait(3), since signals that come close together are one to a shell's trap.
+  // Uses sigwait(3), since a shell's trap merges signals that come close together.
   const ssh = await sandbox.addProgram(
     "counting",
     `#!${needProgram("python3")} -IS
@@ -189,7 +189,7 @@ while True:
   const call = sandbox.argv(["host"]).filter((word) => word !== "--allow-ffi").join(" ");
   pty.write(`${call} &\r`);
   await pty.waitFor("ready\r\n", DEADLINE);
-  // To the one process: %1 would be the group.
+  // To that process alone: %1 would be its group.
   for (const name of ["INT", "QUIT"]) {
     pty.write(`kill -${name} $!\r`);
     await pty.waitFor(`got SIG${name}\r\n`, DEADLINE);
@@ -201,12 +201,12 @@ while True:
     pty.write(key);
     await pty.waitFor(`got SIG${name}\r\n`, DEADLINE);
   }
-  // A second one would come when the parent has looked where it stands.
+  // A second one would come once the parent has checked whether it is in the foreground.
   await new Promise((resolve) => setTimeout(resolve, 500));
   assert.deepEqual(pty.output.slice(before).match(/got \w+/g), ["got SIGINT", "got SIGQUIT"]);
 });
 
-Deno.test("all exit statuses from 0 to 255 come through the installed ssh", async () => {
+Deno.test("the installed ssh passes on all exit statuses from 0 to 255", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
   assert.equal((await scene.ssh(["host", "true"])).code, 0);
   const starts = scene.starts().length;
@@ -230,7 +230,7 @@ async function statusOf(pty: Pty): Promise<Deno.CommandStatus> {
   return (await eventually("the end of the program", () => status, DEADLINE))!;
 }
 
-Deno.test("the ssh that a call has become has its pid, and no children", async () => {
+Deno.test("the ssh that a call becomes keeps its pid, and has no children", async () => {
   for (const way of ["the installed ssh", "the program by exec"]) {
     await using scene = await Scene.open();
     const child = scene.sandbox.spawn(WAYS[way](scene, ["host", "cat"]));
@@ -244,7 +244,7 @@ Deno.test("the ssh that a call has become has its pid, and no children", async (
   }
 });
 
-Deno.test("a master has a session of its own and nothing of the caller's", async () => {
+Deno.test("a master has a session of its own and holds nothing of the caller", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
   assert.equal((await scene.ssh(["host", "cat"], { stdin: "in" })).stdout, "in");
   const [master] = scene.sandbox.masters();

@@ -19,32 +19,32 @@ function setClock(scene: Scene, ms: number): void {
       const time = new Date(Deno.lstatSync(path).mtime!.getTime() - ms);
       Deno.utimeSync(path, time, time);
     } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error; // The sleeper was at it.
+      if (!(error instanceof Deno.errors.NotFound)) throw error; // The sleeper has removed it.
     }
   }
 }
 
 for (const [what, ms] of [["back an hour", -HOUR], ["forward a day", 24 * HOUR]] as const) {
-  Deno.test(`calls share on, with the clock set ${what}`, async () => {
-    // So that a slow machine does not let go in between.
+  Deno.test(`calls still share after the clock is set ${what}`, async () => {
+    // Long enough that the connection stays open on a slow machine.
     await using scene = await Scene.open({ env: { SSHS_LINGER: "20" } });
     await scene.assertWorks("before");
     setClock(scene, ms);
     await scene.assertWorks("after");
     await scene.assertWorks("and again");
     assert.equal(scene.logins(), 1);
-    // One that was not yet awake may have been taken for dead: then of two one goes.
+    // A sleeper that was not awake yet may have been taken for dead: then one of two exits.
     await eventually("one sleeper", () => scene.sandbox.sleepers().length === 1, PATIENCE);
   });
 
-  Deno.test(`a dead connection is found, with the clock set ${what}`, async () => {
-    // So that the dead lane is there when the second call comes.
+  Deno.test(`a dead connection is detected after the clock is set ${what}`, async () => {
+    // Long enough that the dead lane is still there for the second call.
     await using scene = await Scene.open({ relay: {}, env: { SSHS_LINGER: "600" } });
     await scene.assertWorks("before");
     await scene.held();
     const lane = scene.fileOf(".leases");
     const [master] = scene.sandbox.masters();
-    // As after a night's sleep: a new connection passes, and what was open is dead without a word.
+    // As after a night of suspend: new connections work, and those that were open are silently dead.
     scene.relay.cutOpen();
     setClock(scene, ms);
     await scene.assertWorks("after", { noise: /^(mux_client_request_session: [^\n]*\n)?$/ });
@@ -55,7 +55,7 @@ for (const [what, ms] of [["back an hour", -HOUR], ["forward a day", 24 * HOUR]]
   });
 }
 
-Deno.test("a failure noted before the clock was set back keeps no call from sharing", async () => {
+Deno.test("a failure noted before the clock was set back does not prevent sharing", async () => {
   await using scene = await Scene.open();
   await scene.breakSsh("-M", "exit 1");
   await scene.assertWorks("the failure");

@@ -30,7 +30,7 @@ Deno.test("a server that drops the connection ends its sessions with 255, and th
   await scene.assertClean();
 });
 
-Deno.test("a server that accepts and says nothing ends all calls as it ends ssh", async () => {
+Deno.test("calls to a server that accepts and says nothing end as with plain ssh", async () => {
   await using scene = await Scene.open();
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const options = ["-oConnectTimeout=2", "-F", "none", "-p", `${listener.addr.port}`];
@@ -42,19 +42,19 @@ Deno.test("a server that accepts and says nothing ends all calls as it ends ssh"
   await scene.assertClean();
 });
 
-Deno.test("a stopped master is replaced, and goes", async () => {
+Deno.test("a stopped master is replaced and ended", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "20" } });
   await scene.assertWorks("before");
   await scene.held();
   const [{ pid }] = scene.sandbox.masters();
   signal([pid], "SIGSTOP");
-  // ssh's word, as its session was on its way when the master was ended.
+  // From ssh, whose session was being opened when the master was ended.
   await scene.assertWorks("stopped", { noise: /^(mux[^\n]*\n)?$/ });
   await eventually("the stopped one is gone", () => !isAlive(pid), DEADLINE);
   assert.equal(scene.logins(), 2);
 });
 
-Deno.test("a stopped master with a session on it keeps no call, and the session ends well", async () => {
+Deno.test("a stopped master with an open session blocks no call, and the session ends normally", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "20" } });
   await using session = await Session.open(scene);
   await scene.held();
@@ -67,7 +67,7 @@ Deno.test("a stopped master with a session on it keeps no call, and the session 
   await session.finish();
 });
 
-Deno.test("a caller that is killed while its master starts leaves nothing", async () => {
+Deno.test("a caller that is killed while its master starts leaves nothing behind", async () => {
   await using scene = await Scene.open();
   const go = `${scene.sandbox.dir}/go`;
   await scene.breakSsh("-M", `until [ -e ${go} ]; do sleep 0.1; done`);
@@ -77,15 +77,15 @@ Deno.test("a caller that is killed while its master starts leaves nothing", asyn
   }, DEADLINE);
   await kill(child);
   await Deno.writeTextFile(go, "");
-  // It comes up, nobody holds it, and it goes; its files go with the next lane.
+  // It comes up, nobody holds it, and it exits; its files are removed with the next lane.
   await eventually("the master is gone", () => scene.sandbox.processes().length === 0, DEADLINE);
   await scene.assertWorks("the next call");
   await scene.assertClean();
 });
 
-/** Kills a call whose master waits for a silent server; resolves to what it has left: that and its proxy. */
+/** Kills a call whose master waits for a silent server. Resolves to the pids of that master and its proxy. */
 async function killWaiting(scene: Scene): Promise<number[]> {
-  // Only the first master finds it silent.
+  // The server is silent only to the first master.
   const silent = `-o ProxyCommand="sh -c 'cat >/dev/null; :'"`;
   await scene.breakSsh(
     "-M",
@@ -103,9 +103,9 @@ async function killWaiting(scene: Scene): Promise<number[]> {
   return waits!;
 }
 
-Deno.test("the next call ends what a killed one has left waiting for a silent server", async () => {
+Deno.test("the next call ends the login that a killed call left waiting for a silent server", async () => {
   await using scene = await Scene.open();
-  // By procps' lines the master could not be told, were they as short as this.
+  // If procps cut its lines to this width, the master could not be recognized.
   scene.sandbox.env.COLUMNS = "80";
   const waits = await killWaiting(scene);
   await scene.assertWorks("the next call");
@@ -113,7 +113,7 @@ Deno.test("the next call ends what a killed one has left waiting for a silent se
   await scene.assertClean();
 });
 
-Deno.test("the sleeper ends what a killed call has left waiting, once a call elsewhere has woken it", async () => {
+Deno.test("the sleeper ends the login that a killed call left waiting, once a call elsewhere has woken it", async () => {
   await using scene = await Scene.open();
   const waits = await killWaiting(scene);
   await scene.assertWorks("another connection", { args: ["-oServerAliveInterval=99"] });
@@ -121,16 +121,16 @@ Deno.test("the sleeper ends what a killed call has left waiting, once a call els
   await scene.assertClean();
 });
 
-/** Kills a caller by a signal that it cannot take. */
+/** Kills a caller with a signal that it cannot catch. */
 async function kill(child: Deno.ChildProcess): Promise<void> {
   child.kill("SIGKILL");
   await Promise.all([child.status, child.stdout.cancel(), child.stderr.cancel()]);
   await child.stdin.abort().catch(() => {});
 }
 
-Deno.test("where nobody takes note of the dead they do not count as living", async () => {
+Deno.test("processes that have ended but are not reaped do not count as alive", async () => {
   await using scene = await Scene.open();
-  // Like the init of many a container: PR_SET_CHILD_SUBREAPER of prctl(2), and no wait(2).
+  // Like the init of many containers: PR_SET_CHILD_SUBREAPER of prctl(2), and no wait(2).
   const init = `import ctypes, subprocess, sys, time
 ctypes.CDLL(None).prctl(36, 1)
 subprocess.Popen(sys.argv[1:])

@@ -1,4 +1,4 @@
-/** The state directory is full, read-only, gone or strange, and the user has a working ssh. */
+/** The state directory is full, read-only, gone or strange, and ssh still works. */
 import assert from "node:assert/strict";
 import { dirname } from "@std/path/posix/dirname";
 import { removePath } from "../lib/os/files.ts";
@@ -7,7 +7,7 @@ import { canMount } from "./support/mounts.ts";
 import { findProgram, run } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
 
-/** Words of ours that say why, or nothing where the call shared all the same. */
+/** Our message that says why, or nothing if the call was shared after all. */
 const NOT_SHARED = /^(sshs: not shared: [^\n]*\n(sshs: hint: [^\n]*\n)?)?$/;
 const MAYBE = { noise: NOT_SHARED };
 
@@ -24,7 +24,7 @@ async function mount(scene: Scene, options: string): Promise<AsyncDisposable> {
 }
 
 Deno.test({
-  name: "a full state directory ends in plain ssh, and in sharing once there is room",
+  name: "a full state directory leads to plain ssh, and to sharing once there is room",
   ignore: !canMount,
   fn: async () => {
     await using scene = await Scene.open();
@@ -53,12 +53,12 @@ function fill(path: string): void {
 }
 
 Deno.test({
-  name: "a state directory that takes so many files and no more ends in plain ssh",
+  name: "a state directory with a limit on its files leads to plain ssh",
   ignore: !canMount,
   fn: async () => {
     await using scene = await Scene.open();
-    // A call makes some fifteen: each of the numbers stops it at another place. Where it is the socket
-    // ssh has its words.
+    // A call makes about fifteen files: each limit stops it at another step. If that is the socket, ssh
+    // says so.
     const noise = new RegExp(`${NOT_SHARED.source}|^(unix_listener|muxserver_listen): [^]*$`);
     let files = 2;
     for (let shares = false; !shares; files++) {
@@ -74,7 +74,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a read-only state directory ends in plain ssh",
+  name: "a read-only state directory leads to plain ssh",
   ignore: !canMount,
   fn: async () => {
     await using scene = await Scene.open();
@@ -86,10 +86,10 @@ Deno.test({
 
 Deno.test({
   name:
-    "a state directory without hard links ends in plain ssh, and in no ssh that nobody can reach",
+    "a state directory without hard links leads to plain ssh, and to no master that nobody can reach",
   ignore: !canMount || findProgram("sshfs") === undefined || !hasFuse(),
   fn: async () => {
-    await using scene = await Scene.open({ asRoot: true }); // Whose the files are on both sides.
+    await using scene = await Scene.open({ asRoot: true }); // So that the files have one owner on both sides.
     const { sandbox, sshd } = scene;
     for (const dir of [sandbox.stateDir, `${sshd.dir}/far`]) await Deno.mkdir(dir, { mode: 0o700 });
     const options = ["-F", sshd.config, "-o", "disable_hardlink"];
@@ -118,10 +118,10 @@ function hasFuse(): boolean {
   }
 }
 
-Deno.test("a state directory that is removed during a call is made anew by the next", async () => {
+Deno.test("a state directory that is removed during a call is created again by the next", async () => {
   await using scene = await Scene.open();
   const { stateDir } = scene.sandbox;
-  // ssh has its words where it finds no place for the socket.
+  // ssh prints a message if there is no place for its socket.
   await scene.breakSsh("-M", `rm -r ${stateDir}`);
   await scene.assertWorks("before the master starts", { noise: /^unix_listener: [^\n]*\n$/ });
   await scene.breakSsh("-M", `"$ssh" "$@"; rm -r ${stateDir}; exit 0`);
@@ -137,9 +137,9 @@ Deno.test("a state directory that is removed during a call is made anew by the n
   await scene.assertClean();
 });
 
-/** What stands at a path of ours instead. */
+/** What is put at one of our paths instead. */
 const FOREIGN: Readonly<Record<string, (path: string, precious: string) => Promise<unknown>>> = {
-  "a file with other words": (path) => Deno.writeTextFile(path, "\0{ other words \n"),
+  "a file with other content": (path) => Deno.writeTextFile(path, "\0{ other words \n"),
   "an empty file": (path) => Deno.writeTextFile(path, ""),
   "a directory": (path) => Deno.mkdir(`${path}/in/it`, { recursive: true, mode: 0o700 }),
   "a link to itself": (path) => Deno.symlink(path, path),
@@ -151,7 +151,7 @@ const IDENTITY_FILES = ["/about", "/direct", "/ended-early", "/starter.1", ""];
 const STATE_FILES = ["sleeper", "sleeper.log", "plans", "stamps", "used"];
 
 for (const [what, put] of Object.entries(FOREIGN)) {
-  Deno.test(`${what} at any path of ours keeps no call from working`, async () => {
+  Deno.test(`${what} at any of our paths keeps no call from working`, async () => {
     await using scene = await Scene.open();
     const { dir, stateDir } = scene.sandbox;
     const precious = `${dir}/precious`;
@@ -159,17 +159,17 @@ for (const [what, put] of Object.entries(FOREIGN)) {
     await scene.assertWorks("the first call");
     const identity = scene.fileOf("/about").replace(/\/about$/, "");
     for (const file of [...LANE_FILES, ...IDENTITY_FILES, ...STATE_FILES]) {
-      // sh writes through a link, and nobody else can make one there.
+      // sh writes through a link, but nobody else can make one there.
       if (file === "used" && what === "a link to a file") continue;
       const path = LANE_FILES.includes(file)
         ? await openLane(scene) + file
         : IDENTITY_FILES.includes(file)
         ? identity + file
         : `${stateDir}/${file}`;
-      // A sleeper may make it once more in between.
+      // A sleeper may create it again in between.
       await eventually(`${what} at ${path}`, () => replace(path, () => put(path, precious)));
       await scene.assertWorks(`${what} at ${path}`, MAYBE);
-      if (file === "") removePath(path); // A plan that holds is not made anew for its sake.
+      if (file === "") removePath(path); // A plan that holds is not made again because of it.
     }
     await scene.assertWorks("the last call");
     assert.equal(await Deno.readTextFile(precious), "precious\n");
@@ -177,7 +177,7 @@ for (const [what, put] of Object.entries(FOREIGN)) {
   });
 }
 
-/** Whether something else could be put in place of a file; not when somebody was faster. */
+/** Replaces a file with something else. Returns false if another process was faster. */
 async function replace(path: string, put: () => Promise<unknown>): Promise<boolean> {
   removePath(path);
   await Deno.mkdir(dirname(path), { recursive: true, mode: 0o700 });
@@ -190,7 +190,7 @@ async function replace(path: string, put: () => Promise<unknown>): Promise<boole
   }
 }
 
-/** The path that the files of a lane begin with which takes sessions. */
+/** Returns the path prefix of the files of an open lane. */
 async function openLane(scene: Scene): Promise<string> {
   const lane = await eventually("an open lane", async () => {
     const open = scene.lanes().find(({ open }) => open);

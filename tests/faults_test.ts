@@ -1,4 +1,4 @@
-/** Each step between argv and exec fails, hangs or is killed, and the user has a working ssh. */
+/** Each step between argv and exec fails, hangs or is killed, and ssh still works. */
 import assert from "node:assert/strict";
 import { readText } from "../lib/os/files.ts";
 import { eventually } from "./support/eventually.ts";
@@ -9,13 +9,13 @@ import { Scene } from "./support/scene.ts";
 interface Fault {
   name: string;
   step: "-G" | "-M" | "-S";
-  /** What goes wrong, as sh. */
+  /** What goes wrong, as a sh script. */
   fault: string;
-  /** What is said of it; nothing unless told. */
+  /** What stderr may show; nothing by default. */
   noise?: RegExp;
 }
 
-/** ssh's own line, as for any stale socket. */
+/** ssh's own message, as for any stale socket. */
 const REFUSED = /^(Control socket connect\([^)]*\): Connection refused\r?\n)?$/;
 
 const KILL_MASTER = `kill -9 $("$ssh" -S "$2" -O check host 2>&1 | sed 's/[^0-9]//g')`;
@@ -23,8 +23,8 @@ const KILL_MASTER = `kill -9 $("$ssh" -S "$2" -O check host 2>&1 | sed 's/[^0-9]
 const FAULTS: readonly Fault[] = [
   { name: "ssh -G fails", step: "-G", fault: "exit 255" },
   { name: "ssh -G is killed", step: "-G", fault: "kill -9 $$" },
-  { name: "ssh -G says nothing", step: "-G", fault: "exit 0" },
-  { name: "ssh -G says something else", step: "-G", fault: "echo Usage: ssh HOST; exit 0" },
+  { name: "ssh -G prints nothing", step: "-G", fault: "exit 0" },
+  { name: "ssh -G prints something else", step: "-G", fault: "echo Usage: ssh HOST; exit 0" },
   { name: "the master fails", step: "-M", fault: "exit 1" },
   { name: "the master is killed as it starts", step: "-M", fault: "kill -9 $$" },
   { name: "the master does not come up", step: "-M", fault: "exit 0" },
@@ -49,7 +49,7 @@ const FAULTS: readonly Fault[] = [
 ];
 
 for (const { name, step, fault, noise } of FAULTS) {
-  Deno.test(`a call works though ${name}`, async () => {
+  Deno.test(`a call works although ${name}`, async () => {
     await using scene = await Scene.open();
     await scene.breakSsh(step, `echo broken >'${scene.sandbox.dir}/broken'; ${fault}`);
     await scene.assertWorks(name, { noise });
@@ -59,7 +59,7 @@ for (const { name, step, fault, noise } of FAULTS) {
   });
 }
 
-Deno.test("a refusal is ssh's own, said once, and its status is handed on", async () => {
+Deno.test("a refused login shows ssh's own message once, and its status is passed on", async () => {
   await using scene = await Scene.open();
   await scene.breakSsh("-M", 'echo "host: Permission denied (publickey)." >&2; exit 255');
   const { code, stderr } = await scene.ssh(["host", "true"]);
@@ -67,9 +67,9 @@ Deno.test("a refusal is ssh's own, said once, and its status is handed on", asyn
   await scene.assertClean();
 });
 
-Deno.test("a daemon that ssh -G has started is not waited for", async () => {
+Deno.test("a call does not wait for a daemon that ssh -G has started", async () => {
   await using scene = await Scene.open();
-  // It holds the stderr of ssh, as the child of a `Match exec` does.
+  // It keeps the stderr of ssh open, as the child of a `Match exec` does.
   await scene.breakSsh("-G", "sleep 50 &");
   const start = performance.now();
   await scene.assertWorks("a daemon");
@@ -77,7 +77,7 @@ Deno.test("a daemon that ssh -G has started is not waited for", async () => {
   await endAll(scene.strays().map(({ pid }) => pid));
 });
 
-Deno.test("a program that hangs is waited for within a bound, and ssh runs plain", async () => {
+Deno.test("a call gives up waiting for a program that hangs, and becomes plain ssh", async () => {
   await using scene = await Scene.open();
   await scene.breakSsh("-G", "exec sleep 300");
   await scene.assertWorks("ssh -G hangs");
@@ -85,7 +85,7 @@ Deno.test("a program that hangs is waited for within a bound, and ssh runs plain
   await endAll(scene.strays().map(({ pid }) => pid));
 });
 
-Deno.test("a call that logs in and is stopped is waited for within a bound, and ssh runs plain", async () => {
+Deno.test("a call gives up waiting for the login of a stopped call, and becomes plain ssh", async () => {
   await using scene = await Scene.open();
   await scene.breakSsh("-M", "kill -STOP $PPID $$");
   const first = scene.spawnSsh(["-oBatchMode=yes", "host", "true"]);
@@ -106,7 +106,7 @@ Deno.test("a call that logs in and is stopped is waited for within a bound, and 
 Deno.test("a call shares without HOME, without USER, and without PATH", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
   await scene.assertWorks("the first call");
-  await scene.held(); // Where there is none yet it takes a readlink(1) in PATH.
+  await scene.held(); // Before the sleeper holds the lane, a call needs readlink(1) in PATH.
   for (
     const env of [
       { HOME: undefined, XDG_CONFIG_HOME: undefined },
@@ -124,9 +124,9 @@ Deno.test("a call shares without HOME, without USER, and without PATH", async ()
   assert.equal(scene.logins(), 1);
 });
 
-Deno.test("ssh gets the PATH that the user has, where there is no node in it too", async () => {
+Deno.test("ssh gets the user's PATH, even if there is no node in it", async () => {
   await using scene = await Scene.open();
-  // Deno puts a node of its own into a PATH that has none.
+  // Deno adds a node of its own to a PATH that has none.
   for (const PATH of ["/dev/null/a", "/dev/null/a:/b", undefined]) {
     const { stdout } = await scene.sandbox.sshs([], {
       env: { PATH, SSHS: "off", SSHS_SSH: needProgram("env") },
@@ -137,15 +137,15 @@ Deno.test("ssh gets the PATH that the user has, where there is no node in it too
 });
 
 Deno.test({
-  name: "a program that runs out of descriptors at any step leaves a working ssh, and nothing else",
+  name: "ssh works, and nothing is left behind, if the program runs out of descriptors at any step",
   ignore: findProgram("prlimit") === undefined,
   fn: async () => {
     await using scene = await Scene.open();
-    // Deno has all that it takes for itself by the time that ssh -G runs: what fails from then on is
-    // ours. A moment later, since libc is loaded while ssh works.
+    // Deno has opened all that it needs by the time ssh -G runs, so what fails from then on is ours.
+    // The sleep is there because libc is loaded while ssh -G runs.
     const limit = (words: string) =>
       scene.breakSsh("-G", `sleep 0.2; ${words}; prlimit --nofile=$n: --pid=$PPID || exit 1`);
-    // So many as it has open at that moment, less and more, until there are enough.
+    // From fewer than it has open at that moment to more, until they are enough.
     let stopped = 0;
     for (; scene.lanes().length === 0; stopped++) {
       assert.ok(stopped < 30, "no number is enough");
@@ -160,7 +160,7 @@ Deno.test({
   },
 });
 
-Deno.test("a call works with closed descriptors, and with a stderr that takes nothing", async () => {
+Deno.test("a call works with closed descriptors, and with a stderr that cannot be written", async () => {
   await using scene = await Scene.open({ banner: "welcome\n" });
   for (const redirection of ["2>/dev/full", "2>&-", "<&- 2>&-"]) {
     const script = `exec "$@" ${redirection}`;
@@ -173,7 +173,7 @@ Deno.test("a call works with closed descriptors, and with a stderr that takes no
   }
 });
 
-Deno.test("a log of the user's that cannot be written ends a call as it ends ssh", async () => {
+Deno.test("a log (-E) that cannot be written ends a call as it ends plain ssh", async () => {
   await using scene = await Scene.open();
   const words = ["-E", `${scene.sandbox.dir}/missing/log`, "host", "true"];
   assert.deepEqual(await scene.ssh(words), await scene.plainSsh(words));

@@ -1,4 +1,4 @@
-/** Is a lane fit for a session, and how one that is not comes to its end. */
+/** Whether a lane is fit for a session, and how an unfit one is closed. */
 import assert from "node:assert/strict";
 import { closeLane, fitnessOf } from "../lib/lane/health.ts";
 import { isOpen, isVerified, writeMaster } from "../lib/lane/lane.ts";
@@ -17,7 +17,7 @@ async function stage(): Promise<Lanes> {
 
 const LATER = { ...realSystem, now: () => Date.now() + 60_000 };
 
-Deno.test("fitnessOf asks the far end where nothing says that it lives, and renews the mark", async () => {
+Deno.test("fitnessOf asks the far end if nothing shows that it is alive, and renews the mark", async () => {
   await using lanes = await stage();
   const lane = await lanes.open({ lease: null });
   lanes.relay.cut();
@@ -30,7 +30,7 @@ Deno.test("fitnessOf asks the far end where nothing says that it lives, and rene
 });
 
 Deno.test(
-  "fitnessOf: without an answer a lane is dead, or late where another session is open on it",
+  "fitnessOf: without an answer a lane is dead, or late if another session is open on it",
   {
     ignore: Deno.build.os !== "linux",
   },
@@ -48,7 +48,7 @@ Deno.test(
   },
 );
 
-Deno.test("fitnessOf takes who answers in the master's place for dead, and a master that is gone", async () => {
+Deno.test("fitnessOf: a lane is dead if another process answers for its master, or nobody does", async () => {
   await using lanes = await stage();
   const lane = await lanes.open({ lease: null });
   writeMaster(lane, { pid: Deno.pid });
@@ -57,7 +57,7 @@ Deno.test("fitnessOf takes who answers in the master's place for dead, and a mas
   assert.equal(await fitnessOf(lane, realSystem), "dead");
 });
 
-Deno.test("closeLane keeps the sessions on a lane, and its master goes with them", async () => {
+Deno.test("closeLane keeps the sessions on a lane, and its master exits with them", async () => {
   await using lanes = await stage();
   const lane = await lanes.open({ lease: null });
   const [master] = lanes.sandbox.masters();
@@ -68,7 +68,7 @@ Deno.test("closeLane keeps the sessions on a lane, and its master goes with them
   await eventually("the master is gone", () => !isAlive(master.pid), { deadline: 10_000 });
 });
 
-Deno.test("closeLane ends the master of an idle lane, and with now that of any, on a dead link too", async () => {
+Deno.test("closeLane ends the master of an idle lane, or with now of any lane, even on a dead link", async () => {
   await using lanes = await stage();
   for (const now of [false, true]) {
     const lane = await lanes.open({ name: now ? "2" : "1", lease: now ? Deno.pid : null });
@@ -80,7 +80,7 @@ Deno.test("closeLane ends the master of an idle lane, and with now that of any, 
   }
 });
 
-Deno.test("closeLane ends a master that stands still by its pid, if it is still its", async () => {
+Deno.test("closeLane ends a stopped master by its pid, if that is still the master's", async () => {
   await using lanes = await stage();
   const births = await realSystem.births([Deno.pid]);
   for (const isIts of [true, false]) {

@@ -1,4 +1,4 @@
-/** `"forwards": true`: sessions that forward ports share, and what they forward ends with them. */
+/** `"forwards": true`: sessions that forward ports share, and their forwards end with them. */
 import assert from "node:assert/strict";
 import { parseConfigDump } from "../lib/ssh/configuration.ts";
 import { forwardOption, forwardsOf } from "../lib/lane/forwards.ts";
@@ -10,10 +10,10 @@ import { Scene, type SceneOptions } from "./support/scene.ts";
 import { freePort } from "./support/sshd.ts";
 
 const DEADLINE = { deadline: 20_000 };
-/** A look of the sleeper's, and what a busy machine takes beside it, ms. */
+/** One look of the sleeper, plus what a busy machine needs, ms. */
 const SOON = { deadline: 2_500 };
 
-/** A scene whose user has settings. */
+/** Opens a scene whose user has these settings. */
 async function sceneWith(settings: unknown, options: SceneOptions = {}): Promise<Scene> {
   const scene = await Scene.open({ ...options, env: { SSHS_LINGER: "60", SSHS_LOOK: "1" } });
   await Deno.mkdir(`${scene.sandbox.home}/.config/sshs`, { recursive: true });
@@ -36,7 +36,7 @@ function isFree(port: number): boolean {
   }
 }
 
-/** What answers "hello " and what it was sent, to each who connects. */
+/** A server that answers each message on a connection with "hello " and the message. */
 class Greeter implements Disposable {
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
 
@@ -69,7 +69,7 @@ class Greeter implements Disposable {
   }
 }
 
-/** What comes back for a word from whoever is at the other end. */
+/** Sends a word and asserts what comes back. */
 async function say(connection: Deno.Conn, word: string, expected = `hello ${word}`): Promise<void> {
   await connection.write(new TextEncoder().encode(word));
   let answer = "";
@@ -87,7 +87,7 @@ async function greetThrough(port: number, hostname = "127.0.0.1"): Promise<void>
   await say(connection, "you");
 }
 
-/** Through a SOCKS5 proxy without authentication (RFC 1928). */
+/** Does so through a SOCKS5 proxy without authentication (RFC 1928). */
 async function greetThroughSocks(proxy: number, port: number): Promise<void> {
   using connection = await Deno.connect({ hostname: "127.0.0.1", port: proxy });
   const exchange = async (words: number[], length: number) => {
@@ -101,7 +101,7 @@ async function greetThroughSocks(proxy: number, port: number): Promise<void> {
   await say(connection, "you");
 }
 
-/** A session that lasts until its end is asked for. */
+/** Opens a session that lasts until the test ends it. */
 async function open(scene: Scene, words: readonly string[]) {
   const child = scene.spawnSsh([...words, "host", "echo up; exec cat"]);
   const stderr = child.stderr.text();
@@ -138,14 +138,14 @@ const FORWARDS: readonly [options: string[], shown: string[]][] = [
 ];
 
 for (const [options, shown] of FORWARDS) {
-  Deno.test(`forwardsOf and forwardOption tell of ${options.join(" ") || "none"}`, async () => {
+  Deno.test(`forwardsOf and forwardOption handle ${options.join(" ") || "none"}`, async () => {
     const dump = await run("ssh", ["-F", "none", "-G", ...options, "host"]);
     const forwards = forwardsOf(parseConfigDump(dump, ""))!;
     assert.deepEqual(forwards.map(forwardOption), shown);
   });
 }
 
-Deno.test("forwardsOf knows no relative path, and none with a blank", async () => {
+Deno.test("forwardsOf rejects a relative path, and one with a blank", async () => {
   for (const spec of ["./a.sock:h:80", "/tmp/a b:h:80", "80:./a.sock"]) {
     const dump = await run("ssh", ["-F", "none", "-G", "-L", spec, "host"]);
     assert.equal(forwardsOf(parseConfigDump(dump, "")), undefined, spec);
@@ -173,7 +173,7 @@ Deno.test("-L, -R and -D share a login, and their ports are free after the sessi
   assert.deepEqual(scene.sandbox.files().filter((file) => /forwards\/./.test(file)), []);
 });
 
-Deno.test("a forward of two sessions stays until the last of them has ended", async () => {
+Deno.test("a forward of two sessions stays until the last of them ends", async () => {
   await using scene = await forwarding();
   using greeter = new Greeter();
   const [port, own] = [freePort(), freePort()];
@@ -202,13 +202,13 @@ Deno.test("the next session has its forward, however soon it comes", async () =>
   assert.equal(scene.logins(), 1);
 });
 
-Deno.test("a port that is taken ends or warns as with plain ssh, and what is free is forwarded", async () => {
+Deno.test("a port that is taken fails or warns as with plain ssh, and free ports are forwarded", async () => {
   await using scene = await forwarding();
   using greeter = new Greeter();
   await scene.assertWorks("the first call");
   const free = freePort();
   const taken = greeter.port;
-  // Of localhost's two addresses one alone would do.
+  // On both addresses of localhost, since one that is free is enough.
   using _taken = Deno.listen({ hostname: "::1", port: taken });
   const results = async (words: readonly string[]): Promise<[RunResult, RunResult]> => [
     await scene.plainSsh(words, { stdin: "" }),
@@ -231,7 +231,7 @@ Deno.test("a port that is taken ends or warns as with plain ssh, and what is fre
   }
 });
 
-Deno.test("-R 0 is plain ssh, which tells the port", async () => {
+Deno.test("-R 0 is plain ssh, which prints the port", async () => {
   await using scene = await forwarding();
   const { stdout, stderr } = await scene.ssh(["-R", "0:localhost:80", "host", "echo ran"]);
   assert.equal(stdout, "ran\n");
@@ -239,7 +239,7 @@ Deno.test("-R 0 is plain ssh, which tells the port", async () => {
   assert.deepEqual(scene.lanes(), []);
 });
 
-Deno.test("a unix socket is forwarded as by plain ssh, and its file stays as it does there", async () => {
+Deno.test("a unix socket is forwarded and its file stays, as with plain ssh", async () => {
   await using scene = await forwarding();
   using greeter = new Greeter();
   for (const ssh of [needProgram("ssh"), "ssh"]) {
@@ -261,7 +261,7 @@ Deno.test("a unix socket is forwarded as by plain ssh, and its file stays as it 
   assert.equal(scene.logins(), 2);
 });
 
-Deno.test("GatewayPorts and -g say where it listens: such calls have a login of their own", async () => {
+Deno.test("GatewayPorts and -g decide where a forward listens: such calls have a login of their own", async () => {
   await using scene = await forwarding();
   using greeter = new Greeter();
   await scene.assertWorks("the first call");
@@ -282,7 +282,7 @@ Deno.test("GatewayPorts and -g say where it listens: such calls have a login of 
   assert.equal(scene.logins(), 2);
 });
 
-Deno.test("forwards of the configuration count like those of the words", async () => {
+Deno.test("forwards in the configuration work like those on the command line", async () => {
   using greeter = new Greeter();
   const port = freePort();
   const config = [`LocalForward ${port} 127.0.0.1:${greeter.port}`];
@@ -307,7 +307,7 @@ Deno.test("a connection that goes through a forward outlives its session, which 
   await say(connection, "still");
 });
 
-Deno.test("a connection that is retired takes its forwards back too", async () => {
+Deno.test("a retired connection takes back its forwards too", async () => {
   await using scene = await forwarding();
   using greeter = new Greeter();
   const ports = [freePort(), freePort()];
@@ -327,7 +327,7 @@ Deno.test("a connection that is retired takes its forwards back too", async () =
   await eventually("its master is gone", () => scene.sandbox.masters().length === 0, DEADLINE);
 });
 
-Deno.test("VS Code: two windows with a port each share a login, and leave no port", async () => {
+Deno.test("VS Code: two windows with a port each share a login, and leave no port open", async () => {
   await using scene = await forwarding();
   using greeter = new Greeter();
   const windows = [freePort(), freePort()].map((port) => {
@@ -363,7 +363,7 @@ Deno.test("VS Code: two windows with a port each share a login, and leave no por
   for (const { child } of windows) await child.stderr.cancel();
 });
 
-Deno.test("--list shows forwards, and --why names the setting where it would have helped", async () => {
+Deno.test("--list shows forwards, and --why names the setting if it would help", async () => {
   await using scene = await forwarding();
   const port = freePort();
   const session = await open(scene, ["-L", `${port}:localhost:80`]);

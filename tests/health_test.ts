@@ -1,4 +1,4 @@
-/** A link that swallows all (Relay): who is put on it gets out, and it is good again for who is on it. */
+/** A link that silently drops everything (Relay): new calls leave it, and open sessions survive it. */
 import assert from "node:assert/strict";
 import { eventually } from "./support/eventually.ts";
 import { exists } from "./support/exists.ts";
@@ -9,14 +9,14 @@ import { Session } from "./support/session.ts";
 const PATIENCE = { deadline: 60_000 };
 /** How long a call may take on a link that is dead, ms. */
 const OUT_WITHIN = 6_000;
-/** ssh's word when its master ends before its session is open, no more. */
+/** At most ssh's message when its master ends before its session is open. */
 const RESCUED = /^(mux_client_request_session: [^\n]*\n)?$/;
 
 function open(): Promise<Scene> {
   return Scene.open({ relay: {}, env: { SSHS_LINGER: "600", SSHS_LOOK: "1" } });
 }
 
-/** A call that must work, on a connection of its own, in time and once. */
+/** Asserts that a call works: on a connection of its own, in time, and only once. */
 async function assertGetsOut(scene: Scene, noise: RegExp = RESCUED): Promise<void> {
   const { sessions, logins } = { sessions: scene.sshd.sessions(), logins: scene.logins() };
   const runs = `${scene.user.home}/runs`;
@@ -35,28 +35,28 @@ async function assertGetsOut(scene: Scene, noise: RegExp = RESCUED): Promise<voi
   await Deno.remove(runs);
 }
 
-// From the instant on at which nobody can know to where the mark has lapsed.
+// From when nobody can know yet, to when the mark has lapsed.
 for (const seconds of [0, 0.1, 1, 5, 15, 25]) {
-  Deno.test(`a call ${seconds} s after its idle link died gets out within 6 s`, async () => {
+  Deno.test(`a call ${seconds} s after its idle link died works within 6 s`, async () => {
     await using scene = await open();
     await scene.ssh(["host", "true"]);
     await scene.held();
     scene.relay.cutOpen();
     await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
     await assertGetsOut(scene);
-    // And who comes after it, at once.
+    // The next call works at once.
     const { stdout, stderr } = await scene.ssh(["host", "echo next"]);
     assert.deepEqual([stdout, stderr], ["next\n", ""]);
   });
 }
 
-Deno.test("calls with an open session on the silent link leave it as soon as it is noticed, and it comes back for the session", async () => {
+Deno.test("calls leave a silent link with an open session once it is noticed, and the session continues when it is back", async () => {
   await using scene = await open();
   await using session = await Session.open(scene);
   await scene.held();
   const mark = scene.fileOf(".verified");
   scene.relay.cutOpen();
-  // No session is ended for another's sake. The link is asked every 15 s.
+  // No session is ended for the sake of another. The far end is asked every 15 s.
   await eventually("the mark is withdrawn", () => !exists(mark), PATIENCE);
   await assertGetsOut(scene, /^$/);
   scene.relay.restore();
@@ -64,7 +64,7 @@ Deno.test("calls with an open session on the silent link leave it as soon as it 
   await session.finish();
 });
 
-Deno.test("a session over a link that is dead for longer than an answer may take lives", async () => {
+Deno.test("a session survives a link that is dead for longer than an answer may take", async () => {
   await using scene = await open();
   await scene.ssh(["host", "true"]);
   await scene.held();
@@ -81,8 +81,8 @@ Deno.test("a session over a link that is dead for longer than an answer may take
   await Deno.remove(go);
 });
 
-Deno.test("an upload that fills the link's buffers lives, and is no reason to retire the lane", async () => {
-  // The two MB that ssh sends ahead (CHAN_SES_WINDOW_DEFAULT) wait there for 5 s, and every question behind.
+Deno.test("an upload that fills the link's buffers survives, and does not retire the lane", async () => {
+  // The 2 MB that ssh sends ahead (CHAN_SES_WINDOW_DEFAULT) wait there for 5 s, and every ping behind them.
   await using scene = await Scene.open({
     relay: { bytesPerSecond: 400 << 10 },
     env: { SSHS_LINGER: "600", SSHS_LOOK: "1" },
@@ -101,7 +101,7 @@ Deno.test("an upload that fills the link's buffers lives, and is no reason to re
   assert.equal(scene.logins(), 1);
 });
 
-Deno.test("a sleeper that goes on after a stop withdraws the mark at once", async () => {
+Deno.test("a sleeper that continues after a stop withdraws the mark at once", async () => {
   await using scene = await open();
   await using session = await Session.open(scene);
   await scene.held();
@@ -109,7 +109,7 @@ Deno.test("a sleeper that goes on after a stop withdraws the mark at once", asyn
   const [{ pid }] = scene.sandbox.sleepers();
   scene.relay.cutOpen();
   Deno.kill(pid, "SIGSTOP");
-  await new Promise((resolve) => setTimeout(resolve, 4000)); // As long as it takes to be noticed.
+  await new Promise((resolve) => setTimeout(resolve, 4000)); // Long enough to be noticed.
   assert.equal(exists(mark), true);
   const woken = performance.now();
   Deno.kill(pid, "SIGCONT");
@@ -120,7 +120,7 @@ Deno.test("a sleeper that goes on after a stop withdraws the mark at once", asyn
   await session.finish();
 });
 
-Deno.test("with the sleeper dead the call itself finds out", async () => {
+Deno.test("with the sleeper dead the call itself detects a dead link", async () => {
   await using scene = await open();
   await using session = await Session.open(scene);
   await scene.held();
@@ -129,7 +129,7 @@ Deno.test("with the sleeper dead the call itself finds out", async () => {
   Deno.kill(pid, "SIGKILL");
   await eventually("it is dead", () => !isAlive(pid));
   scene.relay.cutOpen();
-  Deno.utimeSync(mark, 1, 1); // As it is 20 s later.
+  Deno.utimeSync(mark, 1, 1); // As if 20 s had passed.
   await assertGetsOut(scene, /^$/);
   scene.relay.restore();
   await session.finish();

@@ -13,7 +13,7 @@ import { readConfig, type SshConfig } from "../lib/ssh/configuration.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { needProgram } from "./support/programs.ts";
 
-/** Where the calls below are made from, unless they say otherwise. */
+/** Where a call is made from, as far as it is not the default below. */
 interface Where extends Partial<Omit<IdentityContext, "env">> {
   env?: Record<string, string>;
 }
@@ -59,7 +59,7 @@ Host one two
   User ann
 `;
 
-Deno.test("identityText joins what ssh connects for alike", async () => {
+Deno.test("identityText is the same for calls that ssh connects for alike", async () => {
   await using caller = await Caller.create(HOSTS);
   const expected = await caller.identity(["one"]);
   const rows: [argv: string[], where?: Where][] = [
@@ -80,7 +80,7 @@ Deno.test("identityText joins what ssh connects for alike", async () => {
     [["-oConnectTimeout=5", "-oConnectionAttempts=3", "-oNumberOfPasswordPrompts=1", "one"]],
     [["-oControlMaster=no", "-oControlPersist=9", "-oVisualHostKey=yes", "one"]],
     [["-oRemoteCommand=x", "-oPermitLocalCommand=yes", "-oClearAllForwardings=yes", "one"]],
-    // Neither X11 nor Kerberos nor a relative path comes into it.
+    // No X11, Kerberos or relative path is used.
     [["one"], {
       cwd: "/",
       env: { SSH_AUTH_SOCK: "/agent", DISPLAY: ":1", KRB5CCNAME: "c", XAUTHORITY: "x" },
@@ -136,7 +136,7 @@ Deno.test("identityText parts what ssh connects for differently", async () => {
   }
 });
 
-Deno.test("identityText looks at a variable where ssh would", async () => {
+Deno.test("identityText depends on a variable if ssh would read it", async () => {
   const rows: [options: string[], names: string[]][] = [
     [[], ["SSH_AUTH_SOCK"]],
     [["-A"], ["SSH_AUTH_SOCK"]],
@@ -154,7 +154,7 @@ Deno.test("identityText looks at a variable where ssh would", async () => {
   await using caller = await Caller.create("GSSAPIAuthentication no\n");
   for (const [options, names] of rows) {
     const config = await caller.config(...options, "host");
-    // An ssh without GSSAPI knows no -K and says so; then there is nothing to look at.
+    // An ssh without GSSAPI does not know -K, and says so; then there is nothing to compare.
     if (options[0] === "-K" && config.get("gssapiauthentication") !== "yes") continue;
     const all = [...names, ...REDIRECTING].sort();
     assert.deepEqual(environmentNames(config), all, options.join(" "));
@@ -166,7 +166,7 @@ Deno.test("identityText looks at a variable where ssh would", async () => {
   }
 });
 
-Deno.test("identityText keeps the destination as written only where a value asks for it", async () => {
+Deno.test("identityText contains the destination as written only if a value uses it", async () => {
   const rows: [options: string[], alike: boolean][] = [
     [["-oProxyCommand=nc %h %p"], true],
     [["-oProxyCommand=nc %n %p"], false],
@@ -187,7 +187,7 @@ Deno.test("identityText keeps the destination as written only where a value asks
   }
 });
 
-Deno.test("identityText parts what is sent another way by a library or a name table", async () => {
+Deno.test("identityText differs if a library or a name table may redirect the connection", async () => {
   await using caller = await Caller.create("");
   const plain = await caller.identity(["host"], { env: {} });
   for (const name of REDIRECTING) {
@@ -195,7 +195,7 @@ Deno.test("identityText parts what is sent another way by a library or a name ta
   }
 });
 
-Deno.test("identityText keeps the directory only where a path is relative to it", async () => {
+Deno.test("identityText contains the directory only if a path is relative to it", async () => {
   const rows: [options: string[], depends: boolean][] = [
     [[], false],
     [["-oIdentityFile=id"], true],
@@ -229,18 +229,18 @@ Deno.test("identityText keeps the directory only where a path is relative to it"
   }
 });
 
-Deno.test("identityText parts jump hosts that are looked up in other files", async () => {
+Deno.test("identityText differs for jump hosts that are looked up in other files", async () => {
   await using work = await Caller.create("Host jump\n Port 1\n");
   await using home = await Caller.create("Host jump\n Port 2\n");
   assert.equal(await work.identity(["host"]), await home.identity(["host"]));
   assert.notEqual(await work.identity(["-Jjump", "host"]), await home.identity(["-Jjump", "host"]));
 });
 
-Deno.test("shortDigest makes 16 hex digits of a text", async () => {
+Deno.test("shortDigest hashes a text to 16 hex digits", async () => {
   assert.equal(await shortDigest("abc"), "ba7816bf8f01cfea");
 });
 
-Deno.test("sharesAgentOrDisplay tells what a master could open to the far side", async () => {
+Deno.test("sharesAgentOrDisplay tells whether a master could open the agent or display to the server", async () => {
   await using caller = await Caller.create("");
   const rows: [options: string[], expected: boolean][] = [
     [["-a", "-x"], false],

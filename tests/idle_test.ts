@@ -1,4 +1,4 @@
-/** How long a lane has been idle: what the sleeper lets go by. */
+/** How long a lane has been idle, by which the sleeper closes it. */
 import assert from "node:assert/strict";
 import { Scene } from "./support/scene.ts";
 
@@ -10,7 +10,7 @@ Deno.test("a session that comes and goes between two looks of the sleeper counts
   };
   await call();
   await scene.held();
-  // Past the next look, by which it would have been idle for its linger but for these.
+  // Past the next look, when it would have been idle for its linger without these calls.
   const end = performance.now() + 11_000;
   while (performance.now() < end) {
     await call();

@@ -1,4 +1,4 @@
-/** What is installed, and that nothing of it is left when it is gone. */
+/** What is installed, and that --uninstall leaves nothing of it. */
 import assert from "node:assert/strict";
 import { removeState } from "../lib/lane/state_dir.ts";
 import { pathLine } from "../lib/launcher/install.ts";
@@ -65,14 +65,14 @@ Deno.test("install.sh --uninstall keeps what others have put beside it", async (
   );
 });
 
-Deno.test("install.sh --uninstall ends master and sleeper, and leaves no state", async () => {
+Deno.test("install.sh --uninstall ends the master and the sleeper, and leaves no state", async () => {
   await using sshd = await Sshd.start({ client: { config: ["LogLevel ERROR"] } });
   await using sandbox = await Sandbox.create();
   await install(sandbox);
   const call = await sandbox.run(["ssh", "-F", sshd.config, "host", "exit 7"]);
   assert.deepEqual([call.code, call.stderr], [7, ""]);
   assert.deepEqual([sandbox.masters().length, sandbox.sleepers().length], [1, 1]);
-  // At once: the sleeper has not begun yet, and its program is about to go.
+  // At once: the sleeper has not begun its work, and its program is about to be removed.
   const prefix = `${sandbox.dir}/prefix`;
   const gone = await sandbox.run(["sh", INSTALLER, "--uninstall", "--prefix", prefix]);
   assert.deepEqual([gone.code, gone.stderr], [0, ""]);
@@ -80,7 +80,7 @@ Deno.test("install.sh --uninstall ends master and sleeper, and leaves no state",
   await sandbox.assertClean({ deadline: 30_000 });
 });
 
-Deno.test("install.sh overwrites no program that is not its own", async () => {
+Deno.test("install.sh does not overwrite a program that is not its own", async () => {
   for (const name of ["ssh", "sftp", "sshs"]) {
     using home = new Home();
     Deno.mkdirSync(`${home.prefix}/bin`, { recursive: true });
@@ -88,12 +88,15 @@ Deno.test("install.sh overwrites no program that is not its own", async () => {
     const before = home.contents();
     const result = await home.run("sh", [INSTALLER, "--prefix", home.prefix]);
     assert.equal(result.code, 1);
-    assert.match(result.stderr, /is not a launcher of sshs\nsshs: hint: choose a --prefix\n$/);
+    assert.match(
+      result.stderr,
+      /is not a launcher of sshs\nsshs: hint: sshs --install --prefix DIR\n$/,
+    );
     assert.deepEqual(home.contents(), before);
   }
 });
 
-/** `deno install` of main.ts, from a checkout or a URL, as README has it. */
+/** Runs `deno install` on main.ts, from a checkout or a URL, as in README. */
 async function denoInstall(home: Home, main: string, maps: string): Promise<string> {
   const map = `${maps}/${
     Deno.env.get("SSHS_IMPORTS") === "jsr" ? "deno.json" : "imports.npm.json"
@@ -107,7 +110,7 @@ async function denoInstall(home: Home, main: string, maps: string): Promise<stri
 }
 
 for (const source of ["a checkout", "a URL"]) {
-  Deno.test(`deno install from ${source} and sshs --install are a whole installation`, async () => {
+  Deno.test(`deno install from ${source} and sshs --install make a complete installation`, async () => {
     using home = new Home();
     await using server = serve({ type: "text/plain" });
     const base = source === "a URL" ? server.base : REPOSITORY.slice(0, -1);
@@ -123,7 +126,7 @@ for (const source of ["a checkout", "a URL"]) {
     await home.install();
     assert.deepEqual(Object.keys(home.contents()), paths, "the same as by install.sh");
 
-    // By the program that is removed: it knows where it is.
+    // The program that is removed runs this: it knows where it is.
     const gone = await home.run(`${home.prefix}/bin/sshs`, ["--uninstall"]);
     assert.deepEqual([gone.code, gone.stderr], [0, ""]);
     assert.equal(exists(home.prefix), false);
@@ -131,7 +134,7 @@ for (const source of ["a checkout", "a URL"]) {
   });
 }
 
-Deno.test("a sleeper is awake after a call of what deno install alone gives", async () => {
+Deno.test("a call after deno install alone starts a sleeper", async () => {
   await using sshd = await Sshd.start({ client: { config: ["LogLevel ERROR"] } });
   await using sandbox = await Sandbox.create();
   using home = new Home();
@@ -141,7 +144,7 @@ Deno.test("a sleeper is awake after a call of what deno install alone gives", as
   await eventually("the sleeper is awake", () => sandbox.sleepers().length === 1);
 });
 
-Deno.test("--install replaces what 0.1.0 has left, deno's own script included", async () => {
+Deno.test("--install replaces what 0.1.0 left, including Deno's own script", async () => {
   using home = new Home();
   Deno.mkdirSync(`${home.prefix}/bin/.sshs`, { recursive: true });
   Deno.writeTextFileSync(`${home.prefix}/bin/.sshs/deno.json`, "{}");
@@ -152,7 +155,7 @@ Deno.test("--install replaces what 0.1.0 has left, deno's own script included", 
   assert.equal(exists(`${home.prefix}/bin/.sshs`), false);
 });
 
-Deno.test("--install changes nothing where a file cannot be put, and says which", async () => {
+Deno.test("--install changes nothing if a file cannot be written, and says which", async () => {
   using home = new Home();
   Deno.mkdirSync(`${home.prefix}/share`, { recursive: true });
   Deno.writeTextFileSync(`${home.prefix}/share/man`, "a file");
@@ -163,7 +166,7 @@ Deno.test("--install changes nothing where a file cannot be put, and says which"
   assert.deepEqual(home.contents(), before);
 });
 
-Deno.test("--uninstall says where sshs is not installed, and leaves the state alone", async () => {
+Deno.test("--uninstall says that sshs is not installed, and leaves the state alone", async () => {
   using home = new Home();
   Deno.mkdirSync(`${home.path}/state`, { mode: 0o700 });
   const result = await home.run("sh", [INSTALLER, "--uninstall", "--prefix", home.prefix]);
@@ -172,7 +175,7 @@ Deno.test("--uninstall says where sshs is not installed, and leaves the state al
   assert.ok(exists(`${home.path}/state`));
 });
 
-Deno.test("removeState removes nothing but ours from a directory that has more", () => {
+Deno.test("removeState removes only our files from a directory that has others", () => {
   using home = new Home();
   const dir = `${home.path}/state`;
   Deno.mkdirSync(`${dir}/0123456789abcdef`, { recursive: true, mode: 0o700 });
@@ -226,7 +229,7 @@ for (const [version, tooOld] of AGES) {
 }
 
 Deno.test({
-  name: "install.sh tells zsh's users the line by which their completion is found",
+  name: "install.sh prints for zsh users the line that makes the completion work",
   ignore: !findProgram("zsh"),
   async fn() {
     using home = new Home();

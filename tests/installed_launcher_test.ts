@@ -9,7 +9,7 @@ import { Scene, type SceneOptions } from "./support/scene.ts";
 /** The machine that runs the tests may be slow. */
 const PATIENCE = { deadline: 30_000 };
 
-/** What a call has cost, beside what it answered. */
+/** What a call cost, apart from its answer. */
 interface Cost {
   /** What Deno was started for: "decide", "check", "sleeper". */
   starts: string[];
@@ -34,7 +34,7 @@ class Desk implements AsyncDisposable {
     const scene = await Scene.open({
       config: ["X11Forwarding yes", "XAuthLocation /bin/true"],
       ...options,
-      // Told, since a master that can forward a display would not linger.
+      // The linger is set because a master that can forward a display would not linger.
       env: { SSHS_LINGER: "600", SSH_AUTH_SOCK: "/nowhere/agent", SSHS_LOOK: "2" },
     });
     const desk = new Desk(scene);
@@ -45,7 +45,7 @@ class Desk implements AsyncDisposable {
     return desk;
   }
 
-  /** Sets back the time of all that a plan depends on: what was changed just now makes it void. */
+  /** Sets back the time of all that a plan depends on: a recent change makes it void. */
   age(): void {
     for (const path of [this.config, this.included, `${this.scene.sandbox.dir}/config`]) {
       Deno.utimeSync(path, 0, 0);
@@ -53,7 +53,7 @@ class Desk implements AsyncDisposable {
     this.scene.sshd.ageConfigs();
   }
 
-  /** Runs a command, which must give the right answer and not another word. */
+  /** Runs a command that must print the right answer and nothing else. */
   async echo(options: string[] = [], env: Record<string, string> = {}): Promise<Cost> {
     const words = ["ssh", ...options, "-F", this.config, "host", "echo hello; exit 7"];
     const { cost, result } = await this.#costOf(() => this.scene.run(words, { env }));
@@ -69,7 +69,7 @@ class Desk implements AsyncDisposable {
     return cost;
   }
 
-  /** Makes calls until one does without Deno, and for that without a login. */
+  /** Makes calls until one does without Deno; that one must not log in. */
   async settle(call: () => Promise<Cost>): Promise<void> {
     await eventually("a call without Deno", async () => {
       this.age();
@@ -93,17 +93,17 @@ class Desk implements AsyncDisposable {
   }
 }
 
-/** What a call that has a plan and a lane must not take for granted: how it is done, and what it costs. */
+/** A change that a call with a plan and a lane must notice: how it is made, and what it costs. */
 interface Row {
   options?: string[];
-  /** Of all calls, and of the one after it. */
+  /** The environment of the calls before the change, and of the one after it. */
   before?: Record<string, string>;
   after?: Record<string, string>;
   spoil?: (desk: Desk) => void | Promise<unknown>;
-  /** For what comes after. */
+  /** Undoes `spoil`. */
   restore?: (desk: Desk) => void;
   starts: string[];
-  /** 0 unless told: the connection that there is will do. */
+  /** 0 by default: the open connection is used. */
   logins?: number;
 }
 
@@ -112,7 +112,7 @@ const ROWS: Record<string, Row> = {
     spoil: ({ config }) => Deno.utimeSync(config, new Date(), new Date()),
     starts: ["decide"],
   },
-  "a file that is included appears, older than the plan": {
+  "an included file appears, older than the plan": {
     spoil: ({ included }) => {
       Deno.writeTextFileSync(`${included}/new.conf`, "ServerAliveCountMax 7\n");
       Deno.utimeSync(`${included}/new.conf`, 0, 0);
@@ -121,12 +121,12 @@ const ROWS: Record<string, Row> = {
     starts: ["decide"],
     logins: 1,
   },
-  "another agent": {
+  "the agent changes": {
     after: { SSH_AUTH_SOCK: "/nowhere/another" },
     starts: ["decide"],
     logins: 1,
   },
-  "another display, with X11": {
+  "the display changes, with X11": {
     options: ["-Y"],
     before: { DISPLAY: ":77" },
     after: { DISPLAY: ":78" },
@@ -137,14 +137,14 @@ const ROWS: Record<string, Row> = {
     spoil: ({ scene }) => {
       const pids = scene.sandbox.sleepers().map(({ pid }) => pid);
       signal(pids, "SIGKILL");
-      // Many an init takes its time to bury the dead, and a shell's `kill -0` finds them until then.
+      // Many an init is slow to reap zombies, and a shell's `kill -0` finds them until then.
       return eventually("the sleeper is buried", () => !pids.some(isKnown), PATIENCE);
     },
     starts: ["sleeper"],
   },
   "the mark is withdrawn": {
     spoil: ({ scene: { sandbox } }) => {
-      // Stopped, else it might renew the mark at this moment.
+      // Stopped, so that it does not renew the mark at this moment.
       signal(sandbox.sleepers().map(({ pid }) => pid), "SIGSTOP");
       for (const file of sandbox.files().filter((file) => file.endsWith(".verified"))) {
         Deno.removeSync(`${sandbox.stateDir}/${file}`);
@@ -155,13 +155,13 @@ const ROWS: Record<string, Row> = {
   },
 };
 
-/** Whether a process is there, be it as a zombie. */
+/** Whether a process exists, even as a zombie. */
 function isKnown(pid: number): boolean {
   return [...Deno.readDirSync("/proc")].some(({ name }) => name === `${pid}`);
 }
 
 for (const [name, row] of Object.entries(ROWS)) {
-  Deno.test(`an installed ssh does without Deno and without a login, until ${name}`, async () => {
+  Deno.test(`an installed ssh needs no Deno and no login until ${name}`, async () => {
     await using desk = await Desk.create();
     const { options, before, after = before, spoil, restore, starts, logins = 0 } = row;
     await desk.settle(() => desk.echo(options, before));
@@ -189,7 +189,7 @@ Deno.test("a first call with a plan starts no Deno but the sleeper", async () =>
   assert.deepEqual(starts.filter((start) => start !== "sleeper"), []);
 });
 
-Deno.test("what goes direct by its configuration has a plan too, which holds as long as that", async () => {
+Deno.test("a call that goes direct by its configuration has a plan too, which holds until that changes", async () => {
   await using desk = await Desk.create();
   const words = ["-oTunnel=no", "-oLocalCommand=true", "-oPermitLocalCommand=yes"];
   await eventually("a direct call without Deno", async () => {
@@ -203,7 +203,7 @@ Deno.test("what goes direct by its configuration has a plan too, which holds as 
   assert.deepEqual((await desk.echo(words)).starts, ["decide"]);
 });
 
-Deno.test("an installed scp and sftp do without Deno and without a login", async () => {
+Deno.test("an installed scp and sftp need no Deno and no login", async () => {
   await using desk = await Desk.create();
   await desk.settle(() => desk.echo());
   const { config, scene: { sandbox, sshd } } = desk;

@@ -22,7 +22,7 @@ Deno.test({
     ], { env: { SSHS_BASE: server.base } });
     assert.equal(result.code, 0, result.stderr);
     assert.deepEqual(normal(home.contents()), normal(expected));
-    // What it fetched is what the repository has, with nothing left out of either.
+    // It fetched only files of the repository, and left out nothing of the program.
     const files = (await output("git", ["-C", REPOSITORY, "ls-files", "-co", "--exclude-standard"]))
       .split("\n");
     for (const path of server.served) assert.ok(files.includes(path), path);
@@ -33,7 +33,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "install.sh from a pipe leaves nothing when a file is missing or cut",
+  name: "install.sh from a pipe leaves nothing if a file is missing or truncated",
   ignore: !findProgram("curl"),
   fn: async () => {
     const cut = (path: string) =>
@@ -59,7 +59,7 @@ Deno.test({
   },
 });
 
-Deno.test("install.sh cut anywhere does nothing", async () => {
+Deno.test("install.sh truncated anywhere does nothing", async () => {
   const text = Deno.readTextFileSync(INSTALLER);
   const end = text.trimEnd().length;
   const cuts = Array.from({ length: 24 }, (_, n) => end - 1 - n);
@@ -76,12 +76,12 @@ Deno.test("install.sh cut anywhere does nothing", async () => {
   }
 });
 
-/** What install.sh takes besides Deno. */
+/** The programs that install.sh needs besides Deno. */
 const TOOLS =
   "sh awk basename cat chmod command cp cut dirname id ln mkdir mktemp mv pwd rm rmdir " +
   "sed sort tr uname ssh";
 
-Deno.test("install.sh gets Deno by npm where there is none", async () => {
+Deno.test("install.sh gets Deno from npm if there is none", async () => {
   using home = new Home();
   const bin = `${home.path}/bin`;
   fillBin(bin, TOOLS, {
@@ -93,11 +93,11 @@ Deno.test("install.sh gets Deno by npm where there is none", async () => {
   assert.ok(exists(`${home.prefix}/bin/ssh`));
 });
 
-Deno.test("install.sh gets Deno by Deno's own installer where npm fails", async () => {
+Deno.test("install.sh gets Deno with Deno's own installer if npm fails", async () => {
   for (const place of ["", "elsewhere"]) {
     using home = new Home();
     const bin = `${home.path}/bin`;
-    // As https://deno.land/install.sh does with DENO_INSTALL; it is what the installer is told.
+    // Treats DENO_INSTALL as https://deno.land/install.sh does, and notes its arguments.
     const installer = `echo "$*" >'${home.path}/told'
       to=\${DENO_INSTALL:-$HOME/.deno}/bin; mkdir -p "$to"; ln -s '${Deno.execPath()}' "$to/deno"`;
     Deno.writeTextFileSync(`${home.path}/installer`, installer);
@@ -110,7 +110,7 @@ Deno.test("install.sh gets Deno by Deno's own installer where npm fails", async 
     assert.deepEqual([result.code, result.stderr], [0, ""]);
     const asked = Deno.readTextFileSync(`${home.path}/curl`);
     assert.match(asked, /^-fsSL -o \S.* https:\/\/deno\.land\/install\.sh\n$/);
-    // It asks no question, and edits no file of the user's.
+    // It asks no questions, and edits none of the user's files.
     assert.equal(Deno.readTextFileSync(`${home.path}/told`), "--yes --no-modify-path\n");
     const path = `${home.path}/${place || ".deno"}/bin`;
     assert.ok(exists(`${path}/deno`));
@@ -139,7 +139,7 @@ Deno.test("install.sh refuses a Deno that is too old, and says what to type", as
   }
 });
 
-Deno.test("install.sh says that packages are npm's where JSR is out of reach", async () => {
+Deno.test("install.sh says that packages come from npm if JSR is out of reach", async () => {
   using home = new Home();
   const bin = `${home.path}/bin`;
   fillBin(bin, TOOLS, {
@@ -151,7 +151,7 @@ Deno.test("install.sh says that packages are npm's where JSR is out of reach", a
   assert.match(result.stderr, /^deno\.sh: jsr\.io is out of reach: .*imports\.npm\.lock.*\n$/);
 });
 
-Deno.test("deno.sh refuses a package from npm that is not what imports.npm.lock says", async () => {
+Deno.test("deno.sh refuses a package from npm that does not match imports.npm.lock", async () => {
   using home = new Home();
   const tarball = new TextEncoder().encode("another package");
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-512", tarball)).toBase64();
@@ -173,7 +173,7 @@ Deno.test("deno.sh refuses a package from npm that is not what imports.npm.lock 
   assert.match(result.stderr, /checksum did not match|integrity/i);
 });
 
-Deno.test("install.sh says what it does not understand", async () => {
+Deno.test("install.sh rejects an unknown option, and a pipe without SSHS_BASE", async () => {
   using home = new Home();
   const wrong = await home.run("sh", [INSTALLER, "--perfix", "x"]);
   assert.equal(wrong.code, 2);

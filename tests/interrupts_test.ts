@@ -11,11 +11,11 @@ import { canAskForCodes } from "./support/sshd.ts";
 
 const CALL = ["host", "echo logged in; exit 3"];
 
-/** Where a call waits for somebody. */
+/** A point at which a call waits for the user or the server. */
 interface Stop {
   options: SceneOptions;
   prepare?: (scene: Scene) => Promise<unknown>;
-  /** Resolves when it does. */
+  /** Resolves when the call waits there. */
   reached(terminal: Terminal): Promise<void>;
   /** Lets the call go on to its login. */
   goOn(terminal: Terminal): void;
@@ -23,30 +23,30 @@ interface Stop {
 }
 
 const STOPS: Readonly<Record<string, Stop>> = {
-  "a password's question": {
+  "the password prompt": {
     options: { passwords: true },
     reached: (terminal) => terminal.expect("password: "),
     goOn: (terminal) => terminal.type(`${terminal.user.password}\r`),
     ignore: !canMakeAccounts,
   },
-  "a passphrase's question": {
+  "the passphrase prompt": {
     options: {},
     prepare: lockKey,
     reached: (terminal) => terminal.expect(/Enter passphrase for key .*: /),
     goOn: (terminal) => terminal.type(`${PASSPHRASE}\r`),
   },
-  "the host key's question": {
+  "the host key prompt": {
     options: { client: { hostKeyChecking: "ask" } },
     reached: (terminal) => terminal.expect(/\(yes\/no.*\)\? /),
     goOn: (terminal) => terminal.type("yes\r"),
   },
-  "a code's question": {
+  "the verification code prompt": {
     options: { codes: ["12345678"] },
     reached: (terminal) => terminal.expect("Verification code: "),
     goOn: (terminal) => terminal.type("12345678\r"),
     ignore: !canAskForCodes,
   },
-  "a server that says nothing": {
+  "a silent server": {
     options: { relay: {} },
     prepare: ({ relay }) => Promise.resolve(relay.cut()),
     reached: (terminal) => terminal.connected(),
@@ -70,7 +70,7 @@ for (const [where, stop] of Object.entries(STOPS)) {
     const through = proxy ? " through a ProxyCommand" : "";
 
     Deno.test({
-      name: `each signal at ${where}${through} ends a call as it ends ssh`,
+      name: `each signal at ${where}${through} ends a call as it ends plain ssh`,
       ignore: stop.ignore,
       fn: async (test) => {
         await using sides = await SideBySide.open({ ...stop.options, proxy }, stop.prepare);
@@ -90,23 +90,23 @@ for (const [where, stop] of Object.entries(STOPS)) {
   }
 }
 
-/** What must be the same. A terminal that was closed shows nothing more. */
+/** What must be the same on both sides. A terminal that was closed shows nothing more. */
 function seen(ending: Ending, what: string): Partial<Ending> {
   const { transcript: _, modes: __, ...rest } = ending;
-  // Plain ssh that is killed leaves the terminal without echo: nobody needs that.
+  // A killed plain ssh leaves the terminal without echo, which nobody needs.
   return what === "SIGKILL" || what === "a closed terminal" ? rest : ending;
 }
 
 const SHELL = ["bash", "--norc", "--noprofile", "-i"];
 
 for (const [where, stop] of Object.entries(STOPS)) {
-  // Plain ssh may miss Ctrl-Z at a question when its proxy is stopped first: that interrupts its read in
-  // a way that goes on (SIGCHLD is caught with SA_RESTART, in misc.c).
+  // Plain ssh may miss Ctrl-Z at a prompt if its proxy is stopped first: its read is interrupted, but
+  // restarts (SIGCHLD is caught with SA_RESTART, in misc.c).
   for (const proxy of stop.options.relay ? [false, true] : [false]) {
     const through = proxy ? " through a ProxyCommand" : "";
 
     Deno.test({
-      name: `Ctrl-Z at ${where}${through} stops a call, and fg goes on with it, as with ssh`,
+      name: `Ctrl-Z at ${where}${through} stops a call, and fg continues it, as with plain ssh`,
       ignore: stop.ignore,
       fn: async () => {
         await using sides = await SideBySide.open({ ...stop.options, proxy }, stop.prepare);
@@ -119,7 +119,7 @@ for (const [where, stop] of Object.entries(STOPS)) {
           await terminal.expect("$ ");
           terminal.type("fg\r");
           await terminal.expect("fg\r\n");
-          // ssh asks again; a connection goes on where it was.
+          // ssh asks again; a connection continues where it was.
           await stop.reached(terminal);
           stop.goOn(terminal);
           await terminal.expect("logged in\r\n");
@@ -134,7 +134,7 @@ for (const [where, stop] of Object.entries(STOPS)) {
   }
 }
 
-/** ssh ends its line, and the shell says that it has stopped and asks on: either may be first. */
+/** Removes line ends and the shell's message about the stop: ssh or the shell may print first. */
 function withoutStop(ending: Ending): Ending {
   const transcript = ending.transcript.replace(/\[1\]\+ +Stopped[^\r]*/, "").replaceAll("\r\n", "");
   return { ...ending, transcript };

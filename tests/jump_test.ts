@@ -1,4 +1,4 @@
-/** Jump hosts share too: one login at the bastion for all that is behind it. */
+/** Jump hosts are shared too: one login at the bastion serves all hosts behind it. */
 import assert from "node:assert/strict";
 import { decide } from "../lib/call/decide.ts";
 import { realSystem } from "../lib/os/system.ts";
@@ -17,7 +17,7 @@ function assertOk({ code, stdout, stderr }: RunResult, expected: string): void {
   assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: expected, stderr: "" });
 }
 
-Deno.test("ten hosts behind one bastion make one login at the bastion, all at the same moment", async () => {
+Deno.test("simultaneous calls to ten hosts behind one bastion log in to the bastion once", async () => {
   await using fleet = await Fleet.open({}, { config: ["MaxStartups 100"] });
   const names = Array.from({ length: 10 }, (_, i) => `t${i}`);
   await fleet.write(Object.fromEntries(names.map((name) => [name, {
@@ -28,16 +28,16 @@ Deno.test("ten hosts behind one bastion make one login at the bastion, all at th
   results.forEach((result, i) => assertOk(result, `t${i}\n`));
   assert.equal(fleet.bastion.logins(), 1);
   assert.equal(fleet.target.logins(), 10);
-  // What the bastion carries are channels: it runs nothing, so MaxSessions is no limit.
+  // The bastion only carries channels and runs nothing, so MaxSessions is no limit.
   assert.equal(fleet.bastion.sessions(), 0);
   assertOk(await fleet.scene.ssh(["b", "echo itself"]), "itself\n");
   assert.equal(fleet.bastion.logins(), 1);
 });
 
-Deno.test("a jump host is found in each form that ssh knows", async (t) => {
+Deno.test("a jump host is recognized in each form that ssh accepts", async (t) => {
   const options = { config: ["ListenAddress ::1"] };
   await using fleet = await Fleet.open(options);
-  // Addresses have no Host of their own here.
+  // Without this, no Host line matches the addresses.
   const wild = { server: fleet.bastion, lines: ["HostName %h"] };
   const { name } = await account();
   const port = fleet.bastion.port;
@@ -45,7 +45,7 @@ Deno.test("a jump host is found in each form that ssh knows", async (t) => {
   const forms: [jump: string[], logins: number][] = [
     [["-J", "b"], 1],
     [["-o", "ProxyJump=b"], 0],
-    // The Host says the same user and port, so this is the same connection.
+    // Host b has the same user and port, so this is the same connection.
     [["-J", `${name}@b:${port}`], 0],
     [["-J", `ssh://${name}@127.0.0.1:${port}`], 0],
     [["-J", `${name}@[::1]:${port}`], 1],
@@ -59,7 +59,7 @@ Deno.test("a jump host is found in each form that ssh knows", async (t) => {
   }
 });
 
-Deno.test("a chain of jump hosts shares each of its parts", async () => {
+Deno.test("each connection in a chain of jump hosts is shared", async () => {
   await using fleet = await Fleet.open();
   await using middle = await Sshd.start();
   const { name } = await account();
@@ -72,12 +72,12 @@ Deno.test("a chain of jump hosts shares each of its parts", async () => {
   assertOk(await fleet.scene.ssh(["-J", chain, "plain", "echo 1"]), "1\n");
   assertOk(await fleet.scene.ssh(["-J", chain, "other", "echo 2"]), "2\n");
   assert.deepEqual([fleet.bastion.logins(), middle.logins(), fleet.target.logins()], [1, 1, 2]);
-  // The same middle, reached without the bastion, is another connection.
+  // The same middle host, reached without the bastion, is another connection.
   assertOk(await fleet.scene.ssh(["-J", "m", "plain", "echo 3"]), "3\n");
   assert.deepEqual([fleet.bastion.logins(), middle.logins(), fleet.target.logins()], [1, 2, 3]);
 });
 
-Deno.test("the master behind it holds the jump host's lane, which goes after it", async () => {
+Deno.test("a master behind a jump host holds the jump host's lane, which closes after it", async () => {
   await using fleet = await Fleet.open({}, { env: { SSHS_LINGER: "1" } });
   const { scene } = fleet;
   await using session = await Session.open(scene, ["ssh", "-F", scene.config, "t"]);
@@ -86,7 +86,7 @@ Deno.test("the master behind it holds the jump host's lane, which goes after it"
   assert.deepEqual(others, []);
   assert.ok(isAlive(parseInt(via)), "the master's own jump");
   await scene.held();
-  // Several times its linger, as the sleeper counts it.
+  // Wait several times its linger, as the sleeper counts it.
   await new Promise((resolve) => setTimeout(resolve, 3_000));
   assert.doesNotMatch(scene.sleeperLog(), /let go/);
   assert.equal(scene.sandbox.masters().length, 2);
@@ -95,7 +95,7 @@ Deno.test("the master behind it holds the jump host's lane, which goes after it"
   assert.equal(fleet.bastion.logins(), 1);
 });
 
-/** What a bastion asks for, and the answer. */
+/** What a bastion may ask for. */
 const QUESTIONS = [
   { name: "a password", options: { passwords: true }, prompt: "password: ", can: canMakeAccounts },
   { name: "a code", options: { codes: ["12345678"] }, prompt: "code: ", can: canAskForCodes },
@@ -103,7 +103,7 @@ const QUESTIONS = [
 
 for (const { name, options, prompt, can } of QUESTIONS) {
   Deno.test({
-    name: `a bastion asks for ${name} once for all behind it, on the terminal of the call`,
+    name: `a bastion asks for ${name} once for all hosts behind it, on the call's terminal`,
     ignore: !can,
     fn: async () => {
       await using fleet = await Fleet.open(options);
@@ -113,7 +113,7 @@ for (const { name, options, prompt, can } of QUESTIONS) {
       const answer = options.codes?.[0] ?? (await account()).password!;
       await using pty = await scene.pty(["ssh", "-F", scene.config, "t", "echo in"]);
       await pty.waitFor(prompt, DEADLINE);
-      // Others wait for the answer, be it for another host behind it.
+      // Other calls wait for the answer, even those for another host behind it.
       const waits = scene.ssh(["t2", "echo 2"]);
       pty.write(`${answer}\r`);
       await pty.waitFor("in\r\n", DEADLINE);
@@ -125,7 +125,7 @@ for (const { name, options, prompt, can } of QUESTIONS) {
   });
 }
 
-Deno.test("a bastion that refuses says so itself, once, and the call ends as ssh's", async () => {
+Deno.test("a bastion's refusal is shown once, in its own words, and the call ends as under plain ssh", async () => {
   await using fleet = await Fleet.open();
   await fleet.write({}, { bastion: ["PubkeyAuthentication no"] });
   const stock = await fleet.scene.plainSsh(["t", "true"]);
@@ -140,7 +140,7 @@ Deno.test("a bastion that refuses says so itself, once, and the call ends as ssh
   await fleet.scene.assertClean();
 });
 
-Deno.test("a bastion that refuses the way to a target ends the call as ssh's, and is not asked to log in again", async (t) => {
+Deno.test("a bastion that cannot connect to a target ends the call as under plain ssh, without a second login", async (t) => {
   const rows: [name: string, bastion: string[], port: number | undefined, reason: RegExp][] = [
     ["a forbidden channel", ["AllowTcpForwarding no"], undefined, /administratively prohibited/],
     ["a target that is down", [], 1, /Connection refused/],
@@ -156,7 +156,7 @@ Deno.test("a bastion that refuses the way to a target ends the call as ssh's, an
       for (let i = 0; i < 2; i++) {
         const ours = await fleet.scene.ssh(argv);
         assert.equal(ours.code, stock.code);
-        // The reason is told to the master alone, as with any (mux_stdio_confirm() in mux.c).
+        // As with any master, only the master learns the reason (mux_stdio_confirm() in mux.c).
         assert.match(
           ours.stderr,
           /^Stdio forwarding request failed: Session open refused by peer/m,
@@ -168,7 +168,7 @@ Deno.test("a bastion that refuses the way to a target ends the call as ssh's, an
   }
 });
 
-Deno.test("what a bastion's own configuration asks for does not get in the way", async (t) => {
+Deno.test("the bastion's own configuration does not get in the way", async (t) => {
   const rows: string[][] = [
     ["ForwardAgent yes", "ForwardX11 yes", "RemoteCommand echo never", "RequestTTY yes"],
     ["LocalForward 127.0.0.1:1 127.0.0.1:1", "DynamicForward 127.0.0.1:1"],
@@ -184,14 +184,14 @@ Deno.test("what a bastion's own configuration asks for does not get in the way",
           server: fleet.target,
           lines: ["ProxyJump b", "ProxyUseFdpass yes", `HostKeyAlias ${name}`],
         }])),
-        // Something to tell the rows' bastions apart by: each is to log in anew.
+        // The alias keeps the rows' bastions apart, so that each row logs in anew.
         { bastion: [...lines, `HostKeyAlias ${names[0]}-b`] },
       );
       const before = fleet.bastion.logins();
       for (const name of names) assertOk(await fleet.scene.ssh([name, "echo hello"]), "hello\n");
       assert.equal(fleet.bastion.logins() - before, 1);
       assert.equal(fleet.bastion.sessions(), 0);
-      // While it waits for the next target, neither the agent nor the display is open to it.
+      // While the bastion's connection is idle, the bastion cannot use the agent or display.
       const records = fleet.scene.sandbox.files().filter((file) => file.endsWith(".lane"));
       for (const file of records) {
         const text = await Deno.readTextFile(`${fleet.scene.sandbox.stateDir}/${file}`);
@@ -201,7 +201,7 @@ Deno.test("what a bastion's own configuration asks for does not get in the way",
   }
 });
 
-Deno.test("another way to the same target is another connection", async () => {
+Deno.test("another route to the same target is another connection", async () => {
   await using fleet = await Fleet.open();
   await using second = await Sshd.start();
   assertOk(await fleet.scene.ssh(["t", "echo 1"]), "1\n");
@@ -229,10 +229,10 @@ Deno.test("ssh jumps by itself where a word would need quotes", async () => {
   assert.equal(fleet.bastion.logins(), 3);
 });
 
-Deno.test("a ProxyCommand that is only another ssh is a jump host, and shares", async () => {
+Deno.test("a ProxyCommand that is only another ssh is treated as a jump host, and is shared", async () => {
   await using fleet = await Fleet.open();
   const { scene } = fleet;
-  // By the path of the real one, as ours in PATH would share in any case.
+  // By the path of the real ssh: ours, found in PATH, would share in any case.
   const command = `${needProgram("ssh")} -F ${scene.config} -q -W %h:%p b`;
   await fleet.write(Object.fromEntries(["own", "own2"].map((name) => [name, {
     server: fleet.target,
@@ -244,7 +244,7 @@ Deno.test("a ProxyCommand that is only another ssh is a jump host, and shares", 
   assert.deepEqual([fleet.bastion.logins(), fleet.target.logins()], [1, 2]);
 });
 
-Deno.test("a ProxyCommand that does more stays the user's own", async () => {
+Deno.test("a ProxyCommand that does more is left as it is", async () => {
   await using fleet = await Fleet.open();
   const { scene } = fleet;
   const command = `env A=b ${needProgram("ssh")} -F ${scene.config} -W %h:%p b`;
@@ -255,7 +255,7 @@ Deno.test("a ProxyCommand that does more stays the user's own", async () => {
   assert.equal(scene.lanes().length, 1);
 });
 
-Deno.test("-v tells of the jump host's connection too", async () => {
+Deno.test("-v shows the jump host's connection too", async () => {
   await using fleet = await Fleet.open();
   const { stderr } = await fleet.scene.ssh(["-v", "t", "true"]);
   const { port } = fleet.bastion;
@@ -263,7 +263,7 @@ Deno.test("-v tells of the jump host's connection too", async () => {
   assert.match(stderr, /Authenticated to 127.0.0.1 \(via proxy\)/);
 });
 
-Deno.test("decide sees that jump hosts lead in a circle, where ssh would run itself for ever", async () => {
+Deno.test("decide detects a loop of jump hosts, where ssh would run itself forever", async () => {
   await using fleet = await Fleet.open();
   const { config, sandbox } = fleet.scene;
   await Deno.writeTextFile(
@@ -275,10 +275,10 @@ Deno.test("decide sees that jump hosts lead in a circle, where ssh would run its
     env: (name) => sandbox.env[name],
   });
   assert.equal(decision.kind, "direct");
-  assert.match(decision.kind === "direct" ? decision.reason : "", /circle/);
+  assert.match(decision.kind === "direct" ? decision.reason : "", /loop/);
 });
 
-Deno.test("a bastion's connection that died is replaced", async () => {
+Deno.test("a dead connection to a bastion is replaced", async () => {
   await using fleet = await Fleet.open();
   await fleet.write({ t2: { server: fleet.target, lines: ["ProxyJump b", "HostKeyAlias t2"] } });
   assertOk(await fleet.scene.ssh(["t", "echo 1"]), "1\n");

@@ -4,7 +4,7 @@ import { parseSshArgs, type SshCall } from "../lib/ssh/arguments.ts";
 import { parseConfigDump } from "../lib/ssh/configuration.ts";
 import { SHELLS } from "./support/shells.ts";
 
-/** What stands after the program's name where -F and -v are not passed. */
+/** The words before the jump host in every command. */
 const TAIL = ["-o", "ClearAllForwardings=yes", "-a", "-x", "-W", "[%h]:%p", "--"];
 
 function callOf(...argv: string[]): SshCall {
@@ -13,13 +13,13 @@ function callOf(...argv: string[]): SshCall {
   return args;
 }
 
-/** The words for the jump host of a call, when `ssh -G` prints these lines. */
+/** Returns the words for the jump host of a call for which `ssh -G` prints these values. */
 function wordsFor(proxyjump: string, argv: string[] = ["target"], hostname = "target") {
   const dump = `hostname ${hostname}\nproxyjump ${proxyjump}\n`;
   return jumpCall(callOf(...argv), parseConfigDump(dump, ""));
 }
 
-Deno.test("jumpCall makes the words that ssh.c makes", () => {
+Deno.test("jumpCall builds the same words as ssh.c", () => {
   const rows: [proxyjump: string, argv: string[], expected: string[]][] = [
     ["b", ["t"], [...TAIL, "b"]],
     ["ann@b:2222", ["t"], ["-l", "ann", "-p", "2222", ...TAIL, "b"]],
@@ -37,7 +37,7 @@ Deno.test("jumpCall makes the words that ssh.c makes", () => {
   assert.equal(jumpCall(callOf("t"), parseConfigDump("hostname t\n", "")), undefined);
 });
 
-Deno.test("jumpCall leaves to ssh what ssh would refuse from its command line", () => {
+Deno.test("jumpCall leaves to ssh what ssh would refuse on its command line", () => {
   const hosts = [
     "-oProxyCommand=x",
     "a;b",
@@ -61,7 +61,7 @@ Deno.test("jumpCall leaves to ssh what ssh would refuse from its command line", 
   assert.ok(wordsFor("b", ["t"], "fe80::1%eth0"));
 });
 
-Deno.test("jumpCommand quotes words for any shell, or says that it cannot", () => {
+Deno.test("jumpCommand quotes words for any shell, or returns undefined", () => {
   const rows: [words: string[], expected: string | undefined][] = [
     [["/bin/ssh", "-W", "[%h]:%p", "--", "b"], "/bin/ssh -W '[%h]:%p' -- b"],
     [["/bin/ssh", "-J", "x@[::1]:22", "b"], "/bin/ssh -J 'x@[::1]:22' b"],
@@ -87,7 +87,7 @@ const PROXIES: readonly [command: string, expected: string[] | undefined][] = [
     ...TAIL,
     "b",
   ]],
-  // What -W implies, and what no session is there for.
+  // What -W implies, and what only affects a session.
   ["ssh -NTnaAx -W %h:%p b", [...TAIL, "b"]],
   ...[
     "nc %h %p",
@@ -135,7 +135,7 @@ const PROXIES: readonly [command: string, expected: string[] | undefined][] = [
   ].map((command): [string, undefined] => [command, undefined]),
 ];
 
-Deno.test("proxyJump takes a ProxyCommand that is only another ssh for a jump host", () => {
+Deno.test("proxyJump treats a ProxyCommand that is only another ssh as a jump host", () => {
   for (const [command, expected] of PROXIES) {
     assert.deepEqual(proxyJump(command, "/usr/bin/ssh", "/home/ann"), expected, command);
   }
@@ -143,10 +143,10 @@ Deno.test("proxyJump takes a ProxyCommand that is only another ssh for a jump ho
 });
 
 for (const [shell, argv] of SHELLS) {
-  Deno.test(`proxyJump takes apart as ${shell} does what it takes apart`, async () => {
+  Deno.test(`proxyJump splits a command as ${shell} does`, async () => {
     for (const [command, expected] of PROXIES) {
       if (!expected) continue;
-      // As ssh hands it to the shell, and with another program in the place of ssh.
+      // As ssh passes it to the shell, with another program in place of ssh.
       const expanded = command.replaceAll("%h", "host").replaceAll("%p", "22")
         .replace(/(exec\s+)?(\/usr\/bin\/)?ssh\s/, "printf '%s\\0' ");
       const { stdout } = await new Deno.Command(argv[0], {

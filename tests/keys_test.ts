@@ -18,7 +18,7 @@ async function temporary(): Promise<AsyncDisposable & { dir: string }> {
   return { dir, [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }) };
 }
 
-/** What ssh itself says that it looks for, once it has somebody to connect to. */
+/** Returns the files that ssh itself says it looks for, once it has something to connect to. */
 async function filesOfSsh(argv: readonly string[]): Promise<string[]> {
   const { stderr } = await new Deno.Command(needProgram("ssh"), {
     args: ["-v", "-oProxyCommand=echo", ...argv],
@@ -132,7 +132,7 @@ Deno.test("readKeys finds the public part of each kind of file", async () => {
   assert.deepEqual(publicKeys, [plain, locked, old, `${type} ${blob}`]);
 });
 
-Deno.test("publicKeyIn finds nothing in what is no key", () => {
+Deno.test("publicKeyIn finds nothing in text that is not a key", () => {
   const texts = [
     "",
     "\n# comment\n",

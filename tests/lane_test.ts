@@ -1,4 +1,4 @@
-/** The files of a lane: the gate, the leases behind it, the mark, and the attempt that made it. */
+/** The files of a lane: its leases, its mark, and the login attempt that made it. */
 import assert from "node:assert/strict";
 import { birthsFromPs, realSystem } from "../lib/os/system.ts";
 import { exists } from "../lib/os/files.ts";
@@ -34,7 +34,7 @@ const RECORD = {
   agent: null,
 };
 
-/** An open lane as the launcher leaves it, with a lease of this process in it. */
+/** Runs `body` with an open lane as the launcher leaves it, with a lease of this process. */
 async function withLane(body: (lane: Lane) => void | Promise<void>): Promise<void> {
   const dir = await Deno.makeTempDir({ prefix: "lane-" });
   try {
@@ -56,7 +56,6 @@ function drop(lane: Lane, pid: number): void {
   Deno.removeSync(`${lane.leases}/${pid}`);
 }
 
-/** A process that has ended. */
 Deno.test("withdraw closes an idle lane, and no other", () =>
   withLane((lane) => {
     assert.equal(withdraw(lane, realSystem), false);
@@ -82,11 +81,11 @@ Deno.test("retire closes a lane and keeps the sessions that are on it", () =>
     retire(lane);
     assert.equal(isOpen(lane), false);
     assert.deepEqual(liveLeases(lane, realSystem), [{ pid: Deno.pid, kind: "running" }]);
-    retire(lane); // Another was faster.
+    retire(lane); // As if another process was faster.
     assert.deepEqual(lanesOf(lane.dir), [lane]);
   }));
 
-Deno.test("removeLane leaves nothing of the lane, open or retired, and all of others", () =>
+Deno.test("removeLane removes all files of the lane, and none of other lanes", () =>
   withLane((lane) => {
     for (const file of [lane.socket, lane.log, lane.agent]) Deno.writeTextFileSync(file, "");
     const other = laneAt(lane.dir, "11");
@@ -95,7 +94,7 @@ Deno.test("removeLane leaves nothing of the lane, open or retired, and all of ot
     assert.deepEqual([...Deno.readDirSync(lane.dir)].map(({ name }) => name), ["11.lane"]);
   }));
 
-Deno.test("readRecord takes a damaged record for none", () =>
+Deno.test("readRecord treats a damaged record as missing", () =>
   withLane((lane) => {
     assert.deepEqual(readRecord(lane), RECORD);
     for (const text of ["", "{", "null", '{"destination":"host"}', '{"maxSessions":10}']) {
@@ -104,7 +103,7 @@ Deno.test("readRecord takes a damaged record for none", () =>
     }
   }));
 
-Deno.test("readMaster reads what writeMaster has written, and no pid that must not be signalled", () =>
+Deno.test("readMaster reads what writeMaster wrote, but no pid that must not be signalled", () =>
   withLane((lane) => {
     for (const master of [{ pid: 12, birth: "Thu Oct  2 1" }, { pid: 12, birth: undefined }]) {
       writeMaster(lane, master);
@@ -116,7 +115,7 @@ Deno.test("readMaster reads what writeMaster has written, and no pid that must n
     }
   }));
 
-Deno.test("isVerified goes by the mark, and by the login until the sleeper has come", () =>
+Deno.test("isVerified goes by the mark or, until the sleeper has come, by the login", () =>
   withLane((lane) => {
     const now = Date.now();
     assert.equal(isVerified(lane, now), true, "it has just logged in");
@@ -151,7 +150,7 @@ function lease(name: string): Lease[] {
   return [{ pid: parseInt(name), kind }];
 }
 
-Deno.test("liveLeases leaves out the dead, and the waiting half of one that runs", () =>
+Deno.test("liveLeases leaves out dead processes, and the waiting lease of one that runs", () =>
   withLane(async (lane) => {
     take(lane, Deno.pid, ".w");
     take(lane, Deno.ppid, ".w");
@@ -164,7 +163,7 @@ Deno.test("liveLeases leaves out the dead, and the waiting half of one that runs
     ]);
   }));
 
-Deno.test("LeaseWatch tells what came and went since the last look", () =>
+Deno.test("LeaseWatch reports what came and went since the last look", () =>
   withLane(async (lane) => {
     const watch = new LeaseWatch(lane);
     const look = async () => {
@@ -175,7 +174,7 @@ Deno.test("LeaseWatch tells what came and went since the last look", () =>
     assert.deepEqual(await look(), [true, 1, 0, 0]);
     drop(lane, Deno.pid);
     assert.deepEqual(await look(), [true, 0, 0, 1]);
-    // A session that was there between two looks only.
+    // A session that came and went between two looks.
     take(lane, await deadPid());
     assert.deepEqual(await look(), [true, 0, 1, 1]);
     assert.deepEqual(await look(), [true, 0, 0, 0]);
@@ -184,7 +183,7 @@ Deno.test("LeaseWatch tells what came and went since the last look", () =>
     assert.deepEqual(await look(), [false, 1, 1, 0]);
   }));
 
-Deno.test("LeaseWatch removes what is no lease, and who waits no more", () =>
+Deno.test("LeaseWatch removes what is not a lease, and waiting leases that are over", () =>
   withLane(async (lane) => {
     take(lane, Deno.pid, ".w");
     take(lane, Deno.ppid, ".w");
@@ -215,7 +214,7 @@ Deno.test("LeaseWatch asks for a birth once, and again when in doubt", () =>
     assert.equal(asked, 1);
     assert.match(Deno.readTextFileSync(file), /\d/, "it is noted");
     assert.equal(Deno.statSync(file).mtime!.getTime(), 1000_000, "it says still when it was taken");
-    // The pid is used by another process now, as after a long sleep of ours.
+    // Another process has the pid now, as after a long sleep of ours.
     Deno.writeTextFileSync(file, "another birth");
     assert.equal((await watch.sweep(system)).live.length, 1);
     watch.doubt();
@@ -223,7 +222,7 @@ Deno.test("LeaseWatch asks for a birth once, and again when in doubt", () =>
     assert.deepEqual(liveLeases(lane, realSystem), []);
   }));
 
-Deno.test("birthsFromPs says the same in each time zone", async () => {
+Deno.test("birthsFromPs returns the same in each time zone", async () => {
   const before = Deno.env.get("TZ");
   try {
     const births = ["UTC", "Asia/Tokyo"].map((zone) => {
@@ -239,7 +238,7 @@ Deno.test("birthsFromPs says the same in each time zone", async () => {
   }
 });
 
-Deno.test("births are left out for who is gone, and where no process can be had", async () => {
+Deno.test("births leaves out processes that are gone, and finds none where ps cannot be started", async () => {
   const gone = await deadPid();
   const births = await realSystem.births([Deno.pid, gone]);
   assert.deepEqual([...births.keys()], [Deno.pid]);
@@ -247,7 +246,7 @@ Deno.test("births are left out for who is gone, and where no process can be had"
   assert.equal((await birthsFromPs([Deno.pid], { run })).size, 0);
 });
 
-Deno.test("isNoneOpen is certain only where the system tells of each", () => {
+Deno.test("isNoneOpen is undefined where the system cannot tell", () => {
   const catches = new Map([[1, false], [2, true], [4, false]]);
   const system = { catchesSigterm: (pid: number) => catches.get(pid) };
   const rows: [string, boolean | undefined][] = [
@@ -262,7 +261,7 @@ Deno.test("isNoneOpen is certain only where the system tells of each", () => {
   }
 });
 
-Deno.test("an attempt to log in is running, over, or broken off; the highest counts", async () => {
+Deno.test("a login attempt is running, over or broken off, and the highest number counts", async () => {
   const dir = await Deno.makeTempDir({ prefix: "lane-" });
   try {
     const gone = await deadPid();
@@ -270,7 +269,7 @@ Deno.test("an attempt to log in is running, over, or broken off; the highest cou
       [`${gone} 0\n`, "broken off"],
       [`${gone} 17\nfailed\n`, "failed"],
       [`${Deno.pid} 17\nup\n`, "up"],
-      ["", "running"], // It has only just been created.
+      ["", "running"], // Only just created.
       [`${Deno.pid} 0\n`, "running"],
     ];
     assert.equal(latestStarter(dir, realSystem), undefined);

@@ -20,7 +20,7 @@ Deno.test("the eleventh simultaneous session opens a second lane, silently", asy
   assert.equal(scene.logins(), 2);
 });
 
-Deno.test("leases of pids that have another process now hold no places", async () => {
+Deno.test("leases whose pid now belongs to another process hold no place", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "600" } });
   assert.equal((await scene.ssh(["host", "true"])).code, 0);
   const [lane] = scene.lanes();

@@ -1,15 +1,15 @@
-/** How the launcher ends when its shell cannot go on, and what it leaves to others then. */
+/** How the launcher ends when its shell cannot go on, and what it then leaves to other calls. */
 import assert from "node:assert/strict";
 import { outputOf, testInShells } from "./support/launcher_functions.ts";
 
 const PLAIN = `sshs_plain() { trap - EXIT; echo "plain $*"; exit 0; }`;
 
-testInShells("a call is plain ssh where the shell would end", async (shell) => {
-  // Others go on, or end in another way.
+testInShells("a call becomes plain ssh where the shell would exit", async (shell) => {
+  // Other shells go on, or end in another way.
   const expected = /dash|busybox/.test(shell[0]) ? "plain a b  c\n" : "";
   for (
     const fault of [
-      "set -- other; . /nowhere", // as a fork that fails: an error of the shell itself
+      "set -- other; . /nowhere", // an error of the shell itself, like a fork that fails
       "sshs_status=$((1 /* 2))",
     ]
   ) {
@@ -20,7 +20,7 @@ testInShells("a call is plain ssh where the shell would end", async (shell) => {
   }
 });
 
-testInShells("a rescued call ends the login that it has begun, and says so", async (shell) => {
+testInShells("a rescued call ends its own login, and records the failure", async (shell) => {
   const dir = await Deno.makeTempDir();
   try {
     const script = `${PLAIN}; sshs_home=$1 sshs_mine=1 sshs_claim=$1/claim; shift
@@ -36,7 +36,7 @@ testInShells("a rescued call ends the login that it has begun, and says so", asy
 });
 
 testInShells(
-  "a claim that nobody gives up is removed after the longest decision",
+  "a claim that is not given up is removed after the longest possible decision",
   async (shell) => {
     const dir = await Deno.makeTempDir();
     try {

@@ -1,4 +1,4 @@
-/** Whatever keeps Deno, the disk or the system from doing their part: the session runs, and nobody hears of it. */
+/** Faults of Deno, the disk or the system: the session still runs, and nothing is printed. */
 import assert from "node:assert/strict";
 import { account, canMakeAccounts } from "./support/account.ts";
 import { fillBin } from "./support/home.ts";
@@ -26,7 +26,7 @@ async function assertWorks(
   assert.equal(new Uint8Array(stdoutBytes).toHex(), BYTES.toHex(), what);
 }
 
-/** Asserts besides that nothing is left: no process, and no claim on a plan. */
+/** Likewise, and asserts that the call was plain ssh and left no process and no claim on a plan. */
 async function assertWorksPlain(
   scene: Scene,
   what: string,
@@ -39,21 +39,21 @@ async function assertWorksPlain(
   assert.deepEqual(scene.sandbox.files().filter((file) => file.includes("#")), [], what);
 }
 
-/** What may be where Deno should be: a script, or else bytes. */
+/** What may be in Deno's place: a script, or bytes. */
 const DENOS: Readonly<Record<string, string | Uint8Array>> = {
   "of another architecture": new TextEncoder().encode("\x7fELF\x01\x01\x01 of another machine\0"),
-  "no program": new TextEncoder().encode("\0\0"),
+  "that is not a program": new TextEncoder().encode("\0\0"),
   "that panics": "echo 'Deno has panicked.' >&2; exit 101",
-  "that says nothing": "exit 0",
-  "that says half of it": 'echo "sshs_ssh=\'/bin/false\'"; echo "sshs_max=\'"; exit 0',
-  "that says it and fails": "printf '%s\\n' \"sshs_ssh='/bin/false'\" \"sshs_kind=share\"; exit 1",
-  "that says what is no plan": "printf '%s\\n' 'Usage: deno' 'sshs_kind' '(' ; exit 0",
+  "that prints nothing": "exit 0",
+  "that gives half an answer": 'echo "sshs_ssh=\'/bin/false\'"; echo "sshs_max=\'"; exit 0',
+  "that answers and fails": "printf '%s\\n' \"sshs_ssh='/bin/false'\" \"sshs_kind=share\"; exit 1",
+  "that prints no plan": "printf '%s\\n' 'Usage: deno' 'sshs_kind' '(' ; exit 0",
   "that is killed": "kill -9 $$",
   "that is stopped": "kill -STOP $$",
   "that hangs": "exec sleep 600",
 };
 
-Deno.test("with each broken Deno a call is plain ssh", async (test) => {
+Deno.test("a call is plain ssh with any kind of broken Deno", async (test) => {
   await using scene = await Scene.open();
   const deno = `${scene.sandbox.bin}/deno`;
   for (const [what, text] of Object.entries(DENOS)) {
@@ -66,7 +66,7 @@ Deno.test("with each broken Deno a call is plain ssh", async (test) => {
   }
 });
 
-Deno.test("without a Deno a call is plain ssh, and with one in PATH it shares", async () => {
+Deno.test("a call is plain ssh without Deno, and shares with one in PATH", async () => {
   await using scene = await Scene.open();
   await Deno.remove(`${scene.sandbox.bin}/deno`);
   const programs = "sh env sleep rm mkdir mv ps cat timeout readlink ssh ssh-add";
@@ -80,7 +80,7 @@ Deno.test("without a Deno a call is plain ssh, and with one in PATH it shares", 
   assert.equal(scene.logins(), 2);
 });
 
-Deno.test("where the program is gone a lane that is open is used, and no other started", async () => {
+Deno.test("without the program an open lane is used, and no new one is started", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
   await assertWorks(scene, "first");
   const text = await Deno.readTextFile(`${scene.bin}/ssh`);
@@ -93,7 +93,7 @@ Deno.test("where the program is gone a lane that is open is used, and no other s
   assert.equal(scene.logins(), 2);
 });
 
-/** Limits under which Deno does not start, or not well. With fewer descriptors dash itself has too few. */
+/** Limits under which Deno does not start, or works badly. Fewer descriptors are too few for dash itself. */
 const LIMITS = [
   "-v 300000",
   "-v 3000000",
@@ -105,7 +105,7 @@ const LIMITS = [
   "-f 0",
 ];
 
-Deno.test("under each limit a first call works, and one that finds a lane", async (test) => {
+Deno.test("a first call and a call that finds a lane work under each limit", async (test) => {
   for (const limit of LIMITS) {
     await test.step(`ulimit ${limit}`, async () => {
       await using scene = await Scene.open();
@@ -118,12 +118,12 @@ Deno.test("under each limit a first call works, and one that finds a lane", asyn
 });
 
 Deno.test({
-  name: "a user who may start no more processes has the ssh that they had",
+  name: "a user who may not start more processes still has plain ssh",
   ignore: !canMakeAccounts || findProgram("prlimit") === undefined,
   fn: async () => {
     await using scene = await Scene.open();
     const { name, home } = await account();
-    // What the user may read is in a directory of theirs.
+    // The user can read only what is in a directory of theirs.
     const dir = `${home}/limited`;
     const script = `
       mkdir -m 700 "$0" && cp -r "$1" "$0/bin" && cp "$2" "$0/key" &&
@@ -159,18 +159,18 @@ Deno.test({
   },
 });
 
-/** What is said of a state directory that cannot be used: by us, and by ssh of the socket itself. */
+/** Messages about an unusable state directory: ours, and ssh's own about the socket. */
 const UNUSABLE =
   /^(sshs: not shared: [^\n]*\n(sshs: hint: [^\n]*\n)?|(unix_listener|muxserver_listen): [^\n]*\n)?$/;
 
-/** Runs a call where something is mounted over a directory. */
+/** Returns the words that run a call with a tmpfs mounted over a directory. */
 function over(dir: string, options: string): string[] {
   const script = `mount -t tmpfs ${options} sshs-test ${dir} && exec "$@"`;
   return ["unshare", "--mount", "sh", "-c", script, "sh"];
 }
 
 Deno.test({
-  name: "without /proc a first call works, and one that finds a lane",
+  name: "a first call and a call that finds a lane work without /proc",
   ignore: !canMount,
   fn: async () => {
     await using scene = await Scene.open();
@@ -181,14 +181,14 @@ Deno.test({
   },
 });
 
-Deno.test("in a directory that was removed a first call works, and one that finds a lane", async () => {
+Deno.test("a first call and a call that finds a lane work in a removed directory", async () => {
   await using scene = await Scene.open();
   const cwd = `${scene.sandbox.dir}/removed`;
   const there = async (...argv: string[]) => {
     await Deno.mkdir(cwd);
     return ["sh", "-c", 'rmdir "$PWD"; exec "$@"', "sh", ...argv];
   };
-  // A shell may say so as it starts, which nobody can help.
+  // A shell may report this as it starts, which cannot be avoided.
   const { stderr } = await scene.run(await there("sh", "-c", ":"), { cwd });
   const noise = new RegExp(`^${RegExp.escape(stderr)}$`);
   await assertWorks(scene, "first", { before: await there(), cwd, noise });
@@ -197,10 +197,10 @@ Deno.test("in a directory that was removed a first call works, and one that find
 });
 
 Deno.test({
-  name: "on a disk that is full at any point, or read-only, a call works",
+  name: "a call works on a disk that is read-only, or full at any point",
   ignore: !canMount,
   fn: async (test) => {
-    // In blocks of a page, and in files: each stops the call at another place.
+    // Limits in pages, and in files: each stops the call at another place.
     const sizes = [0, 1, 2, 3, 4, 6, 8].map((pages) => `size=${pages * 4 || 1}k`);
     const counts = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12].map((files) => `nr_inodes=${files}`);
     for (const limit of [...sizes, ...counts, "ro"]) {

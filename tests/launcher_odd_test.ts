@@ -1,9 +1,9 @@
-/** Calls of which there are few: long, not UTF-8, with a configuration from a pipe, in an odd environment. */
+/** Unusual calls: long, not UTF-8, with a configuration from a pipe, in an odd environment. */
 import assert from "node:assert/strict";
 import { needProgram } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
 
-/** Runs a script in bash, in which `ssh` is the installed one and $1 the configuration. */
+/** Runs a script in bash, where `ssh` is the installed one and $1 is the configuration. */
 async function bash(
   scene: Scene,
   script: string,
@@ -16,7 +16,7 @@ async function bash(
 
 const NAMES = ["SSHS_TEST_A", "SSHS_TEST_B", "SSHS_TEST_C"];
 
-Deno.test("a session that sends 300 kB of variables gets them all, with a lane and a plan or without", async () => {
+Deno.test("a session that sends 300 kB of variables gets them all, with or without a lane and a plan", async () => {
   await using scene = await Scene.open({
     config: ["AcceptEnv SSHS_TEST_*"],
     client: { config: [`SendEnv ${NAMES.join(" ")}`] },
@@ -37,10 +37,10 @@ Deno.test("a session that sends 300 kB of variables gets them all, with a lane a
   assert.equal(scene.logins(), logins + 2);
 });
 
-Deno.test("a long command ends as with ssh, and keeps no shorter one from sharing", async () => {
+Deno.test("a long command ends as under plain ssh, and does not keep a shorter one from sharing", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
   for (const length of [100_000, 300_000]) {
-    // One word has 128 kB at most, and on the server that is what the command is.
+    // A word has 128 kB at most, and on the server the command is one word.
     const words = ["host", "echo", ...new Array(length / 5_000).fill("x".repeat(4_999)), "| wc -c"];
     const plain = await scene.plainSsh(words);
     assert.equal(plain.stdout, length > 128_000 ? "" : `${length}\n`);
@@ -49,26 +49,26 @@ Deno.test("a long command ends as with ssh, and keeps no shorter one from sharin
       assert.equal((await scene.ssh(["host", "echo hello"])).stdout, "hello\n");
     }
   }
-  // Plain ssh's two, one that is shared, and those of the longer command.
+  // Two of plain ssh, a shared one, and two of the longer command.
   assert.equal(scene.logins(), 2 + 1 + 2);
 });
 
-Deno.test("words that are not UTF-8 arrive as they are, with a lane and without", async () => {
+Deno.test("words that are not UTF-8 arrive unchanged, with or without a lane", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
   const script = `ssh -F "$1" host printf %s $'a\\377\\303b' $'\\xe9' | od -An -tx1`;
   for (let i = 0; i < 2; i++) {
     assert.deepEqual(await bash(scene, script), [0, " 61 ff c3 62 e9\n", ""]);
   }
   assert.equal(scene.logins(), 1);
-  // In an option they have ssh -G asked something else.
+  // In an option they would make the program ask ssh -G something else.
   const option = `ssh -F "$1" -o SetEnv=SSHS_X=$'\\377' host echo hello`;
   assert.deepEqual(await bash(scene, option), [0, "hello\n", ""]);
   assert.equal(scene.logins(), 2);
 });
 
-Deno.test("a configuration that is no file is read by ssh alone, or not at all", async () => {
+Deno.test("a configuration that is not a file is read only by ssh, or not at all", async () => {
   await using scene = await Scene.open();
-  // ssh closes all descriptors but three: of these only the first can be read.
+  // ssh closes all descriptors but three, so it can read only the first of these.
   for (const file of ['/dev/stdin < <(cat "$1")', '<(cat "$1")', '/dev/fd/7 7<"$1"']) {
     const script = (ssh: string) => `${ssh} -F ${file} host 'echo hello; exit 3'`;
     const plain = await bash(scene, script(needProgram("ssh")));
@@ -78,7 +78,7 @@ Deno.test("a configuration that is no file is read by ssh alone, or not at all",
   }
 });
 
-Deno.test("what a caller's shell exports does not reach the launcher", async () => {
+Deno.test("what the caller's shell exports does not affect the launcher", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
   const env = {
     SHELLOPTS: "errexit:noglob:noclobber:nounset:xtrace",

@@ -1,4 +1,4 @@
-/** Places on lanes and attempts to log in: the program and the launcher agree. */
+/** Places on lanes and login attempts: the program and the launcher agree. */
 import assert from "node:assert/strict";
 import { hasRoom, type Lease } from "../lib/lane/lease.ts";
 import { startersOf } from "../lib/lane/starter.ts";
@@ -7,7 +7,7 @@ import { eventually } from "./support/eventually.ts";
 import { deadPid } from "./support/lanes.ts";
 import { outputOf, spawnScript, testInShells } from "./support/launcher_functions.ts";
 
-/** Who is on a lane for three sessions, by their turns; who comes; the linger; and whether there is room. */
+/** For a lane of three sessions: its leases, numbered by pid; the caller; the linger; whether it has room. */
 const ROOM: readonly (readonly [leases: string, caller: number, linger: number, room: boolean])[] =
   [
     ["", 5, 600, true],
@@ -27,14 +27,14 @@ const ROOM: readonly (readonly [leases: string, caller: number, linger: number, 
     ["1.via", 5, 0, true],
   ];
 
-testInShells("who waits finds a place where hasRoom says so", async (shell) => {
+testInShells("a waiting call finds a place where hasRoom says so", async (shell) => {
   const dir = await Deno.makeTempDir();
   const dead = await deadPid();
   try {
     for (const [names, caller, linger, room] of ROOM) {
       const row = `[${names}] ${caller}, linger ${linger}`;
       await Deno.mkdir(`${dir}/1.leases`);
-      // In this order, so that their pids are too.
+      // Started in this order, so that their pids have it too.
       const crowd = Array.from({ length: 6 }, (_, i) => {
         const script = `read -r sshs_line; sshs_lane=${dir}/1 sshs_lease=$$ sshs_via='' sshs_looks=1
           sshs_max=3 sshs_lingers=${linger || "''"}; sshs_take && echo room || echo none`;
@@ -74,11 +74,11 @@ function namesIn(dir: string): string[] {
   return [...Deno.readDirSync(dir)].map(({ name }) => name).sort();
 }
 
-Deno.test("hasRoom: with no linger a lane that is kept has room", () => {
+Deno.test("hasRoom finds room on a kept lane that has no linger", () => {
   assert.equal(hasRoom({ linger: 0, maxSessions: 3 }, [], 5, true), true);
 });
 
-/** The files of an identity's attempts, in their order, and what is said of the newest. */
+/** The files of an identity's attempts, in order, and the state of the newest. */
 const ATTEMPTS: readonly (readonly [texts: readonly string[], state: string])[] = [
   [[], "none"],
   [["LIVE 0\n"], "running"],
@@ -93,7 +93,7 @@ const ATTEMPTS: readonly (readonly [texts: readonly string[], state: string])[] 
   [[""], "running"],
 ];
 
-/** Takes a place, as often as it takes, and keeps it until there is a line of input. */
+/** At a line of input tries until it takes a place, and keeps it until the next line. */
 const TAKE = `sshs_lane=$1 sshs_max=$2 sshs_via=$3 sshs_lease=$$$3
   sshs_lingers=yes sshs_waited=0 sshs_looks=0
   read -r sshs_line
@@ -102,7 +102,7 @@ const TAKE = `sshs_lane=$1 sshs_max=$2 sshs_via=$3 sshs_lease=$$$3
   read -r sshs_line
   rm -f "$sshs_lane.leases/$sshs_lease"`;
 
-/** A process that will take a place when told to, and gives it back. */
+/** A process that takes a place and gives it back when told to. */
 class Taker implements AsyncDisposable {
   readonly child: Deno.ChildProcess;
   hasPlace = false;
@@ -137,14 +137,14 @@ class Taker implements AsyncDisposable {
 }
 
 testInShells(
-  "of 30 that race for three places never more than three have one, and none is lost",
+  "of 30 calls that race for three places, at most three have one, and each gets its turn",
   async (shell) => {
     const dir = await Deno.makeTempDir();
     const max = 3;
     try {
       const leases = `${dir}/1.leases`;
       await Deno.mkdir(leases);
-      // Dead ones hold no place, and so many of them are removed.
+      // Dead leases hold no place, and this many are removed.
       const dead = await deadPid();
       for (let i = 0; i < 30; i++) await Deno.writeTextFile(`${leases}/${dead}.${i}`, "");
       await using stack = new AsyncDisposableStack();
@@ -168,7 +168,7 @@ testInShells(
   },
 );
 
-testInShells("a channel of -W takes no place", async (shell) => {
+testInShells("a -W channel takes no place", async (shell) => {
   const dir = await Deno.makeTempDir();
   try {
     await Deno.mkdir(`${dir}/1.leases`);
@@ -196,7 +196,7 @@ testInShells("a lane that was closed meanwhile gives no place", async (shell) =>
   }
 });
 
-testInShells("a full lane says nothing of the next one", async (shell) => {
+testInShells("a call passes over a full lane to the next one", async (shell) => {
   const dir = await Deno.makeTempDir();
   const listeners: Deno.Listener[] = [];
   try {
@@ -217,7 +217,7 @@ testInShells("a full lane says nothing of the next one", async (shell) => {
   }
 });
 
-testInShells("an attempt's state is that of startersOf", async (shell) => {
+testInShells("an attempt has the state that startersOf returns", async (shell) => {
   const dir = await Deno.makeTempDir();
   const dead = await deadPid();
   try {
@@ -225,7 +225,7 @@ testInShells("an attempt's state is that of startersOf", async (shell) => {
       for (const name of namesIn(dir)) await Deno.remove(`${dir}/${name}`);
       for (const [i, text] of texts.entries()) {
         const pids = text.replace("LIVE", `${Deno.pid}`).replace("DEAD", `${dead}`);
-        // Numbers that sort otherwise as text.
+        // Numbers that sort differently as text.
         await Deno.writeTextFile(`${dir}/starter.${9 + i}`, pids);
       }
       const latest = startersOf(dir, realSystem).at(-1);
@@ -240,7 +240,7 @@ testInShells("an attempt's state is that of startersOf", async (shell) => {
   }
 });
 
-testInShells("an attempt that stays empty is broken off", async (shell) => {
+testInShells("an attempt whose file stays empty is broken off", async (shell) => {
   const dir = await Deno.makeTempDir();
   try {
     await Deno.writeTextFile(`${dir}/starter.3`, "");
@@ -261,7 +261,7 @@ testInShells("an attempt that stays empty is broken off", async (shell) => {
 testInShells("a lane that opens between two looks is used", async (shell) => {
   const dir = await Deno.makeTempDir();
   try {
-    // As another call's login ends after the look for a place, and before the one for attempts.
+    // As if another call's login ended between the look for a place and the one for attempts.
     const script = `sshs_home=$1 sshs_via='' sshs_batch='' sshs_timeout=''
       sshs_look() { sshs_last=3 sshs_attempt=up; [ -n "$gone" ] || : >"$sshs_home/3.lane"; }
       sshs_ride() { echo "ride $1" && exit; }

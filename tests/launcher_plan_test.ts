@@ -1,4 +1,4 @@
-/** What the launcher does with a plan: it holds or is void, and is never more than what it says. */
+/** What the launcher does with a plan: when it holds, when it is void, and that no value in it is run. */
 import assert from "node:assert/strict";
 import { planText, writePlan } from "../lib/call/plan.ts";
 import { quote } from "../lib/os/program.ts";
@@ -8,7 +8,7 @@ import { findProgram } from "./support/programs.ts";
 import { testInShells } from "./support/launcher_functions.ts";
 
 testInShells(
-  "where a plan holds the launcher becomes ssh over the lane, as the same process",
+  "if a plan holds, the launcher becomes ssh over the lane, as the same process",
   (shell) => {
     using box = new Box();
     const options = ["-p", "22", "-i", "/key file", "u@host"];
@@ -23,7 +23,7 @@ testInShells(
 );
 
 testInShells(
-  "where no plan holds the program is asked, and without its answer ssh is plain",
+  "if no plan holds, the launcher asks the program, and without an answer becomes plain ssh",
   (shell) => {
     using box = new Box();
     const args = ["-v", "host", "a 'b'\n", "--", "*", ""];
@@ -35,7 +35,7 @@ testInShells(
   },
 );
 
-/** Each makes a plan void that held: what the second call says differently, if anything. */
+/** Each makes a plan void that held, and returns how the second call differs, if it does. */
 const SPOILERS: Readonly<
   Record<
     string,
@@ -45,7 +45,7 @@ const SPOILERS: Readonly<
   "another destination": () => ({ args: ["host2", "true"] }),
   "an option before the destination": () => ({ args: ["-v", "host"] }),
   "an option after the destination": () => ({ args: ["host", "-v"] }),
-  "words of another case": (box) => {
+  "words in another case": (box) => {
     Deno.renameSync(box.planPath(), box.planPath(["HOST"]));
     return { args: ["HOST", "true"] };
   },
@@ -54,9 +54,9 @@ const SPOILERS: Readonly<
   "another PATH": ({ env }) => ({ env: { PATH: `${env.PATH}:/opt` } }),
   "another agent": () => ({ env: { SSH_AUTH_SOCK: "/nowhere/another" } }),
   "no agent": () => ({ env: { SSH_AUTH_SOCK: undefined } }),
-  "a variable set that was not": () => ({ env: { DISPLAY: ":0" } }),
+  "a variable that was not set before": () => ({ env: { DISPLAY: ":0" } }),
   "another service": (box) => box.plan(["host"], { service: "cron.service" }),
-  "variables that are long together": (box) => {
+  "variables that are too long together": (box) => {
     box.plan(["host"], { sent: ["ONE", "TWO"] });
     return { env: { ONE: "1".repeat(40_000), TWO: "2".repeat(40_000) } };
   },
@@ -65,7 +65,7 @@ const SPOILERS: Readonly<
     watch(box, () => box.date("config", -2000)),
   "a configuration file gone": (box) => watch(box, () => Deno.removeSync(`${box.dir}/config`)),
   "a stamp gone": (box) => watch(box, () => Deno.removeSync(`${box.dir}/stamp`)),
-  "a file there that was not": (box) => {
+  "a file that was not there before": (box) => {
     const watches = { same: [], absent: [`${box.dir}/key`], newer: [], pins: [] };
     box.plan(["host"], { watches });
     box.date("key", -1000);
@@ -104,14 +104,14 @@ const SPOILERS: Readonly<
     Deno.renameSync(box.planPath(), `${box.dir}/plan`);
     Deno.symlinkSync(`${box.dir}/plan`, box.planPath());
   },
-  "a directory for a plan": (box) => {
+  "a directory in place of a plan": (box) => {
     Deno.removeSync(box.planPath());
     Deno.mkdirSync(box.planPath());
   },
   "no plan": (box) => Deno.removeSync(box.planPath()),
   ...(Deno.uid() === 0 && {
-    "a state directory of another user's": (box) => Deno.chownSync(box.state, 54321, 54321),
-    "a plan of another user's": (box) => Deno.chownSync(box.planPath(), 54321, 54321),
+    "a state directory of another user": (box) => Deno.chownSync(box.state, 54321, 54321),
+    "a plan of another user": (box) => Deno.chownSync(box.planPath(), 54321, 54321),
   }),
 };
 
@@ -121,7 +121,7 @@ function change(path: string, from: RegExp, to: string): void {
   Deno.writeTextFileSync(path, text.replace(from, () => to));
 }
 
-/** Writes a plan that watches a file; then that changes. */
+/** Writes a plan that watches a file, then runs `spoil`. */
 function watch(box: Box, spoil: () => void): void {
   for (const name of ["config", "stamp"]) box.date(name, -1000);
   Deno.utimeSync(`${box.dir}/stamp`, 1000, 1000);
@@ -135,7 +135,7 @@ function askedBy(box: Box, pid: string): void {
   change(box.planPath(), /^\{/, `{ [ "$sshs_asked" = ${pid} ] ||\nreturn\n`);
 }
 
-testInShells("a plan is void as soon as one of its points fails", async (shell, test) => {
+testInShells("a plan is void as soon as one of its conditions fails", async (shell, test) => {
   for (const [name, spoil] of Object.entries(SPOILERS)) {
     await test.step(name, () => {
       using box = new Box();
@@ -149,12 +149,12 @@ testInShells("a plan is void as soon as one of its points fails", async (shell, 
   }
 });
 
-testInShells("a plan that was cut short anywhere is void, and does no harm", (shell) => {
+testInShells("a plan that is cut short anywhere is void and harmless", (shell) => {
   using box = new Box();
   box.plan(["host"], { watches: { same: [], absent: ["/nowhere/it's"], newer: [], pins: [] } });
   const text = Deno.readTextFileSync(box.planPath());
   const step = shell[0].endsWith("dash") ? 7 : 23;
-  // The line's end at the end is no loss.
+  // Losing only the final newline does not matter.
   for (let length = text.length - 2; length >= 0; length -= step) {
     Deno.writeTextFileSync(box.planPath(), text.slice(0, length));
     const { program, args, stderr } = box.call(shell, ["host", "true"]);
@@ -178,7 +178,7 @@ const HOSTILE = [
   "\u00fc\u20ac\u{1F600}\u0080\u0001",
 ];
 
-testInShells("no plan runs what a path or a variable says", (shell) => {
+testInShells("a plan never runs the text of a path or a variable", (shell) => {
   for (const hostile of HOSTILE) {
     using box = new Box(hostile.replaceAll("/", ""));
     box.env.SSH_AUTH_SOCK = hostile;
@@ -201,7 +201,7 @@ testInShells("no plan runs what a path or a variable says", (shell) => {
   }
 });
 
-testInShells("the caller's variables are the session's, whatever they are called", (shell) => {
+testInShells("the session gets the caller's variables, whatever their names", (shell) => {
   using box = new Box();
   box.plan();
   box.write("startup", "echo from the startup file\n");
@@ -246,7 +246,7 @@ testInShells("the caller's variables are the session's, whatever they are called
   assert.deepEqual(args, names.map((name) => theirs[name as keyof typeof theirs]));
 });
 
-testInShells("where it is off the launcher is plain ssh, scp and sftp", (shell) => {
+testInShells("with SSHS=off the launcher is plain ssh, scp and sftp", (shell) => {
   using box = new Box();
   box.plan();
   for (const name of ["ssh", "scp", "sftp"]) {
@@ -261,7 +261,7 @@ testInShells("where it is off the launcher is plain ssh, scp and sftp", (shell) 
 });
 
 testInShells(
-  "scp and sftp get our ssh and nothing else, and plain ssh where that is gone",
+  "scp and sftp get our ssh and nothing else, or plain ssh if ours is gone",
   (shell) => {
     using box = new Box();
     const args = ["-r", "a b", "host:*", "-S", "x"];
@@ -275,7 +275,7 @@ testInShells(
   },
 );
 
-testInShells("without a real ssh the launcher says so and ends with 127", (shell) => {
+testInShells("without a real ssh the launcher says so and exits with 127", (shell) => {
   using box = new Box();
   Deno.removeSync(`${box.dir}/real`, { recursive: true });
   for (const name of ["ssh", "scp", "sftp"]) {
@@ -290,12 +290,12 @@ testInShells("without a real ssh the launcher says so and ends with 127", (shell
 
 const STRACE = findProgram("strace");
 
-testInShells("the way to a lane that is open forks nothing", (shell) => {
+testInShells("a call over an open lane forks nothing", (shell) => {
   if (STRACE === undefined) return;
   using box = new Box();
   Deno.copyFileSync("/bin/true", `${box.dir}/real/ssh`);
   box.plan();
-  // What other calls have left, though not so much that it is removed.
+  // Leases left by other calls, but not so many that they are removed.
   for (let n = 0; n < 10; n++) Deno.writeTextFileSync(`${box.lane.leases}/${9999900 + n}`, "");
   const traced = ["-f", "-e", "trace=process", ...shell, `${box.dir}/ours/ssh`, "host"];
   const { stderr } = new Deno.Command(STRACE, {
@@ -309,7 +309,7 @@ testInShells("the way to a lane that is open forks nothing", (shell) => {
   assert.doesNotMatch(trace, /fork|clone/);
 });
 
-Deno.test("quote refuses what was lost before it could be quoted", () => {
+Deno.test("quote refuses text that a shell or Deno cannot hold", () => {
   assert.equal(quote("a'b"), "'a'\\''b'");
   for (const text of ["a\0b", "\uFFFD", "\uD800"]) assert.equal(quote(text), undefined);
 });
@@ -334,7 +334,7 @@ Deno.test("planText writes no plan that it could not write faithfully", () => {
   }
 });
 
-Deno.test("writePlan leaves one file for its user alone, older than the look at the configuration", async () => {
+Deno.test("writePlan leaves one file, for its user alone, dated before the configuration was read", async () => {
   const dir = await Deno.makeTempDir();
   try {
     const since = Date.now();

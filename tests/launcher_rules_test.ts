@@ -7,7 +7,7 @@ import { outputOf, testInShells } from "./support/launcher_functions.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Made anew for each test: `ours` and `another's` are directories, `file` is none. */
+/** DIR is made for each test: `ours` and `another's` in it are directories, `file` is not. */
 const STATE_DIRS: readonly [env: Environment, path: string, uid?: number][] = [
   [{ SSHS_DIR: "/a/b" }, "/a/b"],
   [{ SSHS_DIR: "/a/b//" }, "/a/b"],
@@ -27,7 +27,7 @@ const STATE_DIRS: readonly [env: Environment, path: string, uid?: number][] = [
   [{ TMPDIR: "/dev/shm" }, "/tmp/sshs-UID"],
   [{ TMPDIR: "/devices" }, "/devices/sshs-UID"],
   [{ TMPDIR: "relative" }, "relative/sshs-UID"],
-  // macOS' leaves room for a uid of three digits, and for none of nine.
+  // The TMPDIR of macOS leaves room for a uid of three digits, but not of nine.
   [{ TMPDIR: "/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T/" }, "TMPDIR/sshs-501", 501],
   [
     { TMPDIR: "/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T/" },
@@ -51,7 +51,7 @@ testInShells("the state directory is where stateDirPath says", async (shell) => 
       const env: Environment = Object.fromEntries(entries);
       const path = expected.replace("TMPDIR", env.TMPDIR?.replace(/\/$/, "") ?? "")
         .replace(/^DIR/, dir).replace("UID", `${uid}`);
-      // The owner of a runtime directory is the shell's own affair, so its uid is the real one there.
+      // The shell itself tests the owner of a runtime directory, so these rows use the real uid.
       assert.equal(stateDirPath({ env: (name) => env[name], uid: () => uid }), path);
       const script = 'mkdir() { :; }; sshs_state || :; printf %s "$sshs_dir"';
       assert.equal(await outputOf(shell, script, { env, settings: { uid } }), path);
@@ -62,7 +62,7 @@ testInShells("the state directory is where stateDirPath says", async (shell) => 
 });
 
 testInShells(
-  "the launcher makes a state directory only where it is its user's to make",
+  "the launcher makes no state directory in another user's directory, or over a file or link",
   async (shell) => {
     const dir = await Deno.makeTempDir();
     const parents = { ours: true, "another's": false };
@@ -106,7 +106,7 @@ const PROGRAMS: readonly (readonly [dir: string, text: string, mode?: number])[]
   ["data", BINARY, 0o644],
 ];
 
-/** PATH (directories apart by blanks), SSHS_SSH, SSHS_INSIDE, and whose ssh is found. */
+/** PATH (directories separated by blanks), SSHS_SSH, SSHS_INSIDE, and the directory whose ssh is found. */
 const REAL: readonly (readonly [path: string, chosen: string, inside: string, found: string])[] = [
   ["real other", "", "", "real"],
   ["ours link copy real", "", "", "real"],
@@ -119,18 +119,18 @@ const REAL: readonly (readonly [path: string, chosen: string, inside: string, fo
   ["real", "nowhere", "", "real"],
   ["real", "./ssh", "", "real"],
   ["real", "ssh", "", "real"],
-  // Scripts that an outer call has become, and that have called us again.
+  // Scripts that an outer call became, and that called us again.
   ["two real", "one", "one", "two"],
   ["two real", "one", "one two", "real"],
   ["two real", "one", "two one", "real"],
   ["two real", "one", "one two real", "real"],
   ["two real", "one", "onex two", "one"],
-  // A binary that looks for the next ssh in PATH would find us for ever.
+  // A binary that looks for the next ssh in PATH would find us forever.
   ["real other", "", new Array(14).fill("real").join(" "), "real"],
   ["real other", "", new Array(15).fill("real").join(" "), "other"],
 ];
 
-testInShells("the real ssh is that of findRealSsh", async (shell) => {
+testInShells("the real ssh is the one that findRealSsh returns", async (shell) => {
   const dir = await Deno.makeTempDir();
   try {
     for (const [name, text, mode = 0o755] of PROGRAMS) {
@@ -161,8 +161,23 @@ testInShells("the real ssh is that of findRealSsh", async (shell) => {
   }
 });
 
-testInShells("without PATH the real ssh is one of the system's", async (shell) => {
+testInShells("without PATH the real ssh is the system's", async (shell) => {
   const found = findRealSsh({ env: () => undefined });
   const script = 'unset PATH; sshs_find ssh; printf %s "$sshs_found"';
   assert.equal(await outputOf(shell, script), found);
 });
+
+testInShells(
+  "the process groups and the priority are the same from /proc and from ps",
+  async (shell) => {
+    const script = 'sshs_stat; echo "$(($$ == sshs_group)) $sshs_foreground $sshs_nice"';
+    const asOnBsd = { replace: [["/proc/$$/stat", "/nowhere"]] as const };
+    const nice = ["nice", "-n", "7", "setsid", ...shell];
+    for (const options of [{}, asOnBsd]) {
+      assert.equal(
+        await outputOf(nice, script, options),
+        "1 -1 7\n",
+      );
+    }
+  },
+);

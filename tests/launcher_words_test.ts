@@ -1,18 +1,18 @@
-/** Which words are direct, and what their plan is called: the program and the launcher agree. */
+/** Which words go direct, and the name of their plan: the program and the launcher agree. */
 import assert from "node:assert/strict";
 import { planKey } from "../lib/call/plan.ts";
 import { directByWords } from "../lib/call/rules.ts";
 import { parseSshArgs } from "../lib/ssh/arguments.ts";
 import { outputOf, testInShells } from "./support/launcher_functions.ts";
 
-/** What the program and the launcher make of the words; they may differ where the launcher is "direct". */
+/** Verdicts of the program and the launcher: on these two they agree, on the others they differ as noted. */
 const DIRECT = "direct";
 const OPEN = "open";
-/** The program says so alone: the launcher asks it. */
+/** Only the program says "direct": the launcher asks it. */
 const ASKS = "asks";
-/** The launcher says so alone, which costs a shared connection and nothing else. */
+/** Only the launcher says "direct", which costs a shared connection and nothing else. */
 const WRONG = "wrong";
-/** A settings file may have them share: where there is one the launcher asks the program. */
+/** A settings file may make them share: if there is one, the launcher asks the program. */
 const RULED = "ruled";
 
 const WORDS: readonly (readonly [verdict: string, ...words: string[]])[] = [
@@ -56,10 +56,10 @@ const WORDS: readonly (readonly [verdict: string, ...words: string[]])[] = [
   [DIRECT, "--bogus", "host"],
   [DIRECT, "host", "-z"],
   [DIRECT, "host", "-p"],
-  // It may reach the master that is shared.
+  // -O may reach the shared master.
   [ASKS, "-O", "check", "host"],
   [ASKS, "-P", "tag", "-ttP", "tag", "-O", "exit", "host"],
-  // Attached to -P it is a flag or a value, as ssh's version has it.
+  // What is attached to -P is flags or a value, depending on ssh's version.
   [ASKS, "-Ptag", "host"],
   [RULED, "-o", "ControlPath=none", "host"],
   [RULED, "-oControlPath=/a/b", "host"],
@@ -80,7 +80,7 @@ const WORDS: readonly (readonly [verdict: string, ...words: string[]])[] = [
   [WRONG, "-o", "SetEnv=A=ControlPath", "host"],
 ];
 
-testInShells("the words that are direct are those of directByWords", async (shell) => {
+testInShells("the launcher and directByWords agree on which words go direct", async (shell) => {
   const script = `sshs_settings=$SETTINGS; sshs_words "$@" &&
     { [ -z "$sshs_forwards" ] || [ -n "$sshs_settings" ]; } && echo open || echo direct`;
   for (const [verdict, ...args] of WORDS) {
@@ -125,7 +125,7 @@ const KEYS: readonly (readonly string[])[] = [
   ["host", ..."x".repeat(300)],
 ];
 
-testInShells("a plan's key is that of planKey", async (shell) => {
+testInShells("a plan has the key that planKey returns", async (shell) => {
   for (const args of KEYS) {
     for (const LC_ALL of ["C", "C.UTF-8"]) {
       const call = parseSshArgs(args);
@@ -138,11 +138,11 @@ testInShells("a plan's key is that of planKey", async (shell) => {
   }
 });
 
-Deno.test("planKey keeps apart what a join could mix up", () => {
+Deno.test("planKey keeps apart words that joining could mix up", () => {
   const lists = [["a", "b"], ["a b"], ["ab"], ["a/b"], ["a", "/b"], ["a/", "b"], ["A", "b"]];
   assert.equal(new Set(lists.map(planKey)).size, lists.length);
   assert.equal(planKey([]), undefined);
-  // They are no files, and what stands at the path of a plan that cannot be written is removed.
+  // They name directories, and whatever is at the path of a plan that cannot be written is removed.
   assert.equal(planKey(["."]), undefined);
   assert.equal(planKey([".."]), undefined);
 });

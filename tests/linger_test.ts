@@ -1,4 +1,4 @@
-/** How long lanes stay. What the sleeper does with one is in sleeper_test.ts, with a clock of its own. */
+/** How long lanes stay open. sleeper_test.ts tests the sleeper itself, with a clock of its own. */
 import assert from "node:assert/strict";
 import { eventually } from "./support/eventually.ts";
 import { isAlive } from "./support/processes.ts";
@@ -8,7 +8,7 @@ import { Session } from "./support/session.ts";
 /** The machine that runs the tests may be slow. */
 const PATIENCE = { deadline: 30_000 };
 
-/** A command that echoes a word, with no word on stderr. */
+/** Makes a call that echoes a word, and asserts that nothing is on stderr. */
 async function echo(scene: Scene, word: string, ...options: string[]): Promise<void> {
   const { code, stdout, stderr } = await scene.ssh([...options, "host", `echo ${word}`]);
   assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: `${word}\n`, stderr: "" });
@@ -18,7 +18,7 @@ function hasOpen(scene: Scene): boolean {
   return scene.lanes().some(({ open }) => open);
 }
 
-Deno.test("a lane stays for its linger, never goes under a session, and leaves nothing", async () => {
+Deno.test("a lane stays open for its linger and during a session, and leaves nothing", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "3" } });
   await using session = await Session.open(scene);
   await scene.held();
@@ -32,13 +32,13 @@ Deno.test("a lane stays for its linger, never goes under a session, and leaves n
   await session.finish();
   const ended = performance.now();
   await eventually("the lane goes", () => !hasOpen(scene), PATIENCE);
-  // Not before its linger, less a look: the last one has seen the session.
+  // Not before its linger less one look, as the last look saw the session.
   assert.ok(performance.now() - ended > 2000, scene.sleeperLog());
   await scene.assertClean();
   assert.equal(scene.logins(), 1);
 });
 
-Deno.test("calls at the moment of expiry get an answer and no noise, 200 times", async () => {
+Deno.test("200 calls around the moment of expiry get an answer, and nothing on stderr", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "1" } });
   // Eight identities, so that each has its own expiry to hit.
   const workers = Array.from({ length: 8 }, async (_, worker) => {
@@ -53,7 +53,7 @@ Deno.test("calls at the moment of expiry get an answer and no noise, 200 times",
   await scene.assertClean();
 });
 
-Deno.test("a sleeper that is killed is replaced by the next call; without one masters go after their grace", async () => {
+Deno.test("the next call replaces a killed sleeper; without a sleeper, masters exit after their grace", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "600" } });
   await echo(scene, "one");
   await scene.held();
@@ -65,13 +65,13 @@ Deno.test("a sleeper that is killed is replaced by the next call; without one ma
   await eventually("another holds the lane", holds, PATIENCE);
   assert.equal(scene.logins(), 1);
   for (const { pid } of scene.sandbox.sleepers()) Deno.kill(pid, "SIGKILL");
-  // Ten seconds after its last client, which was the sleeper. The rest is for a slow machine.
+  // A master exits ten seconds after its last client, here the sleeper. The rest is for a slow machine.
   const areGone = () => scene.sandbox.masters().length === 0;
   await eventually("the masters are gone", areGone, { deadline: 20_000 });
   await echo(scene, "three");
 });
 
-Deno.test("the mark of a master that was killed goes at once, and not at the sleeper's next look", async () => {
+Deno.test("the mark of a killed master is removed at once, not at the sleeper's next look", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "600", SSHS_LOOK: "20" } });
   await echo(scene, "one");
   await scene.held();
@@ -82,7 +82,7 @@ Deno.test("the mark of a master that was killed goes at once, and not at the sle
   await echo(scene, "two");
 });
 
-Deno.test("when the state directory goes, so do the sleeper and the idle masters", async () => {
+Deno.test("the sleeper and idle masters exit when the state directory is removed", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "600" } });
   await echo(scene, "one");
   await scene.held();
@@ -91,7 +91,7 @@ Deno.test("when the state directory goes, so do the sleeper and the idle masters
   await echo(scene, "two");
 });
 
-Deno.test("linger 0 shares only while a session is there", async () => {
+Deno.test("linger 0 shares only while a session is open", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "0" } });
   await echo(scene, "one");
   await echo(scene, "two");
@@ -104,7 +104,7 @@ Deno.test("linger 0 shares only while a session is there", async () => {
   await scene.assertClean();
 });
 
-Deno.test("ControlPersist and config.json say how long a lane stays", async () => {
+Deno.test("ControlPersist and config.json set how long a lane stays open", async () => {
   const lingerOf = (scene: Scene) => {
     const [{ identity, name }] = scene.lanes().filter(({ open }) => open);
     const record = `${scene.sandbox.stateDir}/${identity}/${name}.lane`;
@@ -130,7 +130,7 @@ Deno.test("ControlPersist and config.json say how long a lane stays", async () =
 
 Deno.test("a master that can forward an agent does not linger unless told to", async () => {
   await using scene = await Scene.open();
-  delete scene.sandbox.env.SSHS_LINGER; // Which would be the user's word.
+  delete scene.sandbox.env.SSHS_LINGER; // It would count as the user's choice.
   await echo(scene, "one", "-A");
   await scene.assertClean();
   scene.sandbox.env.SSHS_LINGER = "600";
@@ -142,7 +142,7 @@ Deno.test("a master that can forward an agent does not linger unless told to", a
   assert.equal(scene.lanes().length, 2);
 });
 
-Deno.test("of sleepers that are started at once one stays", async () => {
+Deno.test("only one of the sleepers started at once stays", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "600" } });
   const { stateDir } = scene.sandbox;
   const start = () => scene.sandbox.spawnSshs(["--sleeper", stateDir], { as: "sshs" });

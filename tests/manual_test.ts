@@ -7,11 +7,11 @@ import { findProgram } from "./support/programs.ts";
 const MANUAL = new URL("../sshs.1", import.meta.url);
 const text = await Deno.readTextFile(MANUAL);
 
-/** The variables of the environment that --help names. */
+/** The environment variables that --help names. */
 const VARIABLES = Array.from(HELP.matchAll(/^ {2}([A-Z][A-Z_]+)(?=[ =])/gm), ([, name]) => name);
 assert.notEqual(VARIABLES.length, 0);
 
-Deno.test("sshs.1 has each command with the words of its usage, and says what it does", () => {
+Deno.test("sshs.1 has each command with the words of its usage and a description", () => {
   const items = text.matchAll(/^\.It (Fl -.*)\n([^.].*|\.[A-Z][a-z] .*)\n/gm);
   const described = Object.fromEntries(Array.from(items, ([, item]) => {
     const words = item.replaceAll("Fl -", "--").replaceAll(/\b(Ar|Cm|Fl|Ns|Oc|Oo|Op)\b/g, "");
@@ -32,7 +32,7 @@ Deno.test("sshs.1 names each variable that --help does", () => {
   }
 });
 
-Deno.test("README.md has each command as it is used, and each variable of --help", async () => {
+Deno.test("README.md has the usage of each command, and each variable of --help", async () => {
   const readme = await Deno.readTextFile(new URL("../README.md", import.meta.url));
   for (const usage of Object.values(USAGE)) assert.ok(readme.includes(`    ${usage}`), usage);
   for (const name of VARIABLES) {
@@ -41,12 +41,12 @@ Deno.test("README.md has each command as it is used, and each variable of --help
 });
 
 Deno.test({
-  name: "sshs.1 is good mdoc",
+  name: "sshs.1 passes mandoc's lint",
   ignore: findProgram("mandoc") === undefined,
   fn: () => {
     const { stdout } = new Deno.Command("mandoc", { args: ["-T", "lint", MANUAL.pathname] })
       .outputSync();
-    // Whether the pages that it refers to are installed here is not its business.
+    // The pages that it refers to need not be installed here.
     const lines = new TextDecoder().decode(stdout).split("\n");
     assert.deepEqual(lines.filter((line) => line && !/referenced manual not found/.test(line)), []);
   },

@@ -1,4 +1,4 @@
-/** A master is apart from the call that has started it: what befalls that, or what it was called with. */
+/** A master is independent of the call that started it: of how the call ends, and of its options. */
 import assert from "node:assert/strict";
 import { eventually } from "./support/eventually.ts";
 import { isAlive } from "./support/processes.ts";
@@ -19,7 +19,7 @@ const WAYS: Readonly<Record<string, { options: SceneOptions; words: string[]; ma
   };
 
 for (const [way, { options, words, masters }] of Object.entries(WAYS)) {
-  Deno.test(`${way}, neither Ctrl-C nor a closed terminal reaches the master and other sessions`, async () => {
+  Deno.test(`${way}, neither Ctrl-C nor a closed terminal reaches the master or other sessions`, async () => {
     await using scene = await Scene.open(options);
     const call = (command: string) => [...words, "host", command];
     const argv = (command: string) => ["ssh", "-F", scene.config, ...call(command)];
@@ -49,10 +49,10 @@ for (const [way, { options, words, masters }] of Object.entries(WAYS)) {
     await scene.assertClean();
   });
 
-  Deno.test(`${way}, a call with -v shows a login, or a session on a lane, and holds no pipe`, async () => {
+  Deno.test(`${way}, a call with -v shows its login or its session on a lane, and no pipe stays open`, async () => {
     await using scene = await Scene.open({ ...options, env: { SSHS_LINGER: "600" } });
     const argv = ["ssh", "-v", "-F", scene.config, ...words, "host", "true"];
-    // Ends only when everybody who holds the pipe has let go.
+    // Ends only when no process holds the pipe any more.
     const show = async () =>
       (await scene.run(["sh", "-c", '"$@" 2>&1 | cat', "sh", ...argv])).stdout;
     assert.match(await show(), /debug1: Authentication succeeded|Authenticated to /);

@@ -7,13 +7,13 @@ import { isAlive, signal } from "./support/processes.ts";
 import { Sandbox } from "./support/sandbox.ts";
 import { Sshd, type SshdOptions } from "./support/sshd.ts";
 
-Deno.test("probe tells the pid of a master", async () => {
+Deno.test("probe returns the pid of a master", async () => {
   await using server = await start();
   const master = await server.master();
   assert.deepEqual(await probe(master.socket), { kind: "alive", pid: master.pid });
 });
 
-Deno.test("probe tells a stale socket from one that is not there", async () => {
+Deno.test("probe tells a stale socket from a missing one", async () => {
   await using server = await start();
   const { socket, pid } = await server.master();
   signal([pid], "SIGKILL");
@@ -23,7 +23,7 @@ Deno.test("probe tells a stale socket from one that is not there", async () => {
   assert.deepEqual(await probe(socket), { kind: "absent" });
 });
 
-Deno.test("probe holds a master that stands still to be foreign, at the deadline", async () => {
+Deno.test("probe reports a stopped master as foreign at the deadline", async () => {
   await using server = await start();
   const { socket, pid } = await server.master();
   signal([pid], "SIGSTOP");
@@ -35,7 +35,7 @@ Deno.test("probe holds a master that stands still to be foreign, at the deadline
   assert.deepEqual(await probe(socket), { kind: "alive", pid });
 });
 
-Deno.test("probe waits for a place when the master's backlog is full", async () => {
+Deno.test("probe waits while the master's backlog is full", async () => {
   await using server = await start();
   const { socket, pid } = await server.master();
   signal([pid], "SIGSTOP");
@@ -58,7 +58,7 @@ Deno.test("ping makes a round trip for an ordinary user, again and again", async
   assert.equal(server.sshd.sessions(), 0);
 });
 
-Deno.test("ping gets through a server that forwards nothing", async () => {
+Deno.test("ping works with a server that forwards nothing", async () => {
   await using server = await start({ config: ["DisableForwarding yes"] });
   const { socket } = await server.master("-o", "ExitOnForwardFailure=yes");
   using connection = await MuxConnection.connect(socket);
@@ -82,7 +82,7 @@ Deno.test("ping gives up on a frozen server, and is answered when it thaws", asy
   using pinging = await MuxConnection.connect(socket);
   using other = await MuxConnection.connect(socket);
   await server.freeze(socket);
-  // Also on a second connection: the master must not take the one for a repetition of the other.
+  // Also on a second connection: the master must not take one request for a repeat of the other.
   for (const connection of [pinging, pinging, other]) {
     await timed(250, () => assert.rejects(connection.ping({ deadline: 150 }), DeadlineExceeded));
   }
@@ -93,7 +93,7 @@ Deno.test("ping gives up on a frozen server, and is answered when it thaws", asy
   assert.equal(await server.echo(socket, "thawed"), "thawed\n");
 });
 
-Deno.test("the master survives pings that were abandoned, whoever comes after them", async () => {
+Deno.test("the master survives abandoned pings, whatever comes after them", async () => {
   await using server = await start();
   const { socket, pid } = await server.master();
   await server.freeze(socket);
@@ -101,8 +101,8 @@ Deno.test("the master survives pings that were abandoned, whoever comes after th
     using connection = await MuxConnection.connect(socket);
     await assert.rejects(connection.ping({ deadline: 50 }), DeadlineExceeded);
   }
-  // Were the abandoned channels freed, these would get their numbers, and the late answers with
-  // them, on which the master dies ("mux_pause 0").
+  // If the abandoned channels were freed, these sessions would get their numbers, and with them the
+  // late answers, which kill the master ("mux_pause 0").
   using connection = await MuxConnection.connect(socket);
   const sessions = ["one", "two", "three"].map((word) => server.echo(socket, word));
   assert.equal(await connection.alive(), pid);
@@ -149,12 +149,12 @@ Deno.test("terminate ends the master and its sessions", async () => {
   await assert.rejects(connection.terminate(), MuxClosed);
 });
 
-Deno.test("an open connection keeps a master from its ControlPersist", async () => {
+Deno.test("an open connection keeps a master open past its ControlPersist", async () => {
   await using server = await start();
   const held = await server.master("-o", "ControlPersist=1");
   using connection = await MuxConnection.connect(held.socket);
   const idle = await server.master("-o", "ControlPersist=1");
-  // The idle one has started later and is gone sooner.
+  // The idle one started later and exits sooner.
   await eventually("the idle master is gone", () => !isAlive(idle.pid));
   assert.equal(await connection.alive(), held.pid);
   connection.close();
@@ -174,7 +174,7 @@ Deno.test("closed resolves when the master is killed", async () => {
   await assert.rejects(connection.alive(), MuxClosed);
 });
 
-Deno.test("close ends what still waits, and may be repeated", async () => {
+Deno.test("close ends pending requests, and may be repeated", async () => {
   await using server = await start();
   const { socket } = await server.master();
   const connection = await MuxConnection.connect(socket);
@@ -186,7 +186,7 @@ Deno.test("close ends what still waits, and may be repeated", async () => {
   await inTime(connection.closed);
 });
 
-Deno.test("requests made at the same moment each get their own answer", async () => {
+Deno.test("simultaneous requests each get their own answer", async () => {
   await using server = await start();
   const { socket, pid } = await server.master();
   using connection = await MuxConnection.connect(socket);
@@ -195,7 +195,7 @@ Deno.test("requests made at the same moment each get their own answer", async ()
   for (const ping of pings) assert.ok(await ping > 0);
 });
 
-/** A server, and a place for masters that connect to it. */
+/** A server, and a sandbox for masters that connect to it. */
 class Server implements AsyncDisposable {
   readonly sshd: Sshd;
   readonly #sandbox: Sandbox;
@@ -206,7 +206,7 @@ class Server implements AsyncDisposable {
     this.#sandbox = sandbox;
   }
 
-  /** Starts a master in the background; it listens when this resolves. */
+  /** Starts a master in the background; resolves when it listens. */
   async master(...options: string[]): Promise<{ socket: string; pid: number }> {
     const socket = `${this.#sandbox.dir}/${++this.#masters}.sock`;
     const master = ["-M", "-N", "-f", "-S", socket, ...options, "-o", "ControlPersist=60"];
@@ -217,7 +217,7 @@ class Server implements AsyncDisposable {
     return { socket, pid: found[0].pid };
   }
 
-  /** Stops the server where it is, with the process that serves this master. */
+  /** Freezes the server, with the process that serves this master. */
   async freeze(socket: string): Promise<void> {
     // sshd forks that process after the login, which is all that `ssh -f` waits for.
     using connection = await MuxConnection.connect(socket);
@@ -225,7 +225,7 @@ class Server implements AsyncDisposable {
     this.sshd.freeze();
   }
 
-  /** What a session over that master prints that is asked to print `word`. */
+  /** Runs `echo word` over that master; resolves to its output. */
   async echo(socket: string, word: string): Promise<string> {
     const { code, stdout, stderr } = await this.#sandbox.ssh([
       ...this.#over(socket),
@@ -235,7 +235,7 @@ class Server implements AsyncDisposable {
     return stdout;
   }
 
-  /** A session over that master that runs until its stdin ends. */
+  /** Starts a session over that master that runs until its stdin ends. */
   spawnCat(socket: string): Deno.ChildProcess {
     return this.#sandbox.spawn(["ssh", ...this.#over(socket), "cat"]);
   }
@@ -255,7 +255,7 @@ async function start(options?: SshdOptions): Promise<Server> {
   return new Server(await Sshd.start(options), await Sandbox.create());
 }
 
-/** Whether a ping is answered within a moment. */
+/** Whether a ping is answered within 100 ms. */
 async function answered(connection: MuxConnection): Promise<boolean> {
   try {
     await connection.ping({ deadline: 100 });
@@ -266,7 +266,7 @@ async function answered(connection: MuxConnection): Promise<boolean> {
   }
 }
 
-/** What `work` gives, in `atMost` ms and some slack for a busy machine. */
+/** Resolves to what `work` does, and asserts that it takes `atMost` ms plus slack for a busy machine. */
 async function timed<T>(atMost: number, work: () => Promise<T>): Promise<T> {
   const start = performance.now();
   const result = await work();

@@ -22,7 +22,7 @@ import { eventually } from "./support/eventually.ts";
 
 const HELLO = encode({ type: MUX_MSG_HELLO, version: MUX_VERSION });
 
-/** What the fake does to each client, until it returns; then it falls silent. */
+/** What the fake master does with each client; once this returns, the fake is silent. */
 type Behaviour = (client: Deno.UnixConn) => Promise<unknown>;
 
 Deno.test("probe finds a path that is no master's socket foreign, whatever answers there", async (t) => {
@@ -44,7 +44,7 @@ Deno.test("probe finds a path that is no master's socket foreign, whatever answe
     ["a hello twice", (client) => send(client, HELLO, HELLO), /without a request$/],
     ["an answer before the hello", (client) => send(client, alive(1)), /where a hello was due$/],
     ["an answer before the question", (client) => send(client, HELLO, alive(1)), /without a req/],
-    ["another's answer", answering((id) => alive(id + 1)), /^Message 2 where 1 was due$/],
+    ["another request's answer", answering((id) => alive(id + 1)), /^Message 2 where 1 was due$/],
     ["an answer of another kind", answering((id) => ({ type: MUX_S_OK, id })), /^Unexpected reply/],
     ["a question", answering((id) => ({ type: MUX_C_TERMINATE, id })), /^Unexpected reply/],
     ["the pid 0", answering((id) => alive(id, 0)), /process 0$/],
@@ -61,9 +61,9 @@ Deno.test("probe finds a path that is no master's socket foreign, whatever answe
       /^Master refused: "\\u001b/,
     ],
     ["a close at once", (client) => Promise.resolve(client.close()), /^Master closed|broke off$/],
-    ["a close in a message", sendAndClose(HELLO.subarray(0, 6)), /^Master closed|broke off$/],
+    ["a close within a message", sendAndClose(HELLO.subarray(0, 6)), /^Master closed|broke off$/],
     ["a close after the hello", sendAndClose(HELLO), /^Master closed|broke off$/],
-    ["a flood of nothing", flooding(new Uint8Array(4096)), /cut short$/],
+    ["a flood of zeros", flooding(new Uint8Array(4096)), /cut short$/],
     ["a flood of noise", flooding(new Uint8Array(4096).fill(0xff)), /too long$/],
     ["a flood of hellos", flooding(HELLO), /without a request$/],
     ["a flood of extensions", flooding(new Uint8Array(4096), longHello), /cut short$/],
@@ -71,7 +71,7 @@ Deno.test("probe finds a path that is no master's socket foreign, whatever answe
   for (const [what, behaviour, reason] of rows) {
     await t.step(what, async () => {
       await using fake = await FakeMaster.listen(behaviour);
-      // Time for a busy machine to read what is said; for what is not said there is no need of it.
+      // Time for a busy machine to read what is sent; less if nothing is sent.
       const deadline = reason.source === "in time$" ? 250 : 5_000;
       const start = performance.now();
       const found = await probe(fake.socket, { deadline });
@@ -82,7 +82,7 @@ Deno.test("probe finds a path that is no master's socket foreign, whatever answe
   }
 });
 
-Deno.test("probe finds what is not a socket, or not our own, foreign", async (t) => {
+Deno.test("probe reports as foreign what is not a socket, or not our own", async (t) => {
   const dir = await Deno.makeTempDir();
   const rows: [string, (path: string) => Promise<unknown>, RegExp][] = [
     ["a file", (path) => Deno.writeTextFile(path, "x"), /^Not a socket$/],
@@ -109,7 +109,7 @@ Deno.test("probe finds what is not a socket, or not our own, foreign", async (t)
   await Deno.remove(dir, { recursive: true });
 });
 
-Deno.test("probe takes an answer that comes one byte at a time", async () => {
+Deno.test("probe accepts an answer that comes one byte at a time", async () => {
   await using fake = await FakeMaster.listen(async (client) => {
     for (const byte of HELLO) await send(client, Uint8Array.of(byte));
     for await (const message of received(client)) {
@@ -129,18 +129,18 @@ Deno.test("probe skips the extensions of a hello", async () => {
   assert.deepEqual(await probe(fake.socket), { kind: "alive", pid: 4242 });
 });
 
-Deno.test("probe looks again when a master on its way out hangs up", async () => {
+Deno.test("probe looks again when an exiting master hangs up", async () => {
   await using fake = await FakeMaster.listen((client) => {
-    // ssh(1) removes its socket before it exits, and with it its connections.
+    // ssh(1) removes its socket before it exits and its connections close.
     Deno.removeSync(fake.socket);
     return Promise.resolve(client.close());
   });
   assert.deepEqual(await probe(fake.socket), { kind: "absent" });
 });
 
-Deno.test("probe counts its deadline over everything together", async () => {
+Deno.test("probe's deadline covers everything together", async () => {
   await using fake = await FakeMaster.listen(async (client) => {
-    // Each byte comes in good time, the answer never does.
+    // Each byte comes in time, but the answer never does.
     while (true) {
       for (const byte of HELLO) {
         await send(client, Uint8Array.of(byte));
@@ -153,7 +153,7 @@ Deno.test("probe counts its deadline over everything together", async () => {
   assert.ok(performance.now() - start < 1_200);
 });
 
-Deno.test("ping gives back what it is granted, and asks for something else each time", async () => {
+Deno.test("ping cancels a forwarding that it is granted, and asks for another one each time", async () => {
   for (const granted of [MUX_S_OK, MUX_S_REMOTE_PORT] as const) {
     const asked: MuxMessage[] = [];
     await using fake = await FakeMaster.listen(async (client) => {
@@ -178,7 +178,7 @@ Deno.test("ping gives back what it is granted, and asks for something else each 
   }
 });
 
-Deno.test("ping gives back what it is granted too late, and asks for nothing more till then", async () => {
+Deno.test("ping cancels a forwarding that is granted too late, and asks for nothing more until then", async () => {
   const asked: number[] = [];
   const grant = Promise.withResolvers<void>();
   await using fake = await FakeMaster.listen(async (client) => {
@@ -202,7 +202,7 @@ Deno.test("ping gives back what it is granted too late, and asks for nothing mor
   assert.deepEqual(asked.slice(3), [MUX_C_OPEN_FWD, MUX_C_CLOSE_FWD]);
 });
 
-Deno.test("ping does not take for an answer what is none of the server's", async () => {
+Deno.test("ping does not accept an answer that is not the server's", async () => {
   await using fake = await FakeMaster.listen(
     answering((id) => ({ type: MUX_S_PERMISSION_DENIED, id, reason: "Permission denied" })),
   );
@@ -212,7 +212,7 @@ Deno.test("ping does not take for an answer what is none of the server's", async
   await assert.rejects(connection.terminate(), MuxRefused);
 });
 
-Deno.test("a connection is over once an answer was another's", async () => {
+Deno.test("a connection ends when it gets the answer to another request", async () => {
   await using fake = await FakeMaster.listen(answering((id) => refusal(id + 1, "")));
   using connection = await MuxConnection.connect(fake.socket);
   await assert.rejects(connection.ping(), { name: "MuxProtocolError" });
@@ -220,7 +220,7 @@ Deno.test("a connection is over once an answer was another's", async () => {
   await assert.rejects(connection.ping(), { name: "MuxProtocolError" });
 });
 
-Deno.test("terminate takes a master that is gone before its answer for one that agreed", async () => {
+Deno.test("terminate takes it as agreement when a master exits before it answers", async () => {
   await using fake = await FakeMaster.listen(async (client) => {
     await send(client, HELLO);
     for await (const message of received(client)) {
@@ -233,7 +233,7 @@ Deno.test("terminate takes a master that is gone before its answer for one that 
   await assert.rejects(connection.alive(), MuxClosed);
 });
 
-/** A listener on a control socket that does to each client what it is told. */
+/** A listener on a control socket that treats each client as told. */
 class FakeMaster implements AsyncDisposable {
   readonly socket: string;
   readonly #dir: string;
@@ -275,7 +275,7 @@ class FakeMaster implements AsyncDisposable {
   }
 }
 
-/** The client may leave at any moment, and the test may end. */
+/** Ignores errors from a client that leaves, or a test that ends, at any moment; rethrows others. */
 function ignoreHangUp(error: unknown): void {
   const { BrokenPipe, ConnectionReset, BadResource, Interrupted } = Deno.errors;
   if (![BrokenPipe, ConnectionReset, BadResource, Interrupted].some((e) => error instanceof e)) {

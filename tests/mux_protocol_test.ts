@@ -91,20 +91,20 @@ Deno.test("decode refuses what is not a message of version 4", async (t) => {
   }
 });
 
-Deno.test("FrameSplitter puts together what comes one byte at a time", () => {
+Deno.test("FrameSplitter assembles messages that come one byte at a time", () => {
   const splitter = new FrameSplitter();
   const stream = bytes(onTheWire.map(([, hex]) => hex).join(""));
   const bodies = [...stream].flatMap((byte) => splitter.push(Uint8Array.of(byte)));
   assert.deepEqual(bodies.map(decode), onTheWire.map(([message]) => message));
 });
 
-Deno.test("FrameSplitter takes apart what comes all at once", () => {
+Deno.test("FrameSplitter splits messages that come all at once", () => {
   const stream = bytes(onTheWire.map(([, hex]) => hex).join(""));
   const bodies = new FrameSplitter().push(stream);
   assert.deepEqual(bodies.map(decode), onTheWire.map(([message]) => message));
 });
 
-Deno.test("FrameSplitter takes the longest message and none longer", () => {
+Deno.test("FrameSplitter accepts the longest message and none longer", () => {
   const longest = new Uint8Array(4 + MUX_MAX_LENGTH);
   new DataView(longest.buffer).setUint32(0, MUX_MAX_LENGTH);
   assert.equal(new FrameSplitter().push(longest)[0].length, MUX_MAX_LENGTH);
@@ -113,7 +113,7 @@ Deno.test("FrameSplitter takes the longest message and none longer", () => {
   }
 });
 
-Deno.test("FrameSplitter allocates by what came, not by the length it was told", () => {
+Deno.test("FrameSplitter allocates by what came, not by the announced length", () => {
   const before = Deno.memoryUsage().external;
   const splitters = Array.from({ length: 1000 }, () => new FrameSplitter());
   for (const splitter of splitters) assert.deepEqual(splitter.push(bytes("00040000 00")), []);
@@ -142,7 +142,7 @@ Deno.test("decode and FrameSplitter return or throw MuxProtocolError, whatever t
       : mutated(random, encode(randomMessage(random)));
     const splitter = new FrameSplitter();
     try {
-      // Without its first four bytes most of it gets past the splitter, to decode itself.
+      // Half of the input skips the splitter: without its first four bytes it goes to decode itself.
       const bodies = round % 2 === 0
         ? [input.subarray(4)]
         : cut(random, input).flatMap((chunk) => splitter.push(chunk));
@@ -156,11 +156,11 @@ Deno.test("decode and FrameSplitter return or throw MuxProtocolError, whatever t
       refusals++;
     }
   }
-  // Both ways were taken, often.
+  // Both outcomes were frequent.
   assert.ok(messages > 10_000 && refusals > 10_000, `${messages} messages, ${refusals} refusals`);
 });
 
-/** A whole number from 0 up to, but not including, `below`. */
+/** Returns a whole number from 0 up to, but not including, `below`. */
 type Random = (below: number) => number;
 
 /** Marsaglia's xorshift32: the same numbers for the same seed. */
@@ -208,7 +208,7 @@ function randomMessage(random: Random): MuxMessage {
   }
 }
 
-/** The bytes with some changed, and perhaps some missing at the end or some more of them. */
+/** Returns the bytes with some changed, and perhaps some cut off or added at the end. */
 function mutated(random: Random, original: Uint8Array): Uint8Array {
   const copy = Uint8Array.from(original);
   for (let changes = random(4); changes > 0; changes--) {
@@ -222,7 +222,7 @@ function randomBytes(random: Random, length: number): Uint8Array {
   return Uint8Array.from({ length }, () => random(256));
 }
 
-/** The same bytes in chunks of any size, empty ones among them. */
+/** Returns the same bytes in chunks of any size, including empty ones. */
 function cut(random: Random, stream: Uint8Array): Uint8Array[] {
   const chunks: Uint8Array[] = [];
   for (let start = 0; start < stream.length;) {

@@ -1,6 +1,6 @@
 /**
- * What users of plain ssh do and rely on beside the session itself, each side by side with plain ssh: as
- * a first call, and where there is a lane already.
+ * What users of plain ssh do and rely on beside the session itself, side by side with plain ssh: as a
+ * first call, and with a lane already open.
  */
 import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
@@ -34,7 +34,7 @@ function testBoth(
   }
 }
 
-/** What is seen of a program on each side must be the same; resolves to what plain ssh shows. */
+/** Asserts that `see` returns the same on both sides; resolves to what it returns for plain ssh. */
 async function assertAlike<T>(sides: SideBySide, see: (scene: Scene) => Promise<T>): Promise<T> {
   const plain = await see(sides.plain);
   assert.deepEqual(await see(sides.ours), plain);
@@ -84,7 +84,7 @@ testBoth("a call under nohup outlives its terminal", {}, async (sides) => {
 
 const SHELL = ["bash", "--norc", "--noprofile", "-i"];
 
-testBoth("a call in the background of a shell takes no key from it", {}, async (sides) => {
+testBoth("a call in the background takes no keystroke from its shell", {}, async (sides) => {
   const { plain, ours } = await sides.runOnTerminal(() => SHELL, async (terminal) => {
     const { sshd } = terminal.scene;
     const before = sshd.sessions();
@@ -97,14 +97,14 @@ testBoth("a call in the background of a shell takes no key from it", {}, async (
     }
     terminal.type("kill -KILL %1\r");
     await terminal.expect("$ ");
-    // Once more, as the shell may not know yet that it has ended, and wants to be told twice.
+    // Twice, as the shell may not know yet that the job has ended, and then wants a second exit.
     terminal.type("exit 0\rexit 0\r");
   }, { PS1: "$ " });
   assert.deepEqual([plain.code, plain.left], [0, []]);
   assert.deepEqual([ours.code, ours.left], [0, []]);
 });
 
-/** Types a key in a session, under plain ssh and ours. */
+/** Types a key in a session, under plain ssh and under sshs. */
 function typeInSession(sides: SideBySide, key: string) {
   return sides.onTerminal(["host", "echo up; cat"], async (terminal) => {
     await terminal.expect("up\r\n");
@@ -121,18 +121,18 @@ testBoth("Ctrl-C ends a session as it ends ssh", {}, async (sides) => {
 });
 
 testBoth(
-  "Ctrl-\\ ends a session, by the signal where ssh exits with 255: README",
+  "Ctrl-\\ ends a session by the signal, where ssh exits with 255 (README)",
   {},
   async (sides) => {
     const { plain, ours } = await typeInSession(sides, "\x1c");
-    // ssh's client of a master leaves SIGQUIT as it is (mux.c).
+    // As a client of a master, ssh leaves SIGQUIT as it is (mux.c).
     const expected = { ...plain, logins: 0, code: 131, signal: "SIGQUIT" };
     assert.deepEqual({ ...ours, logins: 0 }, expected);
     assert.deepEqual([plain.code, plain.signal], [255, null]);
   },
 );
 
-/** How long plain ssh takes, and a margin for a machine that has much to do. */
+/** How long plain ssh takes, with a margin for a busy machine, ms. */
 const PATIENCE = 8_000;
 
 Deno.test({
@@ -153,7 +153,7 @@ Deno.test({
 });
 
 for (const options of [["-oBatchMode=yes"], []]) {
-  Deno.test(`ConnectTimeout counts while another call connects (${options.join("") || "alone"})`, async () => {
+  Deno.test(`ConnectTimeout applies while another call connects (${options.join("") || "alone"})`, async () => {
     await using scene = await Scene.open({ relay: {} });
     scene.relay.cut();
     await using pty = await scene.pty(["ssh", ...scene.args("true")]);
@@ -167,7 +167,7 @@ for (const options of [["-oBatchMode=yes"], []]) {
   });
 }
 
-/** Runs a call with `-E`; what it says on stderr, and what it writes to the file. */
+/** Runs a call with `-E`; resolves to its stderr and to what it wrote to the file. */
 async function loggedBy(scene: Scene, ...options: string[]): Promise<Record<string, string>> {
   const log = `${scene.sandbox.home}/log`;
   const { code, stdout, stderr } = await scene.ssh(["-E", log, ...options, "host", "echo hello"]);
@@ -175,13 +175,13 @@ async function loggedBy(scene: Scene, ...options: string[]): Promise<Record<stri
   return { stderr, log: exists(log) ? await Deno.readTextFile(log) : "" };
 }
 
-Deno.test("-E keeps ssh's own words and no others: a banner is on stderr", async () => {
+Deno.test("-E logs only ssh's own messages: a banner goes to stderr", async () => {
   await using sides = await SideBySide.open({ banner: "welcome\n" });
   const { stderr } = await assertAlike(sides, (scene) => loggedBy(scene));
   assert.equal(stderr, "welcome\n");
 });
 
-Deno.test("-E keeps ssh's own words and no others: what a ProxyCommand says is on stderr", async () => {
+Deno.test("-E logs only ssh's own messages: those of a ProxyCommand go to stderr", async () => {
   await using sides = await SideBySide.open({ proxy: true });
   const { stderr } = await assertAlike(sides, async (scene) => {
     const script = 'echo proxied >&2; exec "${0%/*}/proxy" "$@"';
@@ -193,7 +193,7 @@ Deno.test("-E keeps ssh's own words and no others: what a ProxyCommand says is o
 
 for (const options of [{}, { proxy: true }] as const) {
   const through = "proxy" in options ? ", through a ProxyCommand" : "";
-  testBoth(`a call leaves no directory and no file busy${through}`, options, async (sides) => {
+  testBoth(`a call keeps no directory and no file busy${through}`, options, async (sides) => {
     for (const scene of [sides.plain, sides.ours]) {
       const cwd = `${scene.sandbox.home}/busy`;
       await Deno.mkdir(cwd);
@@ -207,7 +207,7 @@ for (const options of [{}, { proxy: true }] as const) {
   });
 }
 
-/** How a call may be started that says nothing of the calls that come after it. */
+/** Ways to start a call that must not affect the calls after it. */
 const STARTED: Readonly<Record<string, { words: string; see: (pid: number) => string }>> = {
   "a nice value": {
     words: "nice -n 15",
@@ -217,20 +217,20 @@ const STARTED: Readonly<Record<string, { words: string; see: (pid: number) => st
     words: "chrt --idle 0",
     see: (pid) => fieldsOf(pid)[38],
   },
-  "a limit to its CPU time": {
+  "a CPU time limit": {
     words: "prlimit --cpu=1000",
     see: (pid) => /^Max cpu time.*$/m.exec(Deno.readTextFileSync(`/proc/${pid}/limits`))![0],
   },
 };
 
-/** What follows the name in /proc/PID/stat, beginning with the state, which is field 3 of proc(5). */
+/** Returns the fields of /proc/PID/stat after the name, from the state on, which is field 3 in proc(5). */
 function fieldsOf(pid: number): string[] {
   const text = Deno.readTextFileSync(`/proc/${pid}/stat`);
   return text.slice(text.lastIndexOf(")") + 2).split(" ");
 }
 
 for (const [what, { words, see }] of Object.entries(STARTED)) {
-  Deno.test(`${what} of a first call is not that of the calls after it`, async () => {
+  Deno.test(`${what} of a first call does not apply to the calls after it`, async () => {
     await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
     const argv = [...words.split(" "), "ssh", ...scene.args("echo hello")];
     const { code, stdout } = await scene.run(argv);

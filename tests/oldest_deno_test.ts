@@ -1,4 +1,4 @@
-/** The oldest Deno that sshs takes; tests/run.sh gets it and says where it is. */
+/** The oldest Deno that sshs supports. tests/run.sh gets it and says where it is. */
 import { dirname } from "@std/path/posix/dirname";
 import assert from "node:assert/strict";
 import { OLDEST_DENO } from "../lib/os/program.ts";

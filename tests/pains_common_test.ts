@@ -1,7 +1,6 @@
 /**
- * What users suffer from with `ControlMaster auto` + `ControlPersist`, by how often it turns up in public
- * trackers: the first eight. Each test first shows the stock pair at it; other files prove in depth what
- * is here in short.
+ * The eight most common problems with `ControlMaster auto` + `ControlPersist`, by how often they turn up in
+ * public trackers. Each test first shows the problem with the stock pair. Other files test in depth.
  */
 import assert from "node:assert/strict";
 import { versionOf } from "../lib/call/rules.ts";
@@ -23,7 +22,7 @@ function assertQuiet({ code, stdout, stderr }: RunResult, expected: string): voi
   assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: expected, stderr: "" });
 }
 
-/** Whether a promise is settled within so many ms. */
+/** Whether a promise settles within `patience` ms. */
 async function settles(promise: Promise<unknown>, patience: number): Promise<boolean> {
   const { promise: late, resolve } = Promise.withResolvers<false>();
   const timer = setTimeout(resolve, patience, false);
@@ -55,7 +54,7 @@ for (const options of [{}, { proxy: true }] as const) {
   });
 }
 
-Deno.test("2: calls at the same moment make one login, and no noise", async () => {
+Deno.test("2: simultaneous calls make one login, and no noise", async () => {
   await using scene = await Scene.open({ ...LINGERING, relay: { delayMs: 10 } });
   await using stock = new StockPair(scene);
   const calls = Array.from({ length: 8 }, (_, i) => ["host", `echo ${i}`]);
@@ -90,7 +89,7 @@ Deno.test("3: the eleventh session on an ordinary server finds a place, and no n
 });
 
 Deno.test({
-  name: "4: --fresh logs in anew, and knows a new group",
+  name: "4: --fresh logs in anew, and has a new group",
   ignore: !canMakeAccounts,
   fn: async () => {
     await using scene = await Scene.open(LINGERING);
@@ -113,14 +112,14 @@ Deno.test({
   },
 });
 
-Deno.test("5: two accounts by two keys on one host stay apart", async () => {
+Deno.test("5: two accounts with two keys on one host stay apart", async () => {
   await using scene = await Scene.open(LINGERING);
   await using stock = new StockPair(scene);
   const { sandbox, sshd } = scene;
   await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", `${sandbox.dir}/key`]);
   const mine = await Deno.readTextFile(`${sshd.dir}/authorized_keys`);
   const other = await Deno.readTextFile(`${sandbox.dir}/key.pub`);
-  // As a git host does it: the key tells who it is.
+  // As on a git host: the key identifies the account.
   await Deno.writeTextFile(
     `${sshd.dir}/authorized_keys`,
     `command="echo ann" ${mine.trim()}\ncommand="echo bob" ${other}`,
@@ -138,7 +137,7 @@ Deno.test("5: two accounts by two keys on one host stay apart", async () => {
   assert.equal(scene.logins() - before, 2);
 });
 
-Deno.test("6: a forwarded port goes with the call that asked for it", async () => {
+Deno.test("6: a forwarded port is closed with the call that asked for it", async () => {
   await using scene = await Scene.open(LINGERING);
   await using stock = new StockPair(scene);
   const isBound = async (port: number) => {
@@ -161,13 +160,13 @@ Deno.test("6: a forwarded port goes with the call that asked for it", async () =
   assert.ok(!await isBound(second));
 });
 
-Deno.test("6: -f comes back at once, and its session goes on", async () => {
+Deno.test("6: -f returns at once, and its session goes on", async () => {
   await using scene = await Scene.open(LINGERING);
   await using stock = new StockPair(scene);
   const [go, done] = ["go", "done"].map((name) => `${scene.user.home}/${name}`);
   const session = `until [ -e ${go} ]; do sleep 0.1; done; touch ${done}`;
   const comesBack = async (argv: readonly string[], patience: number) => {
-    const script = 'exec "$@" >/dev/null 2>&1'; // What goes to the background would hold them.
+    const script = 'exec "$@" >/dev/null 2>&1'; // The process in the background would hold them.
     const child = scene.sandbox.spawn(["sh", "-c", script, "sh", ...argv]);
     const ended = Promise.all([child.status, child.stdout.cancel(), child.stderr.cancel()]);
     const came = await settles(ended, patience);
@@ -180,7 +179,7 @@ Deno.test("6: -f comes back at once, and its session goes on", async () => {
   };
   await stock.run(["host", "true"]);
   const [major, minor] = versionOf((await scene.plainSsh(["-V"])).stderr);
-  // Over a master -f blocks before OpenSSH 9.4 (its release notes).
+  // Before OpenSSH 9.4, -f blocks over a master (its release notes).
   const blocks = major < 9 || (major === 9 && minor < 4);
   const argv = stock.argv("-f", "host", session);
   assert.equal(await comesBack(argv, blocks ? 2_000 : 20_000), !blocks);
@@ -189,7 +188,7 @@ Deno.test("6: -f comes back at once, and its session goes on", async () => {
   assert.ok(await comesBack(["ssh", "-F", scene.config, "-f", "host", session], 20_000));
 });
 
-Deno.test("7: a directory that is too long or missing does not keep the command from running", async () => {
+Deno.test("7: a missing directory, or too long a path, does not keep the command from running", async () => {
   await using scene = await Scene.open(LINGERING);
   await using stock = new StockPair(scene);
   const long = `${scene.sandbox.dir}/${"long".repeat(30)}`;
@@ -201,7 +200,7 @@ Deno.test("7: a directory that is too long or missing does not keep the command 
   assert.deepEqual([tooLong.code, tooLong.stdout], [255, ""]);
   assert.match((await stock.run(["-S", missing, ...hello])).stderr, /No such file or directory/);
 
-  // Missing directories are made, where that is ours to do; that a path is too long is said.
+  // Missing directories are created if that is ours to do; too long a path is reported.
   assertQuiet(await scene.ssh(hello), "hello\n");
   const env = { SSHS_DIR: `${long}/s` };
   const { code, stdout, stderr } = await scene.ssh(hello, { env });
@@ -210,11 +209,11 @@ Deno.test("7: a directory that is too long or missing does not keep the command 
   assertQuiet(await scene.ssh(["-q", ...hello], { env }), "hello\n");
 });
 
-Deno.test("8: a connection that died in its sleep is found, and replaced", async () => {
+Deno.test("8: a connection that died during sleep is detected and replaced", async () => {
   await using scene = await Scene.open(LINGERING);
   await using stock = new StockPair(scene);
   const hello = ["host", "echo hello"];
-  /** The far end of what is connected falls silent; who connects anew is answered. */
+  /** Makes the server silent on open connections; it still answers new ones. */
   const fallSilent = () => signal(scene.sshd.children(), "SIGSTOP");
 
   await stock.run(hello);
@@ -231,6 +230,6 @@ Deno.test("8: a connection that died in its sleep is found, and replaced", async
   const { code, stdout, stderr } = await scene.ssh(hello);
   assert.deepEqual([code, stdout], [0, "hello\n"]);
   assert.match(stderr, /^(mux_client_request_session: [^\n]*\n)?$/);
-  // So that the processes of the server can end.
+  // Lets the processes of the server end.
   scene.sshd.thaw();
 });

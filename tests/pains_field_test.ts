@@ -1,7 +1,7 @@
 /**
- * What was found later in the field with `ControlMaster auto` + `ControlPersist`. Each test first shows the
- * stock pair at it. 17, 18, 19 and 25 are side by side with plain ssh in never_worse_test.ts, 22 is in
- * with_test.ts and 23 in share_always_test.ts.
+ * Problems with `ControlMaster auto` + `ControlPersist` that were found later in the field. Each test first
+ * shows the problem with the stock pair. 17, 18, 19 and 25 are side by side with plain ssh in
+ * never_worse_test.ts, 22 is in with_test.ts and 23 in share_always_test.ts.
  */
 import assert from "node:assert/strict";
 import { addAccount, Agent } from "./support/agent.ts";
@@ -73,7 +73,7 @@ Deno.test("19: no directory is kept busy", async () => {
 });
 
 Deno.test({
-  name: "20: what ends with the service that came first takes no other call along",
+  name: "20: the end of the service that called first ends no other call",
   ignore: !canMakeServices,
   fn: async () => {
     await using scene = await Scene.open(LINGERING);
@@ -91,7 +91,7 @@ Deno.test({
   },
 });
 
-Deno.test("21: a script rules its connection by ssh -O", async () => {
+Deno.test("21: a script controls its connection with ssh -O", async () => {
   await using scene = await Scene.open(LINGERING);
   const control = (word: string) => scene.ssh(["-O", word, "host"]);
   assert.notEqual((await control("check")).code, 0, "there is none yet");
@@ -107,7 +107,7 @@ Deno.test("21: a script rules its connection by ssh -O", async () => {
   assert.equal(scene.logins(), 2);
 });
 
-Deno.test("24: a server that bears one session a connection is learned", async () => {
+Deno.test("24: a server that allows one session per connection is remembered", async () => {
   // The shell's parent is the connection's own sshd.
   const end = "(sleep 0.1; kill $PPID) </dev/null >/dev/null 2>&1 &";
   const config = [`ForceCommand sh -c "$SSH_ORIGINAL_COMMAND"; ${end}`];
@@ -131,7 +131,7 @@ Deno.test("24: a server that bears one session a connection is learned", async (
   assert.match(why.stdout, /^direct .*its server allows one session per connection/m);
 });
 
-Deno.test("26: a slow Match exec runs no more often than it has to", async () => {
+Deno.test("26: a slow Match exec runs no more often than necessary", async () => {
   await using scene = await Scene.open(LINGERING);
   const runs = `${scene.sandbox.dir}/runs`;
   const config = await Deno.readTextFile(scene.config);
@@ -147,16 +147,16 @@ Deno.test("26: a slow Match exec runs no more often than it has to", async () =>
   };
   await scene.plainSsh(["host", "true"]);
   assert.equal(count(), 1);
-  // To see that it is slow, and as plain ssh. A shared call would take one more.
+  // Once to see that it is slow, and once as plain ssh. A shared call would need one more run.
   assert.deepEqual([await call(), await call()], [2, 2]);
   const why = await scene.run(["sshs", "--why", "-F", scene.config, "host"]);
   assert.match(why.stdout, /^direct .*a Match exec takes/m);
 });
 
-Deno.test("27: untrusted X11 has a connection of its own, as it ends a while after its beginning", async () => {
+Deno.test("27: untrusted X11 has a connection of its own, as it ends after a time", async () => {
   await using scene = await Scene.open(LINGERING);
   await using stock = new StockPair(scene);
-  // A display needs no more than a cookie until somebody draws on it.
+  // A display needs only a cookie until something is drawn on it.
   const xauth = await scene.sandbox.addProgram(
     "xauth",
     `echo ':99 MIT-MAGIC-COOKIE-1 ${"5a".repeat(16)}'`,

@@ -1,4 +1,4 @@
-/** The pains of pains_common_test.ts, from the ninth on: seen less often, and no less vexing. */
+/** The problems of pains_common_test.ts from the ninth on, which are less common. */
 import assert from "node:assert/strict";
 import { eventually } from "./support/eventually.ts";
 import { exists } from "./support/exists.ts";
@@ -16,7 +16,7 @@ function assertQuiet({ code, stdout, stderr }: RunResult, expected: string): voi
   assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: expected, stderr: "" });
 }
 
-Deno.test("9: a home without sockets is no hindrance", async () => {
+Deno.test("9: a home that takes no sockets does not prevent sharing", async () => {
   await using scene = await Scene.open(LINGERING);
   await using stock = new StockPair(scene);
   const hello = ["host", "echo hello"];
@@ -32,15 +32,15 @@ Deno.test("9: a home without sockets is no hindrance", async () => {
     for (let i = 0; i < 2; i++) assertQuiet(await call(), "hello\n");
     assert.equal(scene.logins() - before, 1);
   }
-  // What is outside of the scene's state directory it does not count among its own.
+  // The scene does not recognize what is outside its state directory as its own.
   await endAll(scene.strays().map(({ pid }) => pid));
 });
 
-Deno.test("10: no call falls into the gap as the linger ends", async () => {
+Deno.test("10: no call is lost in the gap when the linger ends", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "1", SSHS_LOOK: "0.1" } });
   await using stock = new StockPair(scene);
-  // The stock pair's master has left while its client was at the door. Played by a listener that hangs
-  // up: the gap is some microseconds wide, and no hammering finds it each time.
+  // The stock pair's master exits while its client connects. A listener that hangs up stands in for it: the
+  // gap is some microseconds wide, and no number of calls hits it each time.
   using leaving = Deno.listen({ transport: "unix", path: stock.socket });
   const closing = (async () => {
     for await (const connection of leaving) connection.close();
@@ -55,7 +55,7 @@ Deno.test("10: no call falls into the gap as the linger ends", async () => {
   let calls = 0;
   for (; performance.now() - start < 9_000; calls++) {
     assertQuiet(await scene.ssh(["host", `echo ${calls}`]), `${calls}\n`);
-    // All over the moment at which the sleeper lets go, and the grace after it.
+    // Spread over the moment at which the sleeper lets go, and the grace after it.
     await new Promise((resolve) => setTimeout(resolve, 900 + 75 * (calls % 8)));
   }
   const logins = scene.logins() - before;
@@ -65,7 +65,7 @@ Deno.test("10: no call falls into the gap as the linger ends", async () => {
 Deno.test("11: a stale socket leaks no master", async () => {
   await using scene = await Scene.open(LINGERING);
   await using stock = new StockPair(scene);
-  // ssh holds the output of a call like these until it ends.
+  // ssh holds the output of such a call until it ends.
   const start = ["sh", "-c", '"$@" >/dev/null 2>&1', "sh", ...stock.argv("-MNf", "host")];
   const running = () => scene.processes().filter(({ args }) => args.includes("-MNf"));
 
@@ -83,7 +83,7 @@ Deno.test("11: a stale socket leaks no master", async () => {
     await scene.held();
     const [master, ...others] = scene.sandbox.masters();
     assert.deepEqual([others, scene.strays()], [[], []]);
-    // In the end with the sleeper, so that nobody clears the socket away.
+    // The last time with the sleeper, so that nothing removes the socket.
     const sleepers = i === 2 ? scene.sandbox.sleepers() : [];
     signal([master, ...sleepers].map(({ pid }) => pid), "SIGKILL");
     await eventually("the master is gone", () => !isAlive(master.pid), DEADLINE);
@@ -113,18 +113,18 @@ Deno.test("12: Ctrl-C leaves a master behind a jump host alive", async () => {
   assert.equal(fleet.target.logins(), before);
 });
 
-Deno.test("13: what a jump host says is shown", async (t) => {
+Deno.test("13: messages of a jump host are shown", async (t) => {
   const call = ["t", "true"];
   for (const way of ["ProxyJump", "ProxyCommand"]) {
     await t.step(way, async () => {
       await using fleet = await Fleet.open({ banner: "Ask the bastion's keeper\n" });
       await using stock = new StockPair(fleet.scene);
       if (way === "ProxyCommand") {
-        // By its path, as ours would be the stock pair's too.
+        // By its path, or the stock pair would use ours too.
         const lines = [`ProxyCommand ${needProgram("ssh")} -F ${fleet.scene.config} -W %h:%p b`];
         await fleet.write({ t: { server: fleet.target, lines } });
       }
-      // LogLevel ERROR keeps banners back.
+      // LogLevel ERROR hides banners.
       const config = await Deno.readTextFile(fleet.scene.config);
       await Deno.writeTextFile(fleet.scene.config, config.replaceAll("ERROR", "INFO"));
 
@@ -161,7 +161,7 @@ Deno.test("14: scp and sftp start a connection that is shared", async () => {
   assert.equal(scene.logins() - before, 1);
 });
 
-Deno.test("15: a call says whether it is shared, over what, and why not", async () => {
+Deno.test("15: --list and --why tell whether a call is shared, over what, and why not", async () => {
   await using scene = await Scene.open(LINGERING);
   const ask = async (...words: string[]) => {
     const { code, stdout, stderr } = await scene.run(["sshs", ...words]);

@@ -1,4 +1,4 @@
-/** Which calls leave a plan: none whose words could be answered otherwise next time. */
+/** Which calls leave a plan: only those whose words must get the same answer next time. */
 import assert from "node:assert/strict";
 import { needProgram } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
@@ -29,7 +29,7 @@ const KEPT: Record<string, Row> = {
   // ssh looks it up in ~/.ssh, wherever it is started.
   "a relative Include": config("Include nowhere"),
   "an option after the host": { words: (config) => ["-F", config, "host", "-T", "echo hello"] },
-  "a channel that is no session": {
+  "a channel that is not a session": {
     words: (config) => ["-F", config, "-W", "127.0.0.1:%p", "host"],
     says: /^SSH-2\.0-/,
   },
@@ -41,7 +41,7 @@ const KEPT: Record<string, Row> = {
 
 const NOT_KEPT: Record<string, Row> = {
   "Match exec": config("Match exec true", "ServerAliveCountMax 7", "Match all"),
-  "Match exec that is not met": config("Match exec false", "ServerAliveCountMax 7", "Match all"),
+  "Match exec without a match": config("Match exec false", "ServerAliveCountMax 7", "Match all"),
   "an Include of many directories": config("Include /nowhere/*/config"),
   "CanonicalizeHostname among the options": options("-oCanonicalizeHostname=yes"),
   "a relative IdentityFile": config("IdentityFile key"),
@@ -58,7 +58,7 @@ const NOT_KEPT: Record<string, Row> = {
   "a script as the real ssh": { env: { SSHS_SSH: "a script" } },
 };
 
-/** Makes the call; resolves to whether it has left a plan. */
+/** Makes the call; resolves to whether it left a plan. */
 async function leavesPlan(name: string, row: Row): Promise<boolean> {
   await using scene = await Scene.open({ client: row.client, env: { SSHS_LINGER: "60" } });
   const { sandbox, config, port } = scene;
@@ -71,7 +71,7 @@ async function leavesPlan(name: string, row: Row): Promise<boolean> {
   assert.match(result.stdout, says, `${name}: ${result.stderr}`);
   const plans = sandbox.files().filter((file) => /^plans\/[^#]+$/.test(file))
     .map((file) => Deno.readTextFileSync(`${sandbox.stateDir}/${file}`));
-  // One for the moment names who has asked for it.
+  // A temporary plan names the call that asked for it.
   return plans.some((plan) => !plan.includes("sshs_asked"));
 }
 

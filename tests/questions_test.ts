@@ -1,4 +1,4 @@
-/** Every question of ssh's, side by side with plain ssh: what it looks like, and what an answer does. */
+/** Every question that ssh asks, side by side with plain ssh: how it looks, and what an answer does. */
 import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
 import { startAgent, useAgentAlone } from "./support/agent.ts";
@@ -23,7 +23,7 @@ for (
   ] as const
 ) {
   Deno.test({
-    name: `${what} is asked for as ssh asks, again when it was wrong, and never shown`,
+    name: `${what} is asked for as by plain ssh, again after a wrong one, and never shown`,
     ignore: !canMakeAccounts,
     fn: async () => {
       await using sides = await SideBySide.open(options);
@@ -40,7 +40,7 @@ for (
 }
 
 Deno.test({
-  name: "an answer that is wrong three times is refused as by ssh",
+  name: "three wrong answers are refused as by plain ssh",
   ignore: !canMakeAccounts,
   fn: async () => {
     await using sides = await SideBySide.open({ keyboardInteractive: true });
@@ -55,7 +55,7 @@ Deno.test({
   },
 });
 
-Deno.test("a key's passphrase is asked for as ssh asks, again when it was wrong, and never shown", async () => {
+Deno.test("a key's passphrase is asked for as by plain ssh, again after a wrong one, and never shown", async () => {
   await using sides = await SideBySide.open({}, lockKey);
   const ending = await sides.assertSame(CALL, async (terminal) => {
     await terminal.expect(/Enter passphrase for key .*: /);
@@ -67,7 +67,7 @@ Deno.test("a key's passphrase is asked for as ssh asks, again when it was wrong,
 });
 
 Deno.test({
-  name: "a code by keyboard-interactive is asked for with echo, again when it was wrong",
+  name: "a code by keyboard-interactive is asked for with echo, again after a wrong one",
   ignore: !canAskForCodes,
   fn: async () => {
     await using sides = await SideBySide.open({ codes: ["12345678"] });
@@ -84,7 +84,7 @@ Deno.test({
 
 const UNKNOWN = { client: { hostKeyChecking: "ask" } } as const;
 
-Deno.test("yes to the host key, after another word, lets the call go on", async () => {
+Deno.test("yes to the host key lets the call go on, even after another word", async () => {
   await using sides = await SideBySide.open(UNKNOWN);
   const ending = await sides.assertSame(CALL, async (terminal) => {
     await terminal.expect(/authenticity of host [^]*\(yes\/no.*\)\? /);
@@ -119,7 +119,7 @@ Deno.test("no to the host key ends the call", async () => {
   assert.match(transcript, /Host key verification failed\.\r+\n$/);
 });
 
-Deno.test("a question reaches the terminal though no stream of the call is one", async () => {
+Deno.test("a question reaches the terminal even if no stream of the call is one", async () => {
   await using sides = await SideBySide.open(UNKNOWN);
   const script = 'echo input | ssh -F "$0" host cat 2>err | cat >out; cat out err';
   const { plain, ours } = await sides.runOnTerminal(
@@ -134,7 +134,7 @@ Deno.test("a question reaches the terminal though no stream of the call is one",
 });
 
 for (const answer of ["yes", "no"]) {
-  Deno.test(`${answer} to an agent that wants its key's use confirmed does what it does to ssh`, async () => {
+  Deno.test(`${answer} to an agent that asks for confirmation has the same effect as under plain ssh`, async () => {
     const agents: Deno.ChildProcess[] = [];
     await using sides = await SideBySide.open({}, async (scene) => {
       agents.push(await startAskingAgent(scene, answer));
@@ -153,7 +153,7 @@ for (const answer of ["yes", "no"]) {
   });
 }
 
-/** An agent that has the key and asks a program before each use, and a client that has it from there alone. */
+/** Starts an agent that asks a program before each use of the key; the client has the key only from there. */
 async function startAskingAgent(scene: Scene, answer: string): Promise<Deno.ChildProcess> {
   const { sandbox, sshd } = scene;
   const status = answer === "yes" ? 0 : 1;
@@ -172,7 +172,7 @@ async function startAskingAgent(scene: Scene, answer: string): Promise<Deno.Chil
   return agent;
 }
 
-/** When ssh asks the user's own program instead of the terminal, where it has one (ssh(1)). */
+/** Whether ssh asks the terminal, if it has one, or the user's own program (ssh(1)). */
 const ASKPASS: readonly [env: Record<string, string>, asksTerminal: boolean][] = [
   [{}, true],
   [{ SSH_ASKPASS_REQUIRE: "never" }, true],
@@ -182,7 +182,7 @@ const ASKPASS: readonly [env: Record<string, string>, asksTerminal: boolean][] =
   [{ SSH_ASKPASS_REQUIRE: "force", DISPLAY: "" }, false],
 ];
 
-/** Makes an askpass that answers with the password and notes what it was asked. */
+/** Adds an askpass that answers with the password and records what it was asked. */
 async function addAskpass({ sandbox, user }: Scene): Promise<void> {
   const script = `echo "$1" >>${sandbox.dir}/asked; echo '${user.password}'`;
   sandbox.env.SSH_ASKPASS = await sandbox.addProgram("own-askpass", script);
@@ -244,7 +244,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "BatchMode asks nothing, on a terminal neither",
+  name: "BatchMode asks nothing, not even on a terminal",
   ignore: !canMakeAccounts,
   fn: async () => {
     await using sides = await SideBySide.open({ passwords: true });

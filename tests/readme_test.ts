@@ -1,4 +1,4 @@
-/** What README.md has a new user type, from an empty home to an empty home. */
+/** What README.md tells a new user to type, from an empty home back to an empty home. */
 import assert from "node:assert/strict";
 import { parseSettings } from "../lib/call/settings.ts";
 import { findProgram } from "./support/programs.ts";
@@ -31,7 +31,7 @@ Deno.test("sh install.sh, the PATH line that it prints, ssh twice, sh install.sh
   for (const file of SHARED) assert.ok(filesIn(prefix).includes(`share/${file}`), file);
   const [, path] = /^ {2}(export PATH=.*)$/m.exec(installed.stdout) ?? [];
 
-  /** Runs a script in a shell with that line. Its stdin is a pipe, to be told from a master's. */
+  /** Runs a script in a shell with that line. Its stdin is a pipe, to tell it from a master's. */
   const run = (script: string): Promise<RunResult> =>
     sandbox.run(["sh", "-c", `${path}\n${script}`], { stdin: "" });
   if (findProgram("man")) {
@@ -62,14 +62,14 @@ Deno.test("sh install.sh, the PATH line that it prints, ssh twice, sh install.sh
 });
 
 for (const page of ["README.md", "sshs.1"]) {
-  Deno.test(`the settings in ${page} are read as they stand there`, async () => {
+  Deno.test(`the settings in ${page} are valid as printed`, async () => {
     const text = await Deno.readTextFile(`${REPOSITORY}${page}`);
     const [, settings] = /^((?: {4})?\{ "linger": [^]*?\] \})$/m.exec(text)!;
     assert.ok(parseSettings(settings).length > 3);
   });
 }
 
-/** All files and directories below one, with paths relative to it. */
+/** Returns all files and directories below `directory`, with paths relative to it. */
 function filesIn(directory: string, below = ""): string[] {
   return [...Deno.readDirSync(`${directory}/${below}`)].flatMap(({ name, isDirectory }) => [
     `${below}${name}`,

@@ -1,4 +1,4 @@
-/** Which ssh is the real one, where others call us back. Which is found: launcher_rules_test.ts. */
+/** Which ssh is the real one when others call us back. launcher_rules_test.ts tests which one is found. */
 import assert from "node:assert/strict";
 import { isScript } from "../lib/ssh/real_ssh.ts";
 import { account, canMakeAccounts } from "./support/account.ts";
@@ -7,7 +7,7 @@ import type { RunOptions, RunResult } from "./support/sandbox.ts";
 import { Scene } from "./support/scene.ts";
 import { Sshd } from "./support/sshd.ts";
 
-Deno.test("isScript tells what may call ssh again by its name", async () => {
+Deno.test("isScript recognizes what may call ssh again by name", async () => {
   const file = await Deno.makeTempFile();
   try {
     for (const [text, expected] of [["#!/bin/sh\n", true], ["\x7fELF", false]] as const) {
@@ -21,7 +21,7 @@ Deno.test("isScript tells what may call ssh again by its name", async () => {
   assert.equal(isScript(file), false);
 });
 
-/** A scene in which each run of the launcher and of wrappers is noted. */
+/** Opens a scene that records each run of the launcher. */
 async function openScene(): Promise<Scene> {
   const scene = await Scene.open();
   const text = await Deno.readTextFile(`${scene.bin}/ssh`);
@@ -31,7 +31,7 @@ async function openScene(): Promise<Scene> {
   return scene;
 }
 
-/** Puts an `ssh` that notes its runs into a directory of the sandbox; gives its path. */
+/** Puts an `ssh` that records its runs into a directory of the sandbox; resolves to its path. */
 async function wrap({ sandbox }: Scene, dir: string, script: string): Promise<string> {
   await Deno.mkdir(`${sandbox.dir}/${dir}`);
   const path = `${sandbox.dir}/${dir}/ssh`;
@@ -40,18 +40,18 @@ async function wrap({ sandbox }: Scene, dir: string, script: string): Promise<st
   return path;
 }
 
-/** How often it has been run. */
+/** Returns how often the launcher or a wrapper was run. */
 function runs({ sandbox }: Scene, what = "launcher"): number {
   const text = Deno.readTextFileSync(`${sandbox.dir}/runs`);
   return text.split("\n").filter((line) => line === what).length;
 }
 
-/** A PATH of directories of the sandbox, and those of the system's ssh. */
+/** Returns a PATH of directories of the sandbox, and those of the system's ssh. */
 function pathOf({ sandbox }: Scene, ...dirs: string[]): string {
   return [...dirs.map((dir) => `${sandbox.dir}/${dir}`), "/usr/bin", "/bin"].join(":");
 }
 
-/** Runs a program through a shell, as argv[0] is what it was called by. */
+/** Runs a program through a shell, so that argv[0] is the name it was called by. */
 function call(scene: Scene, argv: readonly string[], options: RunOptions): Promise<RunResult> {
   return scene.run(["sh", "-c", 'exec "$@"', "sh", ...argv], options);
 }
@@ -66,7 +66,7 @@ const WRAPPED: readonly (readonly [name: string, isChosen: boolean, ...path: str
 ];
 
 for (const [name, isChosen, ...path] of WRAPPED) {
-  Deno.test(`a wrapper that calls ssh by its name does not go round for ever (${name})`, async () => {
+  Deno.test(`a wrapper that calls ssh by name does not loop forever (${name})`, async () => {
     await using scene = await openScene();
     const wrapper = await wrap(scene, "chosen", SELF);
     // It finds the launcher first in PATH, whatever called it.
@@ -81,7 +81,7 @@ for (const [name, isChosen, ...path] of WRAPPED) {
   });
 }
 
-Deno.test("SSHS_SSH that names a launcher of ours is no loop", async () => {
+Deno.test("SSHS_SSH that names our launcher causes no loop", async () => {
   await using scene = await openScene();
   const env = { SSHS_SSH: `${scene.bin}/ssh` };
   const { stdout } = await scene.ssh(["host", "echo hello"], { env });
@@ -97,7 +97,7 @@ const CALLED: readonly (readonly [program: string, cwd: string, ...path: string[
 ];
 
 for (const [program, cwd, ...path] of CALLED) {
-  Deno.test(`what ssh runs again by its argv[0] is not us (${program} in ${cwd})`, async () => {
+  Deno.test(`ssh does not run us again by its argv[0] (${program} in ${cwd})`, async () => {
     await using scene = await openScene();
     const config = await scene.sshd.writeConfig({ aliases: ["jump"], knowsHost: true });
     const env = { PATH: path.length > 0 ? pathOf(scene, ...path) : ".:/usr/bin:/bin" };
@@ -107,7 +107,7 @@ for (const [program, cwd, ...path] of CALLED) {
       const argv = [program, ...words, ...own, "host", "echo hello"];
       const { stdout, stderr } = await call(scene, argv, options);
       assert.equal(stdout, "hello\n", stderr);
-      // ssh itself runs its jump host's; where the call shares, we do.
+      // ssh itself runs the one for its jump host; if the call shares, we do.
       if (own.length > 0) assert.equal(runs(scene), 1);
     }
   });
@@ -119,7 +119,7 @@ const CALLERS: readonly (readonly [name: string, line: (config: string) => strin
 ];
 
 for (const [name, line] of CALLERS) {
-  Deno.test(`a ${name} that runs ssh finds us, and gets the plain one`, async () => {
+  Deno.test(`a ${name} that runs ssh finds us, and gets plain ssh`, async () => {
     await using scene = await openScene();
     await using inner = await Sshd.start({ client: { knowsHost: true } });
     const config = await scene.sshd.writeConfig({ config: [line(inner.config)], knowsHost: true });
@@ -127,7 +127,7 @@ for (const [name, line] of CALLERS) {
     assert.equal(stdout, "hello\n", stderr);
     assert.equal(scene.logins(), 1);
     assert.ok(inner.logins() >= 1 && inner.logins() <= 3, `${inner.logins()} logins`);
-    // Those inside have left no master.
+    // The inner calls left no master.
     const sockets = scene.lanes().map(({ identity }) => identity);
     assert.ok(new Set(sockets).size <= 1, `${sockets}`);
   });

@@ -1,6 +1,6 @@
 /**
- * README's recipes, each followed in a home of its own (as root in an account of its own): installed,
- * once more, upgraded, removed; and nothing is left.
+ * README's recipes, each in a home of its own (as root, in an account of its own): install, install again,
+ * upgrade, remove; nothing is left.
  */
 import assert from "node:assert/strict";
 import { VERSION } from "../lib/os/program.ts";
@@ -12,7 +12,7 @@ import { needProgram, run } from "./support/programs.ts";
 const PERMISSIONS = "--allow-read --allow-write --allow-env --allow-run --allow-ffi --allow-net " +
   "--allow-sys=uid,networkInterfaces";
 
-/** A home where nothing is, and what its owner types. */
+/** An empty home, and what its owner types. */
 class Newcomer implements AsyncDisposable {
   readonly home: string;
   readonly #stack = new AsyncDisposableStack();
@@ -26,7 +26,7 @@ class Newcomer implements AsyncDisposable {
   static async create(): Promise<Newcomer> {
     const newcomer = new Newcomer();
     if (canMakeAccounts) newcomer.#owner = (await account()).name;
-    // What Deno has fetched already, its bundler too.
+    // What Deno has already fetched, including its bundler.
     const cache = `${newcomer.home}/.cache/deno`;
     await run("mkdir", ["-p", cache]);
     const fetched = ["npm", "dl", "remote"].map((name) => `${cacheDir}/${name}`).filter(exists);
@@ -35,7 +35,7 @@ class Newcomer implements AsyncDisposable {
     return newcomer;
   }
 
-  /** A directory outside of the home, which goes with it. */
+  /** Makes a directory outside the home, which is removed with it. */
   temporary(): string {
     const dir = Deno.makeTempDirSync();
     Deno.chmodSync(dir, 0o755);
@@ -43,12 +43,12 @@ class Newcomer implements AsyncDisposable {
     return dir;
   }
 
-  /** Hands a directory over to them. */
+  /** Makes the owner of the home own a directory. */
   async own(path: string): Promise<void> {
     if (this.#owner) await run("chown", ["-R", `${this.#owner}:`, path]);
   }
 
-  /** Runs a script as they would type it; fails unless it ends well. */
+  /** Runs a script as the owner would type it; fails unless it succeeds. */
   async types(script: string): Promise<string> {
     const path = `${this.home}/.local/bin:${this.home}/.deno/bin`;
     const [program, ...args] = [
@@ -76,7 +76,7 @@ class Newcomer implements AsyncDisposable {
     return text(stdout);
   }
 
-  /** All that is in the home but Deno's cache, and what git notes. */
+  /** Lists everything in the home but Deno's cache and git's own files. */
   async files(): Promise<string[]> {
     return (await run("find", [
       this.home,
@@ -95,7 +95,7 @@ class Newcomer implements AsyncDisposable {
   }
 }
 
-/** A copy of the checkout that can be changed. */
+/** Copies the checkout, so that it can be changed. */
 async function copyOfRepository(dir: string): Promise<string> {
   const files = await run("git", ["-C", REPOSITORY, "ls-files", "-co", "--exclude-standard"]);
   await run("mkdir", ["-p", dir]);

@@ -46,7 +46,7 @@ Deno.test("fitsRequest counts the command and the variables that are sent", () =
   }
 });
 
-Deno.test("sentNames names what a plan must measure", () => {
+Deno.test("sentNames names the variables that a plan must measure", () => {
   const rows: [dump: string, expected: string[] | undefined][] = [
     ["", []],
     ["sendenv LANG\nsendenv LC_*\nsendenv LC_ALL", []],
@@ -60,7 +60,7 @@ Deno.test("sentNames names what a plan must measure", () => {
   }
 });
 
-Deno.test("a master takes what fitsRequest lets through", async () => {
+Deno.test("a master accepts what fitsRequest lets through", async () => {
   await using sshd = await Sshd.start({ config: ["AcceptEnv *"] });
   await using sandbox = await Sandbox.create();
   const socket = `${sandbox.dir}/master`;
@@ -69,7 +69,7 @@ Deno.test("a master takes what fitsRequest lets through", async () => {
   ]);
   await eventually("the master listens", () => exists(socket));
   const config = parseConfigDump("sendenv BIG_*", "");
-  // Just below and well above what it takes.
+  // Just below and well above what it accepts.
   for (const [last, fits] of [[53, true], [70, false]] as const) {
     const env = {
       ...{ BIG_1: "x".repeat(100 * KIB), BIG_2: "x".repeat(98 * KIB) },

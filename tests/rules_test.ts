@@ -14,7 +14,7 @@ import { parseSettings, settingsFor } from "../lib/call/settings.ts";
 import { parseSshArgs } from "../lib/ssh/arguments.ts";
 import { parseConfigDump } from "../lib/ssh/configuration.ts";
 
-/** The words after `ssh`, apart by blanks. */
+/** Parses the words after `ssh`, separated by blanks. */
 function argsOf(text: string) {
   return parseSshArgs(text.split(" ").filter(Boolean));
 }
@@ -25,7 +25,7 @@ function callOf(text: string) {
   return args as Extract<typeof args, { kind: "call" }>;
 }
 
-/** "share", or why not. */
+/** Returns "share", or why the call goes direct. */
 function outcome(direct: Direct | undefined): string {
   return direct?.reason ?? "share";
 }
@@ -120,7 +120,7 @@ const CONFIG: readonly (readonly [lines: string, outcome: string | RegExp])[] = 
 
 const NO_SETTINGS = settingsFor("host", undefined, { env: () => undefined });
 
-Deno.test("directByConfig sends a call direct for what ends with its own process", () => {
+Deno.test("directByConfig sends a call direct if its work ends with its own process", () => {
   for (const [lines, expected] of CONFIG) {
     const config = parseConfigDump(lines, "");
     const found = outcome(directByConfig(callOf("host"), config, NO_SETTINGS, 0));
@@ -129,13 +129,13 @@ Deno.test("directByConfig sends a call direct for what ends with its own process
   }
 });
 
-Deno.test("directByConfig heeds the switch in our own settings", () => {
+Deno.test("directByConfig obeys the switch in our own settings", () => {
   const settings = { ...NO_SETTINGS, share: false };
   const direct = directByConfig(callOf("host"), parseConfigDump("", ""), settings, 0);
   assert.match(outcome(direct), /switched off/);
 });
 
-/** Words that name a connection master, and what becomes of them without the setting and with it. */
+/** Words that name a connection master, and the outcome without and with the setting. */
 const MASTERS: readonly (readonly [words: string[], without: RegExp, always: string | RegExp])[] = [
   [["-o", "ControlPath=none"], /^ControlPath /, /^ControlPath /],
   [["-oControlPath=/path"], /^ControlPath /, "share"],
@@ -161,14 +161,14 @@ Deno.test('a call that names a master goes direct, unless "share" is "always"', 
   }
 });
 
-Deno.test("putMasterAside leaves the other options where they stand", () => {
+Deno.test("putMasterAside leaves the other options in place", () => {
   const call = callOf("-oControlPath=x -p 22 host -oControlMaster=auto -l me ls");
   const { options, ahead } = putMasterAside(call, { ...NO_SETTINGS, share: "always" });
   assert.deepEqual(options, [{ letter: "p", value: "22" }, { letter: "l", value: "me" }]);
   assert.equal(ahead, 1);
 });
 
-/** Lines of `ssh -G`, and why a call with them goes direct where "forwards" is true. */
+/** Lines of `ssh -G`, and the outcome of a call with them if "forwards" is true. */
 const FORWARDS: readonly (readonly [lines: string, outcome: string | RegExp])[] = [
   ["localforward 8080 [localhost]:80", "share"],
   ["remoteforward 8080 [localhost]:80", "share"],
@@ -178,7 +178,7 @@ const FORWARDS: readonly (readonly [lines: string, outcome: string | RegExp])[] 
   ["remoteforward 0 [localhost]:80", /only plain ssh tells/],
 ];
 
-Deno.test("directByConfig sends few calls direct that forward where the settings share them", () => {
+Deno.test('directByConfig shares most calls that forward if "forwards" is true', () => {
   for (const [lines, expected] of FORWARDS) {
     const config = parseConfigDump(lines, "");
     const settings = { ...NO_SETTINGS, forwards: true };
@@ -188,7 +188,7 @@ Deno.test("directByConfig sends few calls direct that forward where the settings
   }
 });
 
-Deno.test("directByConfig names the word that forwards, and the setting that would help", () => {
+Deno.test("directByConfig names the option that forwards, and the setting that would help", () => {
   const config = parseConfigDump("localforward 8080 [localhost]:80", "");
   const found = directByConfig(callOf("-L 8080:localhost:80 host"), config, NO_SETTINGS, 0);
   assert.match(found!.reason, /^-L forwards ports/);
@@ -202,13 +202,13 @@ Deno.test("versionOf reads major and minor", () => {
   assert.deepEqual(versionOf("dropbear"), [0, 0]);
 });
 
-Deno.test("takesPlace tells a session from a mere channel", () => {
+Deno.test("takesPlace tells a session from a channel", () => {
   assert.equal(takesPlace(callOf("host")), true);
   assert.equal(takesPlace(callOf("-s host sftp")), true);
   assert.equal(takesPlace(callOf("-W target:22 host")), false);
 });
 
-Deno.test("forcesTerminal knows -tt, and what the words make of RequestTTY force", () => {
+Deno.test("forcesTerminal knows -tt, and how options change RequestTTY force", () => {
   const [set, unset] = ["force", "auto"].map((value) =>
     parseConfigDump(`requesttty ${value}\n`, "")
   );
@@ -222,7 +222,7 @@ Deno.test("forcesTerminal knows -tt, and what the words make of RequestTTY force
   assert.equal(forcesTerminal(callOf("-T host"), set), false);
 });
 
-Deno.test("wantsQuiet hears -q, BatchMode and LogLevel", () => {
+Deno.test("wantsQuiet recognizes -q, BatchMode and LogLevel", () => {
   for (
     const [words, quiet] of [
       [["host"], false],
@@ -267,7 +267,7 @@ const LINGER: readonly (readonly [
   ['{ "hosts": [{ "host": "host", "linger": 7 }] }', "5", "90", false, 7],
   ['{ "hosts": [{ "host": "other", "linger": 7 }] }', "5", undefined, false, 5],
   ['{ "hosts": [{ "host": "host", "linger": "forever" }] }', undefined, "90", false, Infinity],
-  // Who could open the agent to the far side stays only when the user says so.
+  // A master that could open the agent to the server lingers only if the user says so.
   ["{}", undefined, undefined, true, 0],
   ["{}", undefined, "no", true, 0],
   ["{}", undefined, "90", true, 90],

@@ -1,22 +1,22 @@
 #!/bin/sh
-# Runs the whole gate, `deno task ok`, also on a fresh machine: what is missing is installed first (as
-# root, from Debian's packages and npm), and nothing else is changed. The last line is
+# Runs the whole gate, `deno task ok`, also on a fresh machine: installs what is missing first (as root,
+# from Debian's packages and npm), and changes nothing else. The last line is
 #
 #   N passed, N failed[, N skipped]
 #
-# and the exit status is 0 only if every check and test passed and some test ran.
+# and the exit status is 0 only if every check and test passed and at least one test ran.
 set -eu
 cd "$(dirname "$0")/.."
 
-# In seconds, without what is installed first. A run is meant to take less than 10 minutes; what has not
-# ended by then hangs, and has failed.
+# In seconds, not counting the installation. A run should take less than 10 minutes; one that reaches this
+# limit hangs, and has failed.
 limit=1500
 # In kB, for all processes of the gate together.
 memory=$((4 * 1024 * 1024))
 
 main() {
   umask 022
-  # Short: a socket's path takes 104 bytes at most. Open to the account that the tests log in to.
+  # Short: a socket's path has at most 104 bytes. Open to the account that the tests log in to.
   work=$(mktemp -d /tmp/sshs.XXXXXX)
   chmod 755 "$work"
   export TMPDIR="$work" NO_COLOR=1
@@ -45,11 +45,11 @@ say() {
 
 clean_up() {
   trap '' INT TERM HUP
-  # timeout(1) hands the signal on to all that it runs.
+  # timeout(1) passes the signal on to all that it runs.
   [ -z "$task" ] || ! kill "$task" 2>/dev/null || wait "$task" || true
   [ -z "$watcher" ] || kill "$watcher" 2>/dev/null || true
   [ -z "$policy" ] || rm -f "$policy"
-  # A run that was interrupted leaves its account behind.
+  # An interrupted run leaves its account behind.
   ! command -v deno >/dev/null ||
     sh deno.sh run --quiet --allow-all tests/support/account.ts || true
   rm -rf "$work"
@@ -60,7 +60,7 @@ install_missing() {
   PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
   required=$(lacking sshd:openssh-server ssh:openssh-client git python3 ps:procps \
     setsid:util-linux useradd:passwd)
-  # The tests of a client that cannot be had are skipped.
+  # The tests of a client that cannot be installed are skipped.
   optional=$(lacking rsync tmux busybox zsh dash curl mandoc strace fish sshfs borg:borgbackup mosh \
     ansible:ansible-core google-authenticator:libpam-google-authenticator)
   complete=true
@@ -82,7 +82,7 @@ install_packages() {
     say "cannot install (it takes root and apt-get): $required$optional"
     return 1
   fi
-  # Not to start the sshd that is installed.
+  # Keeps the package from starting sshd.
   if [ ! -e /usr/sbin/policy-rc.d ]; then
     policy=/usr/sbin/policy-rc.d
     printf '#!/bin/sh\nexit 101\n' >"$policy"
@@ -113,7 +113,7 @@ install_deno() {
     return 1
   fi
   prefix=$(npm prefix --global)
-  # An ordinary user's own, where npm's cannot be written.
+  # An ordinary user's own prefix, if npm's is not writable.
   [ -w "$prefix" ] || prefix=$HOME/.local
   PATH=$prefix/bin:$PATH
   command -v deno >/dev/null && return
@@ -124,7 +124,7 @@ install_deno() {
   }
 }
 
-# The oldest Deno that sshs takes, in a cache of the user's, for tests/oldest_deno_test.ts.
+# Installs the oldest Deno that sshs supports, in the user's cache, for tests/oldest_deno_test.ts.
 get_oldest_deno() {
   oldest=$(sed -n 's/^export const OLDEST_DENO = "\(.*\)";$/\1/p' lib/os/program.ts)
   dir=${XDG_CACHE_HOME:-$HOME/.cache}/sshs-tests/deno-$oldest
@@ -133,14 +133,14 @@ get_oldest_deno() {
     say "installing Deno $oldest in $dir"
     npm install --prefix "$dir" "deno@$oldest" >"$work/npm" 2>&1 || return
   fi
-  # What it fetches when it bundles for the first time, it has from now on.
+  # The first bundle fetches what later ones need.
   PATH=$bin:$PATH DENO_TLS_CA_STORE=mozilla,system \
     sh deno.sh bundle --quiet --output "$work/oldest.js" main.ts >"$work/npm" 2>&1 || return
   export SSHS_OLDEST_DENO="$bin/deno"
 }
 
-# Ends the run $1 once it has more memory than it may. A limit of the kernel's would not do: ulimit -v
-# counts what V8 only reserves, and a cgroup is not to be had in many a container or as a user.
+# Ends the run $1 once it has more memory than it may. A kernel limit would not do: ulimit -v counts what
+# V8 only reserves, and many containers and ordinary users cannot have a cgroup.
 watch_memory() {
   while kill -0 "$1" 2>/dev/null; do
     used=$(memory_below "$1")
@@ -153,7 +153,7 @@ watch_memory() {
   done
 }
 
-# In kB, what the process $1 and those below it have to themselves; 0 where there is no /proc.
+# Prints the private memory of the process $1 and its descendants, in kB; 0 if there is no /proc.
 memory_below() {
   cat /proc/[0-9]*/status 2>/dev/null | awk -v root="$1" '
     /^Pid:/ { pid = $2 }
@@ -168,8 +168,8 @@ memory_below() {
     }'
 }
 
-# Shows the output of the gate, and keeps it. In the background, so that a signal ends it at once;
-# there sh ignores SIGINT, which the programs under test must not inherit.
+# Shows the output of the gate, and keeps it. The gate runs in the background, so that a signal ends it at
+# once; sh ignores SIGINT there, which the programs under test must not inherit.
 run_gate() {
   mkfifo "$work/pipe"
   tee "$work/output" <"$work/pipe" &
@@ -187,8 +187,8 @@ run_gate() {
   return "$result"
 }
 
-# From Deno's own line, of which each of its runs has one: ok | 12 passed (3 steps) | 0 failed | 1 ignored (5s)
-# A run that was ended has none, but a line for each test that was over: name ... ok (3ms)
+# Adds up Deno's own summaries, one for each of its runs: ok | 12 passed (3 steps) | 0 failed | 1 ignored (5s)
+# A run that was ended has none, but a line for each finished test: name ... ok (3ms)
 summarize() {
   lines=$(grep -E '^(ok|FAILED) \| [0-9]+ passed' "$work/output") || true
   passed=$(count passed) failed=$(count failed) skipped=$(count ignored)
@@ -196,7 +196,7 @@ summarize() {
     passed=$(grep -cE ' \.\.\. ok \([0-9]' "$work/output") || true
     failed=$(grep -cE ' \.\.\. FAILED \([0-9]' "$work/output") || true
   fi
-  # Formatting, lint, types or the run itself: a failure too. So is a run without a test.
+  # A failure of formatting, lint, types or the run itself counts too. So does a run without a test.
   if [ "$failed" -eq 0 ] && { [ "$1" -ne 0 ] || [ "$passed" -eq 0 ]; }; then failed=1; fi
   if [ "$skipped" -eq 0 ]; then
     echo "$passed passed, $failed failed"

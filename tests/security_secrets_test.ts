@@ -1,4 +1,4 @@
-/** Secrets, and the sleeper: what SECURITY.md says of them; and that it names tests that there are. */
+/** What SECURITY.md says about secrets and the sleeper; and that the tests that it names exist. */
 import assert from "node:assert/strict";
 import { withoutValues } from "../lib/ssh/identity.ts";
 import { canMakeAccounts } from "./support/account.ts";
@@ -50,7 +50,7 @@ Deno.test({
   },
 });
 
-/** Where a secret stands: which processes' arguments or environments, and which files. */
+/** Returns the processes with a secret in their arguments or environment, and the files that contain it. */
 function tracesOf(secret: string, scene: Scene): string[] {
   const forms = [secret, new TextEncoder().encode(secret).toHex()];
   const has = (text: string) => forms.some((form) => text.includes(form));
@@ -76,7 +76,7 @@ Deno.test("the sleeper listens nowhere and holds nothing of the caller", async (
   const files = filesOf(sleeper.pid);
   assert.equal(files.includes(held), false);
   const listening = (await Deno.readTextFile(`/proc/${sleeper.pid}/net/unix`)).split("\n")
-    // The flags of a socket that takes connections (__SO_ACCEPTCON), and its inode.
+    // The flags of a socket that accepts connections (__SO_ACCEPTCON), and its inode.
     .map((line) => line.trim().split(/\s+/)).filter(([, , , flags]) => flags === "00010000")
     .map((fields) => `socket:[${fields[6]}]`);
   assert.ok(files.some((file) => file.startsWith("socket:")));
@@ -124,11 +124,11 @@ Deno.test({
   },
 });
 
-/** A line of strace(1) that tells of a call that makes, changes or removes a file. */
+/** Matches a line of strace(1) for a call that creates, changes or removes a file. */
 const WRITES =
   /^\d+ +((creat|mk|rm|unlink|rename|link|symlink|truncate|chmod|chown|fchmod|fchown|utime)\w*\(|open(at)?\(.*O_(WRONLY|RDWR|CREAT|TRUNC))/;
 
-Deno.test("SECURITY.md names tests that there are", async () => {
+Deno.test("the tests that SECURITY.md names exist", async () => {
   const text = await Deno.readTextFile(new URL("../SECURITY.md", import.meta.url));
   let file = "";
   let names = 0;

@@ -1,4 +1,4 @@
-/** What a hostile server, name, repository or variable can do through us: what SECURITY.md says of them. */
+/** What a hostile server, name, repository or variable can do through us, as SECURITY.md says. */
 import assert from "node:assert/strict";
 import { harmless } from "../lib/os/terminal.ts";
 import { Agent } from "./support/agent.ts";
@@ -11,10 +11,10 @@ import { Scene } from "./support/scene.ts";
 const DEADLINE = { deadline: 30_000 };
 const LINGERING = { env: { SSHS_LINGER: "60" } };
 
-/** What a terminal would take for a command, or show in another order than it was written. */
+/** What a terminal would obey as a command, or show in another order than written. */
 // deno-lint-ignore no-control-regex
 const HARMFUL = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/;
-/** Sets the title, erases the screen (in C0 and in C1), and turns the rest of the line around. */
+/** Sets the title, erases the screen (in C0 and in C1), and reverses the rest of the line. */
 const ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b2J\u202e";
 
 Deno.test("harmless leaves nothing for a terminal to obey, and the text readable", () => {
@@ -59,7 +59,7 @@ Deno.test("a hostile name goes to the terminal without escapes in all that we pr
     const { stdout, stderr } = await sandbox.sshs(args, { as: "sshs", env });
     assert.notEqual(stdout + stderr, "", args[0]);
     assert.doesNotMatch(stdout + stderr, HARMFUL, args.join(" "));
-    // One line of ours stays one line: the text cannot speak in our name.
+    // A line of ours stays one line, so the text cannot forge a message of ours.
     assert.doesNotMatch(stdout + stderr, /^sshs: all is well/m, args.join(" "));
   }
 });
@@ -81,8 +81,8 @@ Deno.test("a master that forwards an agent or a display goes within one look and
     env: { SSHS_LOOK: "1" },
     config: ["X11Forwarding yes", "XAuthLocation /bin/true"],
   });
-  delete scene.sandbox.env.SSHS_LINGER; // Which would be the user's word.
-  // A display needs no more than a cookie until somebody draws on it.
+  delete scene.sandbox.env.SSHS_LINGER; // It would count as the user's choice.
+  // A display needs only a cookie until something is drawn on it.
   const xauth = await scene.sandbox.addProgram(
     "xauth",
     `echo ':99 MIT-MAGIC-COOKIE-1 ${"5a".repeat(16)}'`,
@@ -106,12 +106,12 @@ Deno.test("a master that forwards an agent or a display goes within one look and
     assert.equal(sandbox.masters().length, 2);
     const isGone = () => sandbox.masters().length === 1;
     await eventually(`the master of ${flag} is gone`, isGone, DEADLINE);
-    // The sleeper wakes a second later, and then there is the slowness of the machine.
+    // The sleeper wakes a second later, and the machine may be slow.
     assert.ok(performance.now() - over < 6_000);
     assert.equal(await call([]), "");
     assert.equal(scene.logins(), logins, "the other is still there");
   }
-  // Told to, it lingers.
+  // It lingers if told to.
   for (let i = 0; i < 2; i++) assert.equal(await call(["-A"], { SSHS_LINGER: "10m" }), "agent");
   assert.equal(scene.logins(), logins + 1);
 });
@@ -138,7 +138,7 @@ Deno.test("nothing in the current directory is loaded or run", async () => {
   for (const name of ["ssh", "deno", "sh", "sleep", "cat", "ps", "env", "rm", "readlink"]) {
     await Deno.writeTextFile(`${cwd}/${name}`, script, { mode: 0o755 });
   }
-  // By the program, which becomes the launcher by libc, and by the launcher.
+  // Through the program, which becomes the launcher through libc, and through the launcher itself.
   for (const words of [scene.sandbox.argv([]), ["ssh"]]) {
     const { code, stdout } = await scene.run([...words, ...scene.args("cat")], {
       cwd,
@@ -189,5 +189,5 @@ Deno.test("no value of the environment is code", async () => {
   }
   await eventually("the sleeper is awake", () => exists(`${state}/sleeper.log`), DEADLINE);
   for (const place of [home, "/", dir, state]) assert.equal(exists(`${place}/own`), false, place);
-  await endAll(scene.strays().map(({ pid }) => pid)); // Whose state directory is not the scene's.
+  await endAll(scene.strays().map(({ pid }) => pid)); // Their state directory is not the scene's.
 });

@@ -1,4 +1,4 @@
-/** Who else could reach a host through us: what SECURITY.md says of other users, sudo and containers. */
+/** Who else could reach a host through us: what SECURITY.md says about other users, sudo and containers. */
 import assert from "node:assert/strict";
 import { openStateDir, StateDirError } from "../lib/lane/state_dir.ts";
 import { canMakeAccounts } from "./support/account.ts";
@@ -9,14 +9,14 @@ import { Scene } from "./support/scene.ts";
 
 const NOT_SHARED = /^sshs: not shared: /;
 
-/** A scene in whose sandbox others may look: what keeps them out must be ours. */
+/** Opens a scene whose sandbox others may enter, so that only our own modes keep them out. */
 async function openScene(): Promise<Scene> {
   const scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
   await Deno.chmod(scene.sandbox.dir, 0o755);
   return scene;
 }
 
-/** The files in the state directory, and itself, that anybody but their owner may use. */
+/** Returns the files in the state directory, and the directory itself, that others than the owner may use. */
 function openToOthers({ sandbox }: Scene): string[] {
   return ["", ...sandbox.files()].filter((file) =>
     (Deno.lstatSync(`${sandbox.stateDir}/${file}`).mode! & 0o077) !== 0
@@ -47,7 +47,7 @@ Deno.test({
     const refused = await other();
     assert.notEqual(refused.code, 0, "the master asks who its peer is (getpeereid in mux.c)");
     assert.doesNotMatch(refused.stderr, /Master running/);
-    // And the program makes no plan where the directory is no longer as we made it.
+    // And the program makes no plan if the directory is no longer as we made it.
     await Deno.remove(`${sandbox.stateDir}/plans`, { recursive: true });
     const before = scene.logins();
     const after = await call();
@@ -143,7 +143,7 @@ Deno.test({
     assert.ok(exists(`${dir}/root/sshs-0`));
     assert.deepEqual([...Deno.readDirSync(`${dir}/run`)], []);
     assert.deepEqual([...Deno.readDirSync(`${dir}/tmp`)], []);
-    await endAll(scene.strays().map(({ pid }) => pid)); // Whose state directory is not the scene's.
+    await endAll(scene.strays().map(({ pid }) => pid)); // Their state directory is not the scene's.
   },
 });
 
@@ -166,7 +166,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a call among other processes neither rides on a lane from here nor clears one away",
+  name: "a call in another pid namespace neither uses nor removes a lane of this one",
   ignore: !canUnshare("--pid"),
   fn: async () => {
     await using scene = await openScene();

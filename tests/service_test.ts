@@ -1,9 +1,9 @@
-/** Which system service a call is a part of: the program and the launcher agree. */
+/** Which system service a call belongs to: the program and the launcher agree. */
 import assert from "node:assert/strict";
 import { serviceOf } from "../lib/os/system.ts";
 import { outputOf, testInShells } from "./support/launcher_functions.ts";
 
-/** The text of /proc/PID/cgroup, and the service that it tells of. */
+/** The text of /proc/PID/cgroup, and the service that it names. */
 const CGROUPS: readonly (readonly [text: string, service: string | undefined])[] = [
   ["0::/system.slice/cron.service\n", "cron.service"],
   ["0::/system.slice/system-backup.slice/backup@home.service\n", "backup@home.service"],
@@ -25,7 +25,7 @@ const CGROUPS: readonly (readonly [text: string, service: string | undefined])[]
   ["0::/system.slice/a b\\x2dc.service\n", "a b\\x2dc.service"],
 ];
 
-testInShells("the service is that of serviceOf", async (shell) => {
+testInShells("the service is the one that serviceOf returns", async (shell) => {
   const file = await Deno.makeTempFile();
   try {
     for (const [text, service] of CGROUPS) {

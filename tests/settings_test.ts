@@ -70,7 +70,7 @@ Deno.test("matchesPatterns reads ssh_config's patterns", () => {
   }
 });
 
-Deno.test("settingsFor takes the first word for each setting: hosts in order, then the rest", () => {
+Deno.test("settingsFor takes the first value of each setting: hosts in order, then the rest", () => {
   const file = fileOf(`{
     "linger": "5m", "maxSessions": 3,
     "hosts": [
@@ -108,14 +108,14 @@ Deno.test("settingsFor has defaults", () => {
   });
 });
 
-Deno.test("settingsFor hears the environment before what is for all hosts", () => {
+Deno.test("settingsFor prefers the environment to the settings for all hosts", () => {
   const environment: Record<string, string> = { SSHS_LINGER: "1m", SSHS_MAX_SESSIONS: "4" };
   const file = fileOf('{ "linger": "5m", "maxSessions": 3 }');
   const settings = settingsFor("host", file, { env: (name) => environment[name] });
   assert.deepEqual([settings.linger, settings.maxSessions], [60, 4]);
 });
 
-Deno.test("settingsFor passes over words in the environment that it cannot read", () => {
+Deno.test("settingsFor ignores values in the environment that it cannot read", () => {
   for (const word of ["0", "-1", "many", "1.5", "10000000"]) {
     const { maxSessions, linger } = settingsFor("host", undefined, {
       env: (name) => name === "SSHS_MAX_SESSIONS" ? word : "soon",
@@ -124,7 +124,7 @@ Deno.test("settingsFor passes over words in the environment that it cannot read"
   }
 });
 
-Deno.test("parseSettings names what is wrong, and what it takes", () => {
+Deno.test("parseSettings names what is wrong, and what is accepted", () => {
   for (
     const [text, message] of [
       ["", /JSON/],
@@ -150,7 +150,7 @@ Deno.test("parseSettings names what is wrong, and what it takes", () => {
   }
 });
 
-Deno.test("readSettingsFile has no rules without a file, and a problem with a wrong one", async () => {
+Deno.test("readSettingsFile returns no rules without a file, and a problem for an invalid one", async () => {
   const dir = await Deno.makeTempDir();
   try {
     const system = { env: (name: string) => name === "XDG_CONFIG_HOME" ? dir : undefined };
@@ -171,7 +171,7 @@ Deno.test("readSettingsFile has no rules without a file, and a problem with a wr
   }
 });
 
-Deno.test("readSettingsFile looks below HOME, and has nothing to look at without one", () => {
+Deno.test("readSettingsFile looks below HOME, and nowhere without it", () => {
   const home = { env: (name: string) => name === "HOME" ? "/no/such/home" : undefined };
   assert.equal(readSettingsFile(home)!.path, "/no/such/home/.config/sshs/config.json");
   assert.equal(readSettingsFile(NO_ENVIRONMENT), undefined);

@@ -1,4 +1,4 @@
-/** `"share": "always"`: tools that bring a ControlPath of their own share all the same. */
+/** `"share": "always"`: tools that bring a ControlPath of their own share anyway. */
 import assert from "node:assert/strict";
 import { findProgram } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
@@ -16,7 +16,7 @@ const TOOLS: readonly [string, readonly string[]][] = [
   ]],
 ];
 
-/** A scene whose user has settings. */
+/** Opens a scene whose user has these settings. */
 async function sceneWith(settings: unknown): Promise<Scene> {
   const scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
   await Deno.mkdir(`${scene.sandbox.home}/.config/sshs`, { recursive: true });
@@ -37,7 +37,7 @@ for (const [tool, words] of TOOLS) {
     assert.equal(scene.logins(), 1);
     const [{ linger }] = JSON.parse((await scene.sshs(["--list", "--json"])).stdout);
     assert.equal(linger, 60, "the tool's ControlPersist is put aside too");
-    // All words are plain enough for a plan, but for a quoted one.
+    // All words are plain enough for a plan, except a quoted one.
     assert.equal(
       scene.starts().filter((start) => start.includes(" --decide ")).length,
       tool === "ansible" ? 3 : 1,
@@ -60,7 +60,7 @@ for (const [tool, words] of TOOLS) {
   });
 }
 
-Deno.test('what asks for no master at all goes direct, even with "share": "always"', async () => {
+Deno.test('a call that asks for no master at all goes direct, even with "share": "always"', async () => {
   await using scene = await sceneWith({ share: "always" });
   for (const words of [["-o", "ControlPath=none"], ["-S", "none"]]) {
     assert.equal((await scene.ssh([...words, "host", "true"])).code, 0);
@@ -68,7 +68,7 @@ Deno.test('what asks for no master at all goes direct, even with "share": "alway
   }
 });
 
-Deno.test('"share": "always" puts no more aside: the rest of the words counts where it stands', async () => {
+Deno.test('"share": "always" ignores nothing else: the other words count, in their places', async () => {
   await using scene = await sceneWith({ share: "always" });
   const words = ["host", "-oControlPath=/tmp/x-%C", "-l", "nobody", "-oControlMaster=yes", "-v"];
   const why = await scene.sshs(["--why", "--json", "-F", scene.config, ...words, "ls"]);
@@ -90,7 +90,7 @@ const PLAYBOOK = `
 for (
   const [name, settings, args] of [
     ['as delivered, with "share": "always"', { share: "always" }, undefined],
-    ["in README's way", {}, ""],
+    ["as README says", {}, ""],
   ] as const
 ) {
   Deno.test({

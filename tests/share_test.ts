@@ -1,9 +1,9 @@
-/** Which calls share a connection, and that each reaches ssh as its user has written it. */
+/** Which calls share a connection, and that each reaches ssh as its user wrote it. */
 import assert from "node:assert/strict";
 import { needProgram, run } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
 
-/** Words that any handling but that of one array would change. */
+/** Words that would change if they were handled other than as one array. */
 const WORDS = [
   "a  b",
   "",
@@ -49,7 +49,7 @@ Deno.test("a call that goes direct reaches ssh with the user's words, byte for b
   await sandbox.fakeSsh(`case $1 in -G) exec ${needProgram("ssh")} "$@" ;; esac; echo out; exit 3`);
   for (const words of DIRECT) {
     const args = words.includes("host") ? ["-F", "none", ...words, ...WORDS] : words;
-    // The program takes what begins so for a command of its own.
+    // The program takes words that begin with -- for a command of its own.
     const byProgram = args[0]?.startsWith("--") ? [] : [sandbox.argv(args)];
     for (const argv of [["ssh", ...args], ...byProgram]) {
       const { code, stdout, stderr } = await scene.run(argv);
@@ -92,7 +92,7 @@ interface Difference {
   env?: Record<string, string>;
 }
 
-/** What makes another connection of a call. `DIR` is the server's directory. */
+/** What gives a call another connection. `DIR` is the server's directory. */
 const OTHERS: readonly Difference[] = [
   { args: ["-i", "DIR/other_key"] },
   { env: { SSH_AUTH_SOCK: "/other/agent" } },
@@ -124,8 +124,8 @@ const SAMES: readonly Difference[] = [
   { env: { DISPLAY: ":1" } },
 ];
 
-Deno.test("a call that ssh would connect otherwise for has a lane of its own, and no other has", async () => {
-  // Told, since who forwards an agent or a display does not linger else.
+Deno.test("a call has a lane of its own exactly if ssh would connect differently for it", async () => {
+  // Set, since a master that forwards an agent or a display does not linger otherwise.
   const env = { SSHS_LINGER: "600" };
   await using scene = await Scene.open({ client: { aliases: ["alias"] }, env });
   const { sshd } = scene;
@@ -148,12 +148,12 @@ Deno.test("a call that ssh would connect otherwise for has a lane of its own, an
     await call(other);
     assert.equal(scene.logins(), i + 2, JSON.stringify(other));
   }
-  // Each is shared in its turn.
+  // The connections made before are still shared.
   for (const again of [{}, ...OTHERS.slice(-2)]) await call(again);
   assert.equal(scene.logins(), 1 + OTHERS.length);
 });
 
-/** Writes the user's settings file. */
+/** Writes the user's settings file; resolves to its path. */
 async function writeSettings({ sandbox }: Scene, text: string): Promise<string> {
   const dir = `${sandbox.home}/.config/sshs`;
   await Deno.mkdir(dir, { recursive: true });
@@ -161,7 +161,7 @@ async function writeSettings({ sandbox }: Scene, text: string): Promise<string> 
   return `${dir}/config.json`;
 }
 
-Deno.test("a settings file that is wrong is named with the place, and passed over", async () => {
+Deno.test("an invalid settings file is reported with the place of the error, and ignored", async () => {
   const wrong = [
     [
       '{ "hosts": [{ "host": "*", "share": "no" }] }',
@@ -181,7 +181,7 @@ Deno.test("a settings file that is wrong is named with the place, and passed ove
   }
 });
 
-Deno.test("a settings file is heard: what is not shared, and how many sessions a lane takes", async () => {
+Deno.test("a settings file says what is not shared, and how many sessions a lane takes", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
   await writeSettings(scene, '{ "hosts": [{ "host": "ho?t", "share": false }] }');
   for (let i = 1; i <= 2; i++) {

@@ -1,4 +1,4 @@
-/** The process that the sleeper is: one at a time, apart from whoever has started it, idle until it is woken. */
+/** The sleeper as a process: one at a time, detached from what started it, idle until it is woken. */
 import assert from "node:assert/strict";
 import { cutLog, logLine, pollFile, watchFile } from "../lib/os/files.ts";
 import { isOpen } from "../lib/lane/lane.ts";
@@ -13,7 +13,7 @@ import { SleeperStage } from "./support/sleeper_stage.ts";
 
 const PATIENCE = { deadline: 30_000 };
 
-Deno.test("of sleepers that are started at once one stays; a newer version takes over", async () => {
+Deno.test("only one of the sleepers started at once stays; a newer version takes over", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open();
   const file = `${stage.sandbox.stateDir}/sleeper`;
@@ -31,7 +31,7 @@ Deno.test("of sleepers that are started at once one stays; a newer version takes
   await eventually("it is held", () => stage.log().split("holding").length === 3, PATIENCE);
 });
 
-Deno.test("sleeperPid knows a sleeper that was killed from one that wakes", async () => {
+Deno.test("sleeperPid tells a killed sleeper from one that is waking", async () => {
   const dir = await Deno.makeTempDir();
   try {
     assert.equal(sleeperPid(dir, realSystem), undefined);
@@ -49,7 +49,7 @@ Deno.test("sleeperPid knows a sleeper that was killed from one that wakes", asyn
   }
 });
 
-Deno.test("startSleeper starts a process of its own that holds nothing of the caller, unless one is awake", async () => {
+Deno.test("startSleeper starts a separate process that holds nothing of the caller, unless one is awake", async () => {
   const dir = await Deno.makeTempDir();
   const commands: string[][] = [];
   const system = {
@@ -78,7 +78,7 @@ Deno.test("startSleeper starts a process of its own that holds nothing of the ca
 });
 
 Deno.test(
-  "detach leaves who has started the process: its session, its directory, and what it has open",
+  "detach leaves the session, the directory and the open files of the caller",
   {
     ignore: Deno.build.os !== "linux",
   },
@@ -148,12 +148,12 @@ for (
     ["pollFile", (path: string, onWrite: () => void) => pollFile(path, onWrite, 20)],
   ] as const
 ) {
-  Deno.test(`${name} tells of a write by sh, of a removal, and of what comes after it`, async () => {
+  Deno.test(`${name} reports a write by sh, a removal, and a new file after it`, async () => {
     const path = await Deno.makeTempFile();
     let told = 0;
     const tells = async (what: string) => {
       await eventually(what, () => told > 0, PATIENCE);
-      await pause(50); // The rest of what belongs to it.
+      await pause(50); // For the rest of the same change.
       told = 0;
     };
     {

@@ -11,7 +11,7 @@ import { SleeperStage } from "./support/sleeper_stage.ts";
 
 const PATIENCE = { deadline: 30_000 };
 
-Deno.test("Sleeper takes a lane: notes its master, and renews the mark", async () => {
+Deno.test("Sleeper takes a lane: it records the master and renews the mark", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open();
   stage.wake();
@@ -30,7 +30,7 @@ const DOUBTS: Record<string, (stage: SleeperStage) => void> = {
 };
 
 for (const [what, happen] of Object.entries(DOUBTS)) {
-  Deno.test(`Sleeper withdraws the marks first and asks then when ${what}`, async () => {
+  Deno.test(`Sleeper withdraws the marks before it asks when ${what}`, async () => {
     await using stage = await SleeperStage.create();
     const lane = await stage.open({ lease: null });
     stage.wake();
@@ -46,7 +46,7 @@ for (const [what, happen] of Object.entries(DOUBTS)) {
   });
 }
 
-Deno.test("Sleeper asks as long as a session has begun within 10 minutes, open ones or not, and then waits for a call", async () => {
+Deno.test("Sleeper asks until 10 minutes after a session began, open or not, and then waits for a call", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ linger: null });
   stage.wake();
@@ -70,7 +70,7 @@ Deno.test("Sleeper asks as long as a session has begun within 10 minutes, open o
   await eventually("it asks again", () => exists(lane.verified), PATIENCE);
 });
 
-Deno.test("Sleeper: an idle lane is gone at most a look and 2 s after its linger, whatever its grace", async () => {
+Deno.test("Sleeper closes an idle lane at most a look and 2 s after its linger, whatever its grace", async () => {
   await using stage = await SleeperStage.create();
   stage.look = "1";
   const lane = await stage.open({ lease: null, linger: 60 });
@@ -91,7 +91,7 @@ Deno.test("Sleeper: an idle lane is gone at most a look and 2 s after its linger
   ]);
 });
 
-Deno.test("Sleeper keeps a lane whose linger is over while a session is on it, or --hold keeps it", async () => {
+Deno.test("Sleeper keeps a lane past its linger while a session is on it, or --hold keeps it", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: Deno.pid, linger: 0 });
   stage.wake();
@@ -106,7 +106,7 @@ Deno.test("Sleeper keeps a lane whose linger is over while a session is on it, o
   await eventually("it is let go", () => !isOpen(lane), PATIENCE);
 });
 
-Deno.test("Sleeper clears away a lane whose master is gone, and a retired one that it has never held", async () => {
+Deno.test("Sleeper removes a lane whose master is gone, and a retired one that it never held", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });
   const retired = await stage.open({ name: "2", lease: null });
@@ -124,7 +124,7 @@ Deno.test("Sleeper clears away a lane whose master is gone, and a retired one th
 
 for (const cut of [0, 20, 40, 60]) {
   Deno.test(
-    `Sleeper: a call on a link that is lost ${cut} ms after its start gets out within 6 s`,
+    `Sleeper frees a call within 6 s if the link is lost ${cut} ms after its start`,
     {
       ignore: Deno.build.os !== "linux",
     },
@@ -152,12 +152,12 @@ for (const cut of [0, 20, 40, 60]) {
   );
 }
 
-Deno.test("Sleeper where the system tells of no handlers: only a lane that nobody was on at the last answer is ended", async () => {
+Deno.test("Sleeper without knowledge of signal handlers ends only a lane that was unused at the last answer", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });
   stage.wake({ catchesSigterm: () => undefined });
   await stage.held(lane);
-  await pause(1200); // A lease counts as new for so long.
+  await pause(1200); // A lease counts as new for this long.
   stage.relay.cutOpen();
   const { code, stdout } = await stage.call(lane, "echo hello");
   assert.deepEqual([code, stdout], [0, "hello\n"]);
@@ -171,7 +171,7 @@ Deno.test("Sleeper never ends a lane with an open session: a late answer counts,
   await stage.held(lane);
   const known = roundTripOf(lane)!;
   stage.relay.cut();
-  // Put on it just now: it waits, as the session that is open may be a large upload.
+  // This new call waits, as the open session may be a large upload.
   const call = stage.call(lane, "echo hello");
   await eventually("there is no answer", () => /no answer/.test(stage.log()), PATIENCE);
   assert.equal(exists(lane.verified), false);
@@ -184,7 +184,7 @@ Deno.test("Sleeper never ends a lane with an open session: a late answer counts,
   await finish();
 });
 
-Deno.test("Sleeper retires a lane whose far end is silent for a minute, and its sessions live on", async () => {
+Deno.test("Sleeper retires a lane whose server is silent for a minute, and its sessions live on", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });
   const finish = await openSession(stage, lane);
@@ -201,7 +201,7 @@ Deno.test("Sleeper retires a lane whose far end is silent for a minute, and its 
   await eventually("its master goes with it", () => !exists(lane.record), PATIENCE);
 });
 
-Deno.test("Sleeper keeps an idle lane over a gap in its link", async () => {
+Deno.test("Sleeper keeps an idle lane through a gap in its link", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });
   stage.wake();
@@ -215,7 +215,7 @@ Deno.test("Sleeper keeps an idle lane over a gap in its link", async () => {
   assert.equal(stage.sshd.logins(), 1);
 });
 
-Deno.test("Sleeper: a fault of one lane is logged, and the others are looked after", async () => {
+Deno.test("Sleeper logs a fault of one lane, and still looks after the others", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });
   const faulty = await stage.open({ name: "2", lease: Deno.ppid });
@@ -234,7 +234,7 @@ Deno.test("Sleeper: a fault of one lane is logged, and the others are looked aft
   assert.equal(stage.log().split("No space left").length, 2, "once");
 });
 
-Deno.test("Sleeper does not take a lane of another pid namespace, nor stay for it", async () => {
+Deno.test("Sleeper does not take a lane of another pid namespace, or stay for it", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });
   const theirs = await stage.open({ name: "2", lease: await deadPid(), pids: "pid:[1]" });
@@ -271,7 +271,7 @@ Deno.test("Sleeper asks an agent no more that does not answer, or whose lane is 
   assert.equal(exists(lane.agent), false);
 });
 
-Deno.test("Sleeper: a server that ends the connection with its first session, twice, makes the identity direct for a day", async () => {
+Deno.test("Sleeper makes an identity direct for a day if its server twice ends the connection with the first session", async () => {
   // The shell's parent is the connection's own sshd.
   const config = [
     'ForceCommand sh -c "$SSH_ORIGINAL_COMMAND"; ' +
@@ -295,7 +295,7 @@ Deno.test("Sleeper: a server that ends the connection with its first session, tw
   assert.ok(hours > 23.9 && hours <= 24, `${hours} h`);
 });
 
-Deno.test("Sleeper: a connection that outlives its session, or is cut off under it, says nothing of the server", async () => {
+Deno.test("Sleeper does not blame the server for a connection that outlives its session, or is cut off under it", async () => {
   await using stage = await SleeperStage.create();
   const early = `${stage.dir}/ended-early`;
   Deno.writeTextFileSync(early, "");
@@ -309,7 +309,7 @@ Deno.test("Sleeper: a connection that outlives its session, or is cut off under 
   const child = stage.sandbox.spawn(stage.argv(cut, "echo up; cat"));
   await stage.held(cut);
   await eventually("it is on it", () => [...Deno.readDirSync(cut.leases)].length > 0, PATIENCE);
-  // Stopped, it is there still when the sleeper hears of it.
+  // Stopped, it is still there when the sleeper looks.
   Deno.kill(child.pid, "SIGSTOP");
   Deno.kill(readMaster(cut)!.pid, "SIGKILL");
   await eventually("the lane is gone", () => !exists(cut.record), PATIENCE);
@@ -325,7 +325,7 @@ Deno.test("Sleeper: a connection that outlives its session, or is cut off under 
 
 Deno.test("Sleeper ends the ssh of an attempt whose starter was killed, and nobody else", async () => {
   await using stage = await SleeperStage.create();
-  // A server that never says a word.
+  // A server that never sends anything.
   using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const ssh = (n: number) =>
     new Deno.Command("ssh", {
@@ -356,7 +356,7 @@ Deno.test("Sleeper ends the ssh of an attempt whose starter was killed, and nobo
   }
 });
 
-Deno.test("Sleeper removes identities and plans that were not used for a day or two, and no others", async () => {
+Deno.test("Sleeper removes identities unused for a day and plans unused for two, and no others", async () => {
   await using stage = await SleeperStage.create();
   const state = stage.sandbox.stateDir;
   const day = 24 * 3600;

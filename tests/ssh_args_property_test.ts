@@ -1,4 +1,4 @@
-/** Random command lines: the real `ssh -G` and the parser must make the same of each. */
+/** Random command lines: the parser must agree with the real `ssh -G` on each. */
 import assert from "node:assert/strict";
 import {
   parseConfigOption,
@@ -12,7 +12,7 @@ import { needProgram, run } from "./support/programs.ts";
 const SEED = 20240601;
 const COUNT = 300;
 
-// Whatever may stand in any number and order without ssh refusing it.
+// Flags that ssh accepts in any number and order.
 const FLAGS = "246AaCgkKnqTtvxXY";
 const VALUES: [letter: string, values: string[]][] = [
   ["l", ["ann", "bob", "a@b", "l"]],
@@ -94,7 +94,7 @@ interface Resolved {
   port: string;
 }
 
-/** What the parser makes of a command line, by ssh_config(5)'s rule: the first value wins. */
+/** Resolves a parsed command line by ssh_config(5)'s rule: the first value wins. */
 function resolve(call: SshCall, defaultUser: string): Resolved {
   const seen: Partial<Resolved> = {};
   const see = ({ letter, value = "" }: SshOption): void => {
@@ -115,7 +115,7 @@ function resolve(call: SshCall, defaultUser: string): Resolved {
   };
 }
 
-/** What ssh makes of command lines; undefined where it refuses. One shell runs them all, for speed. */
+/** Returns how ssh resolves command lines, undefined where it refuses. One shell runs them all, for speed. */
 async function ask(ssh: string, lines: string[][]): Promise<(Resolved | undefined)[]> {
   const quote = (word: string) => `'${word.replaceAll("'", "'\\''")}'`;
   const script = lines.map((argv) =>

@@ -6,7 +6,7 @@ import {
   type SshOption,
 } from "../lib/ssh/arguments.ts";
 
-/** A command line as shown below: options, the destination in <>, options after it, `:` command. */
+/** Formats a command line as below: options, the destination in <>, options after it, `:` command. */
 function show(argv: readonly string[]): string {
   const args = parseSshArgs(argv);
   if (args.kind === "invalid") return args.reason;
@@ -26,7 +26,7 @@ function showOption({ letter, value }: SshOption): string {
 
 type Row = [words: string | string[], expected: string];
 
-/** Words that hold no blank are written as one string. */
+/** Splits words that contain no blank, which are written as one string. */
 function argvOf(words: string | string[]): string[] {
   return typeof words === "string" ? words.split(" ").filter((word) => word !== "") : words;
 }
@@ -67,7 +67,7 @@ const TABLE: Record<string, Row[]> = {
     ["-46 -aA host", "4 6 a A <host>"],
     ["-Tn host true", "T n <host> : true"],
   ],
-  "values, attached and apart": [
+  "values, attached and separate": [
     ["-p 22 host", "p=22 <host>"],
     ["-p22 host", "p=22 <host>"],
     ["-p 022 host", "p=022 <host>"],
@@ -146,7 +146,7 @@ const TABLE: Record<string, Row[]> = {
     ["-l -- -4 host -p 22", "l=-- 4 <host> p=22"],
     ["-l-- host -p 22", "l=-- <host> p=22"],
   ],
-  "what others call ssh with": [
+  "calls by other programs": [
     [
       "-x -oPermitLocalCommand=no -oClearAllForwardings=yes -oRemoteCommand=none -oRequestTTY=no " +
       "-l u -s -- host sftp",
@@ -244,7 +244,7 @@ Deno.test("parseConfigOption reads every spelling that readconf.c does", () => {
   }
 });
 
-Deno.test("parseDestination reads user@host and ssh:// and hands back whole what ssh refuses", () => {
+Deno.test("parseDestination reads user@host and ssh://, and returns what ssh refuses unchanged", () => {
   const rows: [text: string, expected: { user?: string; host: string; port?: number }][] = [
     ["host", { host: "host" }],
     ["user@host", { user: "user", host: "host" }],

@@ -24,7 +24,7 @@ function callOf(...argv: string[]): SshCall {
   return args;
 }
 
-/** A temporary directory with a file for each text, which go when the test ends. */
+/** Makes a temporary directory with a file for each text, removed when the test ends. */
 async function files(texts: Record<string, string>): Promise<AsyncDisposable & { dir: string }> {
   const dir = await Deno.makeTempDir();
   for (const [name, text] of Object.entries(texts)) {
@@ -33,7 +33,7 @@ async function files(texts: Record<string, string>): Promise<AsyncDisposable & {
   return { dir, [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }) };
 }
 
-Deno.test("parseConfigDump finds first and further values by keywords in lower case", () => {
+Deno.test("parseConfigDump finds first and further values by lower-case keywords", () => {
   const dump =
     "user ann\nidentityfile a b\nidentityfile c\ncanonicalizePermittedcnames none\nempty \n";
   const config = parseConfigDump(dump, "");
@@ -47,14 +47,14 @@ Deno.test("parseConfigDump finds first and further values by keywords in lower c
   assert.deepEqual(config.files, []);
 });
 
-Deno.test("parseConfigDump takes file names, each once, from what ssh says under -v only", () => {
+Deno.test("parseConfigDump takes file names, each once, only from ssh's -v messages", () => {
   const stderr = "debug1: Reading configuration data /a\\303\\251 b\\\\c\r\n" +
     "debug1: Reading configuration data /d\r\ndebug1: Reading configuration data /d\r\n" +
     "debug1: /d line 1: Applying options for *\nReading configuration data /e\n";
   assert.deepEqual(parseConfigDump("", stderr).files, ["/aé b\\c", "/d"]);
 });
 
-Deno.test("dumpArguments leaves out what is the session's and keeps the order of the rest", () => {
+Deno.test("dumpArguments leaves out the session's options and keeps the order of the rest", () => {
   const rows: [argv: string[], expected: string[]][] = [
     [["host"], ["-G", "-v", "--", "host"]],
     [["-p22", "host", "ls", "-l"], ["-G", "-v", "-p", "22", "--", "host", "ls", "-l"]],
@@ -90,13 +90,13 @@ Deno.test("dumpArguments leaves out what is the session's and keeps the order of
     const words = [first, second, ...asked, ...rest];
     assert.deepEqual(dumpArguments(callOf(...argv)), words, argv.join(" "));
   }
-  // What is said to a master needs the user's own ControlPath.
+  // A command to a master needs the user's own ControlPath.
   assert.deepEqual(dumpArguments(callOf("-O", "check", "host")), [
     ...["-G", "-v", "-O", "check", "--", "host"],
   ]);
 });
 
-Deno.test("dumpArguments asks ssh -G for what it makes of the call itself", async () => {
+Deno.test("dumpArguments makes ssh -G print what it prints for the call itself", async () => {
   await using temp = await files({ config: "Host *.example\n User fromfile\n SendEnv X\n" });
   const session = [
     ...["requesttty", "sessiontype", "stdinnull", "forkafterauthentication", "loglevel"],
@@ -126,7 +126,7 @@ Deno.test("dumpArguments asks ssh -G for what it makes of the call itself", asyn
   }
 });
 
-Deno.test("connectionOptions keeps what connects and drops what is the session's or ours", () => {
+Deno.test("connectionOptions keeps the connection's options and drops the session's and ours", () => {
   const rows: [argv: string[], expected: string[]][] = [
     [["host", "ls"], []],
     [["-tTnNfsye", "none", "-E", "log", "-W", "a:1", "host"], []],
@@ -141,7 +141,7 @@ Deno.test("connectionOptions keeps what connects and drops what is the session's
       "-X",
       "-C",
     ]],
-    // A master listens for others than this machine only if it was started so.
+    // A master listens for other machines only if it was started with -g.
     [["-D", "1", "-L", "1:a:2", "-R", "1:a:2", "-g", "-S", "x", "-M", "host"], ["-g"]],
     [
       ["-oBatchMode=yes", "-oSetEnv=A=b", "-oTag=x", "host"],
@@ -161,12 +161,12 @@ Deno.test("connectionOptions keeps what connects and drops what is the session's
   }
 });
 
-Deno.test("connectionOptions leaves out further letters without a change of what wins", () => {
+Deno.test("connectionOptions leaves out further letters without changing which value wins", () => {
   const call = callOf("-J", "jump", "-4", "ann@host", "-l", "bob");
   assert.deepEqual(connectionOptions(call, "J"), ["-o", "SendEnv=*", "-4"]);
 });
 
-Deno.test("connectionOptions makes a master hand on what each session sends", async () => {
+Deno.test("connectionOptions makes a master pass on what each session sends", async () => {
   await using sshd = await Sshd.start({ config: ["AcceptEnv *"] });
   await using sandbox = await Sandbox.create();
   const ssh = needProgram("ssh");
@@ -181,7 +181,7 @@ Deno.test("connectionOptions makes a master hand on what each session sends", as
   assert.equal(await sent("-oControlMaster=no"), "<>\n");
   assert.equal(await sent("-oSendEnv=ONE", "-oSetEnv=TWO=two"), "<onetwo>\n");
   assert.equal(sshd.logins(), 1);
-  // Not by one SIGTERM: ssh may lose it, when it comes just before it waits (client_loop() in clientloop.c).
+  // One SIGTERM may not be enough: ssh may lose it just before it waits (client_loop() in clientloop.c).
   await endAll([master.pid]);
   await Promise.all([
     master.status,
@@ -191,11 +191,11 @@ Deno.test("connectionOptions makes a master hand on what each session sends", as
   ]);
 });
 
-Deno.test("readConfig tells the configuration and each file that ssh read", async () => {
+Deno.test("readConfig returns the configuration and each file that ssh read", async () => {
   await using temp = await files({ "my cönfig": "", inner: "Host alias\n Port 2200\n" });
   const path = `${temp.dir}/my cönfig`;
   await Deno.writeTextFile(path, `Include ${temp.dir}/inner\nMatch final\n User ann\n`);
-  // Deaf to what would silence -v.
+  // What would silence -v has no effect.
   const call = callOf("-q", "-oLogLevel=QUIET", "-E/dev/null", "-F", path, "alias");
   const answer = await readConfig(needProgram("ssh"), call, realSystem);
   assert.ok(answer.kind === "config");
@@ -204,7 +204,7 @@ Deno.test("readConfig tells the configuration and each file that ssh read", asyn
   assert.deepEqual(answer.config.files, [path, `${temp.dir}/inner`]);
 });
 
-Deno.test("readConfig gives ssh's own reason where there is no configuration", async () => {
+Deno.test("readConfig returns ssh's own reason if there is no configuration", async () => {
   await using temp = await files({ config: "Prot 22\n" });
   const rows: [argv: string[], reason: RegExp][] = [
     [["-F", `${temp.dir}/config`, "host"], /config: terminating, 1 bad configuration options$/],
@@ -218,7 +218,7 @@ Deno.test("readConfig gives ssh's own reason where there is no configuration", a
   }
 });
 
-Deno.test("readConfig marks what it runs, and gives the status of an ssh without a word", async () => {
+Deno.test("readConfig marks the ssh that it runs, and returns its status if it prints no reason", async () => {
   const seen: unknown[] = [];
   const answer = await readConfig("/x/ssh", callOf("host"), {
     run(path, args, options) {
@@ -230,7 +230,7 @@ Deno.test("readConfig marks what it runs, and gives the status of an ssh without
   assert.deepEqual(answer, { kind: "failed", reason: "ssh -G ended with 3" });
 });
 
-Deno.test("readConfig tells the tokens, and not the question for them", async () => {
+Deno.test("readConfig returns the tokens, but not the option that asks for them", async () => {
   const call = callOf("-F", "none", "-p", "77", "-l", "ann", "host.example");
   const answer = await readConfig(needProgram("ssh"), call, realSystem);
   assert.ok(answer.kind === "config");
@@ -242,7 +242,7 @@ Deno.test("readConfig tells the tokens, and not the question for them", async ()
   assert.ok(lines.every((line) => !line.startsWith("controlpath")));
 });
 
-Deno.test("readConfig tells what ran, how long it took, and what ssh had to say", async () => {
+Deno.test("readConfig returns what ran, how long it took, and ssh's warnings", async () => {
   await using temp = await files({
     config: 'Match exec "sleep 0.5"\n KerberosAuthentication yes\nMatch exec "false"\n Port 1\n',
     quick: 'Match exec "true"\n User ann\n',
@@ -266,11 +266,11 @@ Deno.test("readConfig tells what ran, how long it took, and what ssh had to say"
   const quick = await ask("quick");
   assert.deepEqual(quick.config.warnings, []);
   assert.equal(slowExec(quick.config, 100), undefined);
-  // Slow, but not by what the session would run again.
+  // Slow, but not because of what the session would run again.
   assert.equal(slowExec((await ask("plain")).config, 5000), undefined);
 });
 
-Deno.test("isUntrustedX11 tells what lasts for a time only", () => {
+Deno.test("isUntrustedX11 recognizes what lasts only for a time", () => {
   const rows: [dump: string, expected: boolean][] = [
     ["forwardx11 yes\nforwardx11trusted no\nforwardx11timeout 1200", true],
     ["forwardx11 yes\nforwardx11trusted no\nforwardx11timeout 0", false],

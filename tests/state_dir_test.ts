@@ -5,7 +5,7 @@ import { canMount } from "./support/mounts.ts";
 import { needProgram, run } from "./support/programs.ts";
 import { Sandbox } from "./support/sandbox.ts";
 
-/** Somebody else. */
+/** The uid of another user. */
 const STRANGER = 54321;
 
 function systemWith(env: Record<string, string>, uid = Deno.uid()) {
@@ -39,9 +39,9 @@ Deno.test("stateDirPath is SSHS_DIR, else below the user's runtime directory, el
   }
 });
 
-Deno.test("allStateDirs has those of calls with other variables, the own one first", async () => {
+Deno.test("allStateDirs returns those of calls with other variables too, our own first", async () => {
   const dir = await Deno.makeTempDir();
-  // What this user has at the usual places is there in each case.
+  // What this user has in the usual places is always returned too.
   const found = (env: Record<string, string>) =>
     allStateDirs(systemWith(env)).filter((path) => path.startsWith(dir));
   try {
@@ -63,7 +63,7 @@ Deno.test("allStateDirs has those of calls with other variables, the own one fir
   }
 });
 
-Deno.test("openStateDir makes a directory for the user alone, and takes it again", async () => {
+Deno.test("openStateDir makes a directory for the user alone, and accepts it again", async () => {
   const dir = await Deno.makeTempDir();
   try {
     const system = systemWith({ SSHS_DIR: `${dir}/s` });
@@ -75,7 +75,7 @@ Deno.test("openStateDir makes a directory for the user alone, and takes it again
   }
 });
 
-Deno.test("openStateDir takes the longest path that leaves room for a socket, and no longer one", async () => {
+Deno.test("openStateDir accepts the longest path that leaves room for a socket, and no longer one", async () => {
   const dir = await Deno.makeTempDir({ prefix: "s-" });
   try {
     const longest = `${dir}/`.padEnd(59, "x");
@@ -89,14 +89,14 @@ Deno.test("openStateDir takes the longest path that leaves room for a socket, an
   }
 });
 
-/** What may stand at the place of the state directory, or may keep it from being there. */
+/** What may be in place of the state directory, or keep it from being made. */
 interface Hostile {
   name: string;
-  /** Puts it at `path`; another path is used where it gives one. */
+  /** Puts it at `path`; may resolve to another path to use. */
   put(path: string): Promise<void | string>;
   said: RegExp;
   needsRoot?: boolean;
-  /** Undoes what the removal of the sandbox would not. */
+  /** Undoes what removing the sandbox would not. */
   undo?(path: string): Promise<unknown>;
 }
 
@@ -131,7 +131,7 @@ const HOSTILE: readonly Hostile[] = [
     said: /can be used by others/,
   },
   {
-    name: "in a directory that all can write",
+    name: "in a directory that all can write to",
     async put(path) {
       await Deno.mkdir(path);
       await Deno.chmod(path, 0o777);
@@ -163,12 +163,12 @@ const HOSTILE: readonly Hostile[] = [
     said: /cannot be (made|read)/,
   },
   {
-    name: "below nothing",
+    name: "below a missing directory",
     put: (path) => Promise.resolve(`${path}/no/s`),
     said: /cannot be (made|read)/,
   },
   {
-    name: "too long a path",
+    name: "at too long a path",
     put: (path) => Promise.resolve(path.padEnd(61, "x")),
     said: /is longer than the 59 bytes that leave room for a socket/,
   },
@@ -203,7 +203,7 @@ const QUIET = ["-q", "-oBatchMode=yes", "-oLogLevel=QUIET"];
 
 for (const [row, { name, put, said, needsRoot, undo }] of HOSTILE.entries()) {
   Deno.test({
-    name: `a state directory that is ${name} ends in plain ssh, a fault and a hint`,
+    name: `a state directory that is ${name} leads to plain ssh, an error and a hint`,
     ignore: (needsRoot && !canMakeAccounts) || (undo !== undefined && !canMount),
     fn: async () => {
       await using sandbox = await Sandbox.create();

@@ -1,11 +1,11 @@
-/** So many calls at once that nothing else could be tested beside them: `deno task test` runs it alone. */
+/** So many calls at once that no other test can run beside them: `deno task test` runs it alone. */
 import assert from "node:assert/strict";
 import { Scene } from "./support/scene.ts";
 
-Deno.test("of 200 calls at once each works, over few logins, and nothing is left", async () => {
+Deno.test("200 calls at once all work, over few logins, and nothing is left", async () => {
   await using scene = await Scene.open();
   const { sandbox, sshd } = scene;
-  // A master whose caller does not get to it within its grace, three looks, goes again.
+  // A master exits if its caller does not reach it within its grace, three looks.
   sandbox.env.SSHS_LOOK = "5";
   const argv = ["ssh", ...scene.args("echo @")];
   const { code, stdout, stderr } = await sandbox.run(

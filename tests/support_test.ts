@@ -22,7 +22,7 @@ Deno.test("Sshd counts a login with the key", async () => {
   assert.deepEqual([sshd.connections(), sshd.logins(), sshd.sessions()], [1, 1, 1]);
 });
 
-Deno.test("Sshd restarts on its port, and takes no connection when stopped", async () => {
+Deno.test("Sshd restarts on its port, and accepts no connection when stopped", async () => {
   await using sshd = await Sshd.start();
   await using sandbox = await Sandbox.create();
   const call = ["-F", sshd.config, "host", "true"];
@@ -112,12 +112,12 @@ Deno.test("Sandbox.run says that the output is held open", async () => {
   await assert.rejects(held, /exited 4, but its output is held open after 200 ms\n.*sleep 600/);
 });
 
-Deno.test("Sandbox sees a master of ssh by its socket", async () => {
+Deno.test("Sandbox recognizes a master by its socket", async () => {
   await using sshd = await Sshd.start();
   await using sandbox = await Sandbox.create();
   await Deno.mkdir(sandbox.stateDir);
   const master = ["-M", "-N", "-f", "-S", `${sandbox.stateDir}/x`, "-o", "ControlPersist=60"];
-  // A pipe would be held by the master.
+  // The master would hold a pipe.
   await sandbox.run([
     "sh",
     "-c",
@@ -175,7 +175,7 @@ Deno.test("Pty ends with its program, though a child holds the terminal", async 
   await endAll([child]);
 });
 
-Deno.test("Relay takes its time, and keeps the order", async () => {
+Deno.test("Relay delays, and keeps the order", async () => {
   await using sshd = await Sshd.start();
   await using sandbox = await Sandbox.create();
   await using relay = Relay.start(sshd.port, { delayMs: 20 });
@@ -189,7 +189,7 @@ Deno.test("Relay takes its time, and keeps the order", async () => {
   assert.equal(relay.connections, 1);
 });
 
-Deno.test("Relay swallows while it is cut, and goes on after", async () => {
+Deno.test("Relay passes nothing while it is cut, and goes on afterwards", async () => {
   await using sshd = await Sshd.start();
   await using sandbox = await Sandbox.create();
   await using relay = Relay.start(sshd.port);
@@ -220,7 +220,7 @@ function late(ms: number): Promise<"late"> {
   return new Promise((resolve) => setTimeout(resolve, ms, "late"));
 }
 
-Deno.test("assertSameBytes tells megabytes apart in a line", async () => {
+Deno.test("assertSameBytes reports a difference in megabytes in one line", async () => {
   const bytes = new Uint8Array(10_000_000);
   await assertSameBytes(bytes, bytes.slice());
   const other = bytes.slice();
@@ -231,7 +231,7 @@ Deno.test("assertSameBytes tells megabytes apart in a line", async () => {
   );
 });
 
-Deno.test("Scene has an ssh that shares, and tells its lanes, starts of Deno and logins", async () => {
+Deno.test("Scene has an ssh that shares, and reports its lanes, starts of Deno and logins", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
   for (const word of ["one", "two", "three"]) {
     const { code, stdout, stderr } = await scene.ssh(["host", `echo ${word}`]);
@@ -248,13 +248,13 @@ Deno.test("Scene has an ssh that shares, and tells its lanes, starts of Deno and
   assert.notDeepEqual(scene.processes(), []);
 });
 
-Deno.test("Scene puts a relay and a proxy before its server", async () => {
+Deno.test("Scene puts a relay and a proxy in front of its server", async () => {
   await using scene = await Scene.open({ relay: {}, proxy: true, plain: true });
   assert.equal((await scene.ssh(["host", "echo hello"])).stdout, "hello\n");
   assert.deepEqual([scene.relay.connections, scene.logins(), scene.starts()], [1, 1, []]);
 });
 
-Deno.test("Scene fails when a call has left a process, and ends it", async () => {
+Deno.test("Scene fails if a call left a process, and ends it", async () => {
   const scene = await Scene.open();
   await scene.ssh(["host", "true"]);
   const { stdout } = await scene.run(["sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!"]);
@@ -263,7 +263,7 @@ Deno.test("Scene fails when a call has left a process, and ends it", async () =>
   assert.deepEqual([scene.processes(), exists(scene.sandbox.dir)], [[], false]);
 });
 
-Deno.test("SideBySide tells an ssh that differs from plain ssh", async () => {
+Deno.test("SideBySide detects an ssh that differs from plain ssh", async () => {
   await using sides = await SideBySide.open({ plain: true });
   const hello = ["host", "echo hello; exit 3"];
   const { transcript, code, left } = await sides.assertSame(hello, async () => {});

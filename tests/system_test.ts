@@ -1,4 +1,4 @@
-/** What macOS and BSD are asked where Linux has /proc: by ps(1), played here. */
+/** What ps(1) is asked on macOS and BSD, where Linux has /proc. ps is simulated here. */
 import assert from "node:assert/strict";
 import {
   birthsFromPs,
@@ -8,7 +8,7 @@ import {
   type RunOptions,
 } from "../lib/os/system.ts";
 
-/** A `run` that gives one output, and keeps what it was asked. */
+/** Returns a system whose `run` gives one output, and records what it was asked. */
 function played(output: Partial<Output> | Error) {
   const asked: { argv: string[]; env: Record<string, string> }[] = [];
   const run = (path: string, args: readonly string[], { env = {} }: RunOptions = {}) => {
@@ -37,7 +37,7 @@ Deno.test("isInForeground compares the two process groups that ps names", async 
   }
 });
 
-Deno.test("isInForeground takes a call for one of the foreground where nothing tells", async () => {
+Deno.test("isInForeground assumes the foreground if nothing tells", async () => {
   assert.equal(await isInForeground(played(NO_PROCESS), "freebsd"), true);
 });
 
@@ -57,7 +57,7 @@ Deno.test("birthsFromPs reads the start of each process, in one time zone", asyn
   assert.deepEqual(system.asked[0].env, { LC_ALL: "C", TZ: "UTC" });
 });
 
-Deno.test("birthsFromPs knows of none where there is no process to be had, or none to ask for", async () => {
+Deno.test("birthsFromPs returns none if ps cannot be started, or there is nothing to ask", async () => {
   assert.deepEqual([...await birthsFromPs([501], played(NO_PROCESS))], []);
   const idle = played({ stdout: "" });
   assert.deepEqual([...await birthsFromPs([], idle)], []);

@@ -5,7 +5,7 @@ import { DEADLINE, expect, openScene, sshs } from "./support/commands.ts";
 const ENTER = "\x1b[?1049h";
 const LEAVE = "\x1b[?1049l";
 
-Deno.test("--list --watch is kept current, and q gives the terminal back", async () => {
+Deno.test("--list --watch stays current, and q restores the terminal", async () => {
   await using scene = await openScene({ client: { aliases: ["later"] } });
   await using pty = await scene.pty(["sshs", "--list", "--watch"], { env: { NO_COLOR: "1" } });
   await pty.waitFor("nothing is shared", DEADLINE);
@@ -19,7 +19,7 @@ Deno.test("--list --watch is kept current, and q gives the terminal back", async
   assert.ok(pty.output.endsWith(LEAVE), JSON.stringify(pty.output.slice(-40)));
 });
 
-Deno.test("--list --watch gives the terminal back whichever way it ends", async () => {
+Deno.test("--list --watch restores the terminal however it ends", async () => {
   await using scene = await openScene();
   const ways: [string, (pid: number) => void, string | undefined, number][] = [
     ["Ctrl-C", () => {}, "\x03", 0],

@@ -5,7 +5,7 @@ import { realSystem } from "../lib/os/system.ts";
 import { run } from "./support/programs.ts";
 import { SHELLS } from "./support/shells.ts";
 
-/** A home with keys in it, all from the past, and a plan that watches them. */
+/** A home with old keys in it, and a plan that watches them. */
 class Home implements AsyncDisposable {
   private constructor(readonly dir: string) {}
 
@@ -19,7 +19,8 @@ class Home implements AsyncDisposable {
       touch -t 202401010000.01 kb; touch -t 202401010000.05 ssh/k
       touch -t 202401010000.09 ka ssh/config elsewhere/k2
     `);
-    // A shell and a file system may count in seconds, and what has just moved is void.
+    // Shells and file systems may count in seconds, so the dates differ by seconds. What has just
+    // moved is void, so wait.
     await new Promise((resolve) => setTimeout(resolve, 20));
     return home;
   }
@@ -43,7 +44,7 @@ class Home implements AsyncDisposable {
     assert.ok(watches);
     await Deno.writeTextFile(`${this.dir}/plan`, "");
     await Deno.utime(`${this.dir}/plan`, new Date(since), new Date(since - 1000));
-    // The directory is older than the plan, as it is when nothing was put into it for a while.
+    // The directory is older than the plan, as when nothing was put into it for a while.
     await this.sh("touch -t 202401010000 ssh/config.d");
     return watchTests(watches)!.join(" &&\n");
   }
@@ -83,7 +84,7 @@ const CHANGES: readonly [name: string, script: string][] = [
 ];
 
 for (const [shell, argv] of SHELLS) {
-  Deno.test(`watchTests (${shell}) see each change of a key`, async () => {
+  Deno.test(`watchTests (${shell}) detect each change of a key`, async () => {
     for (const [name, script] of CHANGES) {
       await using home = await Home.create();
       const tests = await home.plan();
@@ -98,19 +99,19 @@ for (const [shell, argv] of SHELLS) {
     const tests = await home.plan();
     await home.sh("echo >ssh/known_hosts.new; mv ssh/known_hosts.new ssh/known_hosts; cat ssh/k");
     assert.ok(await home.holds(argv, tests));
-    // Without its stamp nothing is known of a file.
+    // Without its stamp, nothing is known about a file.
     await home.sh("rm -r stamps");
     assert.ok(!await home.holds(argv, tests));
   });
 }
 
-Deno.test("watchesOf makes a stamp once, and one for each time", async () => {
+Deno.test("watchesOf makes each stamp once, and another one for another time", async () => {
   await using home = await Home.create();
   const stamps = () => Array.from(Deno.readDirSync(`${home.dir}/stamps`), ({ name }) => name);
   const first = await home.watches();
   assert.deepEqual(stamps().length, 3);
   assert.deepEqual(await home.watches(), first);
-  // Half made: its time is still that of its making.
+  // Half made: its time is still that of its creation.
   await Deno.utime(first!.same[0].stamp, new Date(), new Date());
   assert.deepEqual(await home.watches(), first);
   assert.equal(
@@ -132,7 +133,7 @@ Deno.test("watchesOf keeps nothing of a file that has only just changed or moved
   }
 });
 
-Deno.test("watchesOf tells links, and what is not there", async () => {
+Deno.test("watchesOf reports links and missing files", async () => {
   await using home = await Home.create();
   const watches = (await home.watches())!;
   const at = (name: string) => `${home.dir}/${name}`;

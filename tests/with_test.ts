@@ -11,27 +11,27 @@ import { Scene } from "./support/scene.ts";
 
 const DEADLINE = { deadline: 30_000 };
 
-/** The directories of jobs. */
+/** Returns the directories of jobs. */
 function jobs({ sandbox }: Scene): string[] {
   return [...Deno.readDirSync(sandbox.dir)].map(({ name }) => name)
     .filter((name) => name.startsWith("sshs-job-"));
 }
 
-/** A sleeper that has only just been started finds that there is nothing to do. */
+/** Asserts that nothing is left, once a sleeper that has just started finds nothing to do. */
 async function assertNothingLeft(scene: Scene): Promise<void> {
   assert.deepEqual(jobs(scene), []);
   await eventually("no process is left", () => scene.processes().length === 0, { deadline: 1000 });
 }
 
-/** A command of sh that calls the server. */
+/** Returns the argv of an sh script, in which CALL calls the server. */
 function script(scene: Scene, text: string): string[] {
   return ["sh", "-c", text.replaceAll("CALL", `ssh -F ${scene.config} host`)];
 }
 
-/** What waits for the end of a job and says how many sessions are on its connections. */
+/** Succeeds if a connection of the job has one session. */
 const SESSIONS = "sshs --list --json | grep -c '\"sessions\": 1'";
 
-Deno.test("parseCommand reads --with: options, hosts, and after -- the command", () => {
+Deno.test("parseCommand reads --with: options, hosts, and the command after --", () => {
   for (
     const [line, options, hosts, argv] of [
       ["--with a b -- make x", [], ["a", "b"], ["make", "x"]],
@@ -71,7 +71,7 @@ Deno.test("a job's directory is beside the state directory, and is not made agai
   Deno.removeSync(base);
 });
 
-Deno.test("--with logs in to the hosts, and the command's calls share that", async () => {
+Deno.test("--with logs in to the hosts, and the command's calls share the logins", async () => {
   await using scene = await Scene.open();
   const { code, stdout, stderr } = await scene.sshs([
     ...["--with", "-F", scene.config, "host", "--"],
@@ -84,7 +84,7 @@ Deno.test("--with logs in to the hosts, and the command's calls share that", asy
   await assertNothingLeft(scene);
 });
 
-Deno.test("--with without hosts shares what the job opens, and with nobody else", async () => {
+Deno.test("--with without hosts shares what the job opens, but with nobody else", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
   await scene.assertWorks("a call before");
   const [before] = scene.lanes();
@@ -101,7 +101,7 @@ Deno.test("--with without hosts shares what the job opens, and with nobody else"
   assert.equal(scene.sandbox.masters().length, 1);
 });
 
-Deno.test("--with of an installed sshs finds the launchers that are installed", async () => {
+Deno.test("--with of an installed sshs finds the installed launchers", async () => {
   await using sandbox = await Sandbox.create();
   await install(sandbox);
   const { stdout } = await sandbox.run([
@@ -132,7 +132,7 @@ Deno.test("--with ends as the command does", async () => {
   await assertNothingLeft(scene);
 });
 
-Deno.test("--with hands on what ends it, and waits for the command", async () => {
+Deno.test("--with passes on the signal that ends it, and waits for the command", async () => {
   await using scene = await Scene.open();
   const text = "trap 'echo caught; exit 7' TERM; echo up; while :; do sleep 0.1; done";
   const child = scene.sandbox.spawn(["sshs", "--with", "--", "sh", "-c", text]);
@@ -144,7 +144,7 @@ Deno.test("--with hands on what ends it, and waits for the command", async () =>
   await assertNothingLeft(scene);
 });
 
-Deno.test("--with cuts off what the job has left in the background", async () => {
+Deno.test("--with cuts off what the job left in the background", async () => {
   await using scene = await Scene.open();
   const job = script(
     scene,
@@ -157,7 +157,7 @@ Deno.test("--with cuts off what the job has left in the background", async () =>
   await assertNothingLeft(scene);
 });
 
-Deno.test("--with runs nothing where a login fails, and says why", async () => {
+Deno.test("--with runs nothing if a login fails, and says why", async () => {
   await using scene = await Scene.open();
   const { code, stdout, stderr } = await scene.sshs([
     ...["--with", "-F", scene.config, "-o", "BatchMode=yes"],
@@ -168,7 +168,7 @@ Deno.test("--with runs nothing where a login fails, and says why", async () => {
   await assertNothingLeft(scene);
 });
 
-/** A job with a session that is open, and what was started for it. */
+/** Starts a job with an open session; resolves to its process, its output and its sleeper. */
 async function startJob(scene: Scene) {
   const job = script(scene, "CALL 'echo up; exec cat'; sleep 2; CALL echo plain");
   const child = scene.sandbox.spawn(["sshs", "--with", "--", ...job]);
@@ -205,7 +205,7 @@ Deno.test("a job that is killed together with its sleeper leaves no process afte
 });
 
 Deno.test({
-  name: "on a terminal --with asks one question at a time, and Ctrl-C is the command's",
+  name: "on a terminal --with asks one question at a time, and Ctrl-C goes to the command",
   ignore: !canMakeAccounts,
   fn: async () => {
     await using scene = await Scene.open({

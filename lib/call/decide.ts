@@ -1,4 +1,4 @@
-/** From the words of a call to all that is needed to share it, or to why it goes direct. */
+/** Turns the arguments of a call into all that is needed to share it, or the reason why it goes direct. */
 import {
   type Direct,
   directByConfig,
@@ -25,22 +25,22 @@ import { agentOf, keyFiles, type OfferRule, readKeys } from "../ssh/keys.ts";
 import { type Forward, forwardsOf } from "../lane/forwards.ts";
 import { jumpCall, proxyJump } from "../ssh/jump.ts";
 
-/** What a decision is made from: the words, and what they led to. */
+/** What a decision is based on: the arguments, and what was read for them. */
 export interface Basis {
   readonly argv: readonly string[];
   readonly call: SshCall;
   readonly config: SshConfig;
-  /** How long ssh took for its configuration, ms. */
+  /** How long ssh took to read its configuration, ms. */
   readonly took: number;
-  /** When it was read, ms since the epoch. */
+  /** When we began to read it, ms since the epoch. */
   readonly since: number;
   /** The configuration files that ssh read. */
   readonly texts: readonly ConfigText[];
-  /** Our own settings file, and its path whether it is there or not. */
+  /** Our own settings file, with its path whether or not it exists. */
   readonly settings: SettingsFile | undefined;
 }
 
-/** A call that shares: all that is known of it, down to the master's command line. */
+/** A shared call: everything known about it, down to the master's command line. */
 export interface Shared extends Basis {
   readonly kind: "share";
   /** The path of the real ssh. */
@@ -49,28 +49,28 @@ export interface Shared extends Basis {
   /** The name of the identity, and what it consists of. */
   readonly identity: string;
   readonly identityText: string;
-  /** As ssh resolved the destination: `user@host:port`. */
+  /** The destination as ssh resolved it: `user@host:port`. */
   readonly resolved: string;
-  /** Seconds that a lane stays after its last session; Infinity for ever. */
+  /** Seconds that a lane stays after its last session; Infinity: forever. */
   readonly linger: number;
-  /** Sessions that a lane takes. */
+  /** Maximum sessions on a lane. */
   readonly maxSessions: number;
   /** What the session asks its master to forward. */
   readonly listens: readonly Forward[];
-  /** A master for it may open the caller's agent or display to the far side. */
+  /** Whether the master may expose the caller's agent or display to the server. */
   readonly forwards: boolean;
-  /** The agent that a master for it may use, and which of its keys. */
+  /** The agent that the master may use, and which of its keys. */
   readonly agent?: string;
   readonly offers: OfferRule;
-  /** The key and certificate files that ssh looks for, there or not. */
+  /** The key and certificate files that ssh looks for, whether or not they exist. */
   readonly keyFiles: readonly string[];
   readonly batch: boolean;
   readonly quiet: boolean;
-  /** The namespaces it is made in, a line each; none where the system has no such. */
+  /** The namespaces of the call, one per line; empty if the system has none. */
   readonly spaces: string;
-  /** The call of the jump host. */
+  /** The jump host's call. */
   readonly jump?: Shared;
-  /** What the user should hear: a settings file that is wrong. */
+  /** A message for the user: the settings file is wrong. */
   readonly notice?: Message;
 }
 
@@ -92,15 +92,15 @@ export type DecideSystem = Pick<
   | "uid"
 >;
 
-/** What stands for no configuration after -F. */
+/** The arguments of -F that mean no configuration. */
 const NO_CONFIG = ["none", "/dev/null"];
 
-/** What stands in an argument for bytes that are not UTF-8. */
+/** Replaces bytes in an argument that are not UTF-8. */
 const LOST = "\uFFFD";
 
 /**
- * Decides on the words after `ssh`, and on those for its jump host. Touches no network and starts
- * nothing but `ssh -G`. `outer` are the calls that this one is the jump host of.
+ * Decides on a call by its arguments (after `ssh`), and on its jump host's call. Uses no network and
+ * runs nothing but `ssh -G`. `outer` are the calls that this one is the jump host of.
  */
 export async function decide(
   argv: readonly string[],
@@ -115,7 +115,7 @@ export async function decide(
   return decision.kind === "direct" ? { basis, ...decision } : decision;
 }
 
-/** Reads what a decision is made from. */
+/** Reads what a decision is based on. */
 async function read(
   argv: readonly string[],
   ssh: string,
@@ -128,13 +128,13 @@ async function read(
   const since = system.now();
   const settings = readSettingsFile(system);
   const call = putMasterAside(args, settingsOf(args, settings, system));
-  // ssh -G could not be asked the same.
+  // We could not pass the same bytes to ssh -G.
   if (
     [call.destination, ...call.options.map(({ value }) => value)].some((v) => v?.includes(LOST))
   ) {
     return { kind: "direct", reason: "an option or the destination is not UTF-8" };
   }
-  // ssh -G would read a pipe empty before ssh comes to it.
+  // ssh -G would drain a pipe before ssh itself can read it.
   const chosen = call.options.findLast(({ letter }) => letter === "F")?.value;
   if (
     chosen !== undefined && !NO_CONFIG.includes(chosen) &&
@@ -167,7 +167,7 @@ async function decideOn(
   const files = keyFiles(config, system);
   const keys = files && await readKeys(files);
   if (!files || !keys) {
-    return { kind: "direct", reason: "a key file's name or kind is unknown to sshs" };
+    return { kind: "direct", reason: "a key file has a name or type that sshs does not know" };
   }
   const quiet = wantsQuiet(call.options) || config.get("batchmode") === "yes" ||
     /^(quiet|fatal)$/i.test(config.get("loglevel") ?? "");
@@ -220,7 +220,7 @@ async function decideOn(
   };
 }
 
-/** What the user set for the host of a call. */
+/** Returns the user's settings for the host of a call. */
 export function settingsOf(
   { destination }: SshCall,
   file: SettingsFile | undefined,
@@ -229,7 +229,7 @@ export function settingsOf(
   return settingsFor(parseDestination(destination).host, file, system);
 }
 
-/** Decides on the jump host's call; `undefined` where there is none. */
+/** Decides on the jump host's call. Returns `undefined` if there is none. */
 async function decideJump(
   basis: Basis,
   ssh: string,
@@ -244,30 +244,30 @@ async function decideJump(
     return { kind: "direct", reason: "only ssh itself can start its jump host" };
   }
   const inner = [...outer, argv.join("\0")];
-  // ssh would run itself for ever, and each of our calls would wait for the one around it.
+  // ssh would run itself forever, and each of our calls would wait for the one around it.
   if (inner.includes(words.join("\0"))) {
-    return { kind: "direct", reason: "the jump hosts lead in a circle" };
+    return { kind: "direct", reason: "the jump hosts form a loop" };
   }
   const decision = await decide(words, ssh, system, inner);
   if (decision.kind === "share") return decision;
-  return { ...decision, basis, reason: `its jump host goes direct: ${decision.reason}` };
+  return { ...decision, basis, reason: `its jump host is not shared: ${decision.reason}` };
 }
 
-/** Whether the configuration is another one in another directory, for the call or a jump host. */
+/** Whether the configuration of the call or of a jump host depends on the working directory. */
 export function dependsOnCwd(shared: Shared): boolean {
   return dependsOnDirectory(shared.config) ||
     (shared.jump !== undefined && dependsOnCwd(shared.jump));
 }
 
-/** The texts of the configuration files, or why their answer would not be a master's too. */
+/** Returns the texts of the configuration files, or why they may not apply equally to a master. */
 function readTexts(files: readonly string[]): ConfigText[] | string {
   const texts: ConfigText[] = [];
   for (const path of files) {
-    // A pipe or a terminal (`-F <(...)`) has been read by ssh -G, and will not say it again.
+    // ssh -G has consumed a pipe or a terminal (`-F <(...)`), so it cannot be read again.
     const text = statOf(path)?.isFile ? readText(path) : undefined;
     if (text === undefined) return `the configuration file ${path} cannot be read again`;
     if (dependsOnSession(text)) {
-      return `${path} asks what the session does (Match command or sessiontype)`;
+      return `${path} depends on what the session does (Match command or sessiontype)`;
     }
     texts.push({ path, text });
   }

@@ -1,6 +1,6 @@
 /**
- * A plan: what the launcher does with the same words from now on, without the program. It is sh text that
- * launcher.sh reads: tests of all that the decision rests on, and then what it is to do.
+ * A plan: what the launcher does with the same arguments from now on, without the program. It is sh text that
+ * launcher.sh sources: tests of everything that the decision depends on, and then what to do.
  */
 import { identityDir, plansDir, stampsDir } from "../lane/layout.ts";
 import { isSystemError, makeDir, removePath, writeWhole } from "../os/files.ts";
@@ -15,60 +15,60 @@ import { dependsOnMore, includedPaths, type Watches, watchesOf } from "../ssh/wa
 import { type Basis, dependsOnCwd, type Shared } from "./decide.ts";
 import { type Direct, forcesTerminal } from "./rules.ts";
 
-/** What a plan rests on: the launcher tests all of it. */
+/** What a plan depends on. The launcher tests all of it. */
 export interface Conditions {
-  /** Variables that must be exactly this, `undefined` standing for unset. */
+  /** Variables and their required values; `undefined` means unset. */
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** Variables that a session sends, and that together must stay short. */
+  /** Variables that a session sends; their total length is limited. */
   readonly sent: readonly string[];
-  /** The system service that the call is a part of. */
+  /** The system service that the call runs in. */
   readonly service?: string;
-  /** None where a file has only just changed, so that a later change could not be told from it. */
+  /** Missing if a file has changed so recently that a later change could not be told apart. */
   readonly watches?: Watches;
 }
 
-/** What the launcher must be told besides the decision. */
+/** What the launcher needs besides the decision. */
 export interface PlanContext {
   readonly ssh: string;
   /** The path of the launcher. */
   readonly launcher: string;
-  /** Seconds between two looks of the sleeper. */
+  /** Seconds between two checks by the sleeper. */
   readonly look: number;
 }
 
-/** Longest key in bytes: a file's name has 255, and a draft's is longer. */
+/** Longest key in bytes: a file name may have 255, and a draft's name is longer than its key. */
 const MAX_KEY = 200;
 
 /**
- * How much older than the look at its configuration a plan pretends to be, in ms. Some shells
- * compare whole seconds, so a file changed in the second after the look must count as newer.
+ * How far a plan is backdated from when its configuration was read, in ms. Some shells compare whole
+ * seconds, so a file that changes in the second after the read must count as newer.
  */
 const BACKDATE = 2000;
 
-/** Variables by which the same words may lead elsewhere, whatever the configuration. */
+/** Variables that may change where the same arguments lead, whatever the configuration. */
 const ALWAYS = [
   ...["PATH", "HOME", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME"],
   ...["SSHS_SSH", "SSHS_LINGER", "SSHS_MAX_SESSIONS"],
 ];
 
 /**
- * The file name of the plan for the words before the command, or undefined when they cannot have one: too
- * long, empty, "." or "..", or with a character outside of the launcher's alphabet. No two lists of words have
- * the same key, though a file system without upper case may take two for the same name; the plan
- * says for which it is. The launcher makes it likewise: sshs_name() in launcher.sh.
+ * Returns the file name of the plan for the arguments before the command; `undefined` if they cannot have
+ * one: too long, empty, "." or "..", or with a character outside the launcher's alphabet. No two argument
+ * lists have the same key, but on a case-insensitive file system two keys may name the same file, so the
+ * plan says which key it is for. The launcher builds the same key: sshs_name() in launcher.sh.
  */
 export function planKey(words: readonly string[]): string | undefined {
   if (words.length === 0 || !words.every((word) => /^[\][A-Za-z0-9@%+=:,./_~ -]+$/.test(word))) {
     return undefined;
   }
   const key = words.join("!").replaceAll("/", "^");
-  // `ssh ..` is soon typed, and a plan that cannot be written is removed.
+  // `ssh ..` is easily typed, and writePlan() removes a path that it cannot write.
   return key.length <= MAX_KEY && key !== "." && key !== ".." ? key : undefined;
 }
 
 /**
- * What the launcher is to do, as sh text whose last line sets sshs_kind. `undefined` where something in
- * it cannot be written as sh: the call is plain ssh then.
+ * Returns what the launcher must do, as sh text whose last line sets sshs_kind. Returns `undefined` if part
+ * of it cannot be written as sh: the call then becomes plain ssh.
  */
 export function answerText(decision: Shared | Direct, context: PlanContext): string | undefined {
   if (decision.kind === "direct") {
@@ -105,12 +105,12 @@ export function answerText(decision: Shared | Direct, context: PlanContext): str
     ["proxy", proxyOf(decision)],
     ["listens", decision.listens.map((forward) => JSON.stringify(forward)).join("\n")],
     ["warnings", config.warnings.join("\n")],
-    // Where the login adds a key to it, the sleeper notes its keys after that.
+    // If the login adds a key to the agent, the sleeper records the agent's keys after that.
     [
       "agent",
       /^(no|false)$/.test(config.get("addkeystoagent") ?? "no") ? decision.agent ?? "" : "",
     ],
-    // A mounted file system is not kept busy for the linger.
+    // "/" keeps no mounted file system busy during the linger.
     ["cwd", dependsOnCwd(decision) ? "." : "/"],
   ]);
   if (settings === undefined) return undefined;
@@ -129,7 +129,7 @@ function noticeText(notice: Message | undefined): string {
   return notice === undefined ? "" : messageText(notice);
 }
 
-/** What is known of a lane from its start on: LaneRecord in lane.ts. */
+/** Returns what is known about the lane at its start: LaneRecord in lane.ts. */
 function recordOf(shared: Shared, grace: number) {
   return {
     destination: shared.call.destination,
@@ -144,7 +144,7 @@ function recordOf(shared: Shared, grace: number) {
   };
 }
 
-/** Assignments, one a line; `undefined` where a value cannot be quoted. */
+/** Returns sh assignments, one per line; `undefined` if a value cannot be quoted. */
 function lines(settings: readonly (readonly [string, string])[]): string | undefined {
   const quoted = settings.map(([name, value]) => [name, quote(value)]);
   if (quoted.some(([, value]) => value === undefined)) return undefined;
@@ -152,8 +152,8 @@ function lines(settings: readonly (readonly [string, string])[]): string | undef
 }
 
 /**
- * What a decision rests on; `undefined` where that is more than the launcher could test, so that each call
- * has to be decided anew.
+ * Returns what a decision depends on; `undefined` if that is more than the launcher can test, so that each
+ * call must be decided anew.
  */
 export async function conditionsOf(
   decision: Shared | Direct,
@@ -162,12 +162,12 @@ export async function conditionsOf(
 ): Promise<Conditions | undefined> {
   const isShared = decision.kind === "share";
   const calls = isShared ? callsOf(decision) : decision.basis ? [decision.basis] : [];
-  // A wrapper that is a script may look at what it likes.
+  // A wrapper script may depend on anything.
   if (calls.length === 0 || (isShared && (isScript(decision.ssh) || dependsOnCwd(decision)))) {
     return undefined;
   }
   const sent = isShared ? sentNames(decision.config) : [];
-  // To be direct is never wrong, though what a Match exec says may change.
+  // Going direct is never wrong, even though the result of a Match exec may change.
   const paths = sent && pathsOf(calls, system, isShared ? dependsOnMore : () => false);
   if (!paths) return undefined;
   const options = { stamps: stampsDir(stateDir), since: calls[0].since };
@@ -177,14 +177,14 @@ export async function conditionsOf(
   return { environment, sent, service: system.service(), watches };
 }
 
-/** The call, and those of its jump hosts. */
+/** Returns the call and those of its jump hosts. */
 function callsOf(shared: Shared): Shared[] {
   return [shared, ...(shared.jump ? callsOf(shared.jump) : [])];
 }
 
 /**
- * The files that the decision was read from, there or not, and the directories in which one could appear.
- * `undefined` where they are not all it depends on.
+ * Returns the files that the decision was read from, whether or not they exist, and the directories in which
+ * one could appear. Returns `undefined` if the decision depends on more than these.
  */
 function pathsOf(
   calls: readonly (Basis & { readonly keyFiles?: readonly string[] })[],
@@ -194,7 +194,7 @@ function pathsOf(
   const files: string[] = [];
   const directories: string[] = [];
   for (const { call, config, keyFiles = [], settings, texts } of calls) {
-    // ssh goes by the user's entry in passwd(5), whatever HOME is (as in the containers of some CI).
+    // ssh uses the user's entry in passwd(5), whatever HOME is (they differ in some CI containers).
     const home = config.tokens.get("d") ?? system.env("HOME");
     if (!home) return undefined;
     if (call.options.some(({ value }) => dependsOnMore(value ?? ""))) return undefined;
@@ -213,9 +213,10 @@ function pathsOf(
 }
 
 /**
- * The plan for a key: tests joined by `&&`, and the answer. It is sourced, so all that is not ours in it
- * is quoted; what cannot be quoted, or is no absolute path, or no variable's name, makes it undefined.
- * Without watches it holds only for the calls that waited for this answer, which `asker` (a pid) has asked for.
+ * Builds the plan for a key: tests joined by `&&`, and the answer. The launcher sources it, so everything
+ * in it that is not ours is quoted. Returns `undefined` if something cannot be quoted, a path is not
+ * absolute, or a name is not a variable's. Without watches the plan holds only for calls that waited for
+ * this answer, which `asker` (a pid) requested.
  */
 export function planText(
   key: string,
@@ -240,20 +241,20 @@ export function planText(
   const lengths = conditions.sent.map((name) => `\${#${name}}`);
   const tests = [
     `[ "$sshs_version/$sshs_key/$sshs_service" = ${place} ]`,
-    // ssh takes an empty variable for one that is not set, where it looks at any of these.
+    // ssh treats an empty variable as unset, if it reads any of these.
     `[ -z "${unset.map(([name]) => `\${${name}-}`).join("")}" ]`,
     ...set.map(({ name, value }) => `[ "\${${name}-}" = ${quote(value)} ]`),
     ...(lengths.length > 0 ? [`[ $((${lengths.join(" + ")})) -le ${SMALL_ENVIRONMENT} ]`] : []),
     ...watches,
   ];
-  // In brackets, so that nothing of it runs unless all of it is there.
+  // In braces, so that nothing runs unless the whole plan is there.
   return `{\n${tests.join(" &&\n")} ||\nreturn\n${answer}}\n`;
 }
 
 /**
- * Puts the plan into `<stateDir>/plans`, all or nothing, readable for its owner alone. `since` is
- * when the configuration was looked at (ms since the epoch, taken before `ssh -G` starts): whatever
- * changes after it makes the plan void. A plan that the system refuses to write is done without.
+ * Writes the plan to `<stateDir>/plans`, all or nothing, readable only by its owner. `since` is when
+ * the configuration was read (ms since the epoch, taken before `ssh -G` starts): any later change makes
+ * the plan void. Does without a plan that the system refuses to write.
  */
 export function writePlan(stateDir: string, key: string, text: string, since: number): void {
   const path = `${plansDir(stateDir)}/${key}`;
@@ -266,24 +267,24 @@ export function writePlan(stateDir: string, key: string, text: string, since: nu
   }
 }
 
-/** How long a master waits for a sleeper to hold it, seconds: one that died has to be replaced first. */
+/** Returns how long a master waits for a sleeper to hold it, s: a dead sleeper must be replaced first. */
 function graceOf({ linger }: Shared, look: number): number {
   return linger === 0 ? 2 : Math.max(10, Math.ceil(3 * look));
 }
 
-/** What carries a call through a proxy: a ProxyCommand of the user's, or a jump host. */
+/** Returns what connects a call through a proxy: the user's ProxyCommand, or a jump host. */
 export function proxyOf({ config, jump }: Shared): "" | "command" | "jump" {
   if (jump) return "jump";
   return (config.get("proxycommand") ?? "none") === "none" ? "" : "command";
 }
 
 /**
- * The words after `ssh -S <socket>` that start a master for the call: what a master must be first, since
- * the first value counts (ssh_config(5)), and then the connection's own options. It logs in on the
- * user's terminal, goes to the background (-f) and holds nothing of the caller then: so never -v, -E or -y.
- * `undefined` where the jump host cannot be named in a ProxyCommand.
+ * Returns the arguments after `ssh -S <socket>` that start a master for the call: first what makes it a
+ * master, since the first value counts (ssh_config(5)), then the connection's own options. The master logs
+ * in on the user's terminal, then goes to the background (-f) and holds nothing of the caller: so never -v,
+ * -E or -y. Returns `undefined` if the jump host cannot be named in a ProxyCommand.
  *
- * @param launcher the path of the launcher, which is the jump host's ssh
+ * @param options.launcher the path of the launcher, which is the jump host's ssh
  */
 function masterArguments(
   shared: Shared,
@@ -299,7 +300,7 @@ function masterArguments(
     ...["-o", "PermitLocalCommand=no"],
     ...["-o", "RemoteCommand=none"],
     ...["-o", "RequestTTY=no"],
-    // As in ssh.c: "Never use FD passing for ProxyJump". And ssh refuses -J beside a ProxyCommand.
+    // As in ssh.c: "Never use FD passing for ProxyJump". And ssh refuses -J together with ProxyCommand.
     ...(proxy ? ["-o", `ProxyCommand=${proxy}`, "-o", "ProxyUseFdpass=no"] : []),
     ...connectionOptions(shared.call, proxy ? "vJ" : "v"),
     "--",
@@ -308,10 +309,9 @@ function masterArguments(
 }
 
 /**
- * The watches as tests of sh, all of which must be true for the plan to hold, in which
- * `$sshs_plan` is the plan's file. `undefined` where a path is not
- * absolute or cannot be quoted. Each names all that it compares by `-e`: without one of its files, -nt
- * and -ot are true in one shell and false in another.
+ * Returns the watches as sh tests, all of which must be true for the plan to hold; `$sshs_plan` is the plan's
+ * file. Returns `undefined` if a path is not absolute or cannot be quoted. Each test checks with `-e` the
+ * files that it compares: if one is missing, -nt and -ot are true in one shell and false in another.
  */
 export function watchTests(watches: Watches): string[] | undefined {
   let isWritable = true;

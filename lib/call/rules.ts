@@ -1,6 +1,6 @@
 /**
- * Why a call goes direct, if it does: pure. Two looks, since the second needs `ssh -G`: what the words
- * alone say, and what ssh's configuration and our settings make of them. `--why` prints the reasons.
+ * Decides whether a call goes direct, and why. Pure. There are two steps, since the second needs `ssh -G`:
+ * by the arguments alone, and by ssh's configuration and our settings. `--why` prints the reasons.
  */
 import { parseConfigOption, type SshArgs, type SshCall, type SshOption } from "../ssh/arguments.ts";
 import { isUntrustedX11, slowExec, type SshConfig } from "../ssh/configuration.ts";
@@ -9,37 +9,37 @@ import type { Basis } from "./decide.ts";
 import type { Settings } from "./settings.ts";
 import type { Message } from "../os/terminal.ts";
 
-/** The call becomes plain ssh with the user's own words. */
+/** The call becomes plain ssh with the user's own arguments. */
 export interface Direct {
   readonly kind: "direct";
   readonly reason: string;
-  /** What to type so that the call shares. */
+  /** What to type so that the call is shared. */
   readonly remedy?: string;
-  /** What the user should hear now: something is wrong, and it is no choice of theirs. */
+  /** A message for the user now: something is wrong that they did not choose. */
   readonly notice?: Message;
-  /** What it was decided from, once that is more than the words. */
+  /** What the decision is based on, if that is more than the arguments. */
   readonly basis?: Basis;
-  /** The control socket of the lane that the call speaks to (-O): see answer.ts. */
+  /** The control socket of the lane that the call talks to (-O): see answer.ts. */
   readonly socket?: string;
 }
 
-/** Options whose work ends with their own process, or that speak to a master themselves. */
+/** Options whose effect ends with their own process, or that talk to a master themselves. */
 const DIRECT: Readonly<Record<string, string>> = {
   M: "-M starts a connection master of your own",
   S: "-S names a control socket of your own",
-  O: "-O speaks to a connection master, and none is shared for this host",
+  O: "-O controls a connection master, and sshs has none for this call",
   G: "-G only prints the configuration",
   Q: "-Q only prints what ssh supports",
   V: "-V only prints the version",
   Z: "-Z is unknown to sshs",
   N: "-N runs no session, and over a master it would end at once",
-  // Before OpenSSH 9.4 it blocks over a master. Since then the session's process is another one than the
-  // call's, so that a lane would take it for ended, and end with it.
-  f: "-f goes to the background, where a lane would lose sight of the session",
+  // Before OpenSSH 9.4 it blocks over a master. Since then the session runs in another process than the
+  // call, so a lane would think that the session has ended, and end as well.
+  f: "-f goes to the background, where sshs would lose track of the session",
   w: "-w makes a tunnel, which cannot be shared",
 };
 
-/** What the arguments alone say. */
+/** Returns why a call goes direct by its arguments alone, if it does. */
 export function directByWords(args: SshArgs): Direct | undefined {
   switch (args.kind) {
     case "invalid":
@@ -60,8 +60,9 @@ function directOption(options: readonly SshOption[]): Direct | undefined {
 }
 
 /**
- * The call without the words by which a tool brings a connection master of its own (`-o ControlPath=...`),
- * where the settings say that it shares even so. `ControlPath=none` asks for no master at all, and stays.
+ * Returns the call without the options with which a tool brings its own connection master
+ * (`-o ControlPath=...`), if the settings say to share even so. `ControlPath=none` asks for no master at all,
+ * and is kept.
  */
 export function putMasterAside(call: SshCall, { share }: Settings): SshCall {
   if (share !== "always" || call.options.some(wantsNoMaster)) return call;
@@ -83,7 +84,7 @@ function configOption({ letter, value }: SshOption): { key: string; value: strin
   return letter === "o" ? parseConfigOption(value ?? "") : undefined;
 }
 
-/** Why a call goes direct that names a connection master of its own. */
+/** Returns why a call that names its own connection master goes direct. */
 function directByMaster({ options }: SshCall): Direct | undefined {
   for (const option of options) {
     const { key, value } = configOption(option) ?? {};
@@ -97,7 +98,10 @@ function directByMaster({ options }: SshCall): Direct | undefined {
   }
 }
 
-/** What ssh's configuration, which took so many ms to read, and our own settings make of it. */
+/**
+ * Returns why a call goes direct by ssh's configuration and our own settings, if it does. `took` is how long
+ * the configuration took to read, ms.
+ */
 export function directByConfig(
   call: SshCall,
   config: SshConfig,
@@ -122,7 +126,7 @@ export function directByConfig(
   }
   if (config.get("permitlocalcommand") === "yes" && isSet(config.get("localcommand"), "none")) {
     return direct(
-      "LocalCommand runs with each connection of its own",
+      "LocalCommand runs for each connection, not for each session",
       "pass -o PermitLocalCommand=no",
     );
   }
@@ -133,15 +137,15 @@ export function directByConfig(
     );
   }
   if (isUntrustedX11(config)) {
-    return direct("untrusted X11 ends a while after its connection began");
+    return direct("untrusted X11 forwarding ends some time after its connection began");
   }
   const mode = config.get("controlmaster") ?? "no";
   if (mode === "ask" || mode === "autoask") {
-    return direct(`ControlMaster ${mode} wants to be asked for each session`);
+    return direct(`ControlMaster ${mode} asks before each session`);
   }
 }
 
-/** Why a call goes direct that forwards ports. */
+/** Returns why a call that forwards ports goes direct, if it does. */
 function directByForwards(
   { options }: SshCall,
   config: SshConfig,
@@ -153,15 +157,15 @@ function directByForwards(
     const word = options.find(({ letter }) => "DLR".includes(letter));
     const setting = 'set "forwards" to true for this host in config.json';
     return word
-      ? direct(`-${word.letter} forwards ports, and over a master they would stay bound`, setting)
+      ? direct(`-${word.letter} forwards ports, which a shared connection keeps open`, setting)
       : direct(
         "the configuration forwards ports",
         `pass -o ClearAllForwardings=yes, or ${setting}`,
       );
   }
-  if (!forwards) return direct("a path that it forwards is relative, or has a blank");
+  if (!forwards) return direct("it forwards a path that is relative or has a blank");
   if (forwards.some(({ type, listenPort }) => type === "remote" && listenPort === 0)) {
-    return direct("it forwards a port of the server's choice, which only plain ssh tells");
+    return direct("it forwards a port that the server chooses, which only plain ssh tells");
   }
 }
 
@@ -169,25 +173,25 @@ function isSet(value: string | undefined, ...unset: string[]): boolean {
   return value !== undefined && !unset.includes(value);
 }
 
-/** Major and minor of `ssh -V`'s "OpenSSH_9.2p1 ..."; 0.0 of anything else. */
+/** Returns major and minor of `ssh -V`'s "OpenSSH_9.2p1 ..."; 0.0 for anything else. */
 export function versionOf(text: string): [number, number] {
   const match = /OpenSSH_(\d+)\.(\d+)/.exec(text);
   return match ? [Number(match[1]), Number(match[2])] : [0, 0];
 }
 
-/** Whether the call asks for a session, which takes one of sshd's MaxSessions: `-W` opens a mere channel. */
+/** Whether the call asks for a session, which sshd's MaxSessions counts: `-W` only opens a channel. */
 export function takesPlace(call: SshCall): boolean {
   return !call.options.some(({ letter }) => letter === "W");
 }
 
-/** Whether the session has a terminal even where the call has none: `-tt`, `RequestTTY force`. */
+/** Whether the session has a terminal even if the call has none: `-tt`, `RequestTTY force`. */
 export function forcesTerminal(call: SshCall, config: SshConfig): boolean {
   const letters = call.options.map(({ letter }) => letter).filter((letter) => /[tT]/.test(letter));
   if (letters.length === 0) return config.get("requesttty") === "force";
   return letters.at(-1) === "t" && letters.at(-2) === "t";
 }
 
-/** Whether the user wants no words but ssh's: `-q`, BatchMode, LogLevel QUIET. */
+/** Whether the user wants no messages but ssh's: `-q`, BatchMode, LogLevel QUIET. */
 export function wantsQuiet(options: readonly SshOption[]): boolean {
   return options.some(({ letter, value }) => {
     if (letter === "q") return true;
@@ -198,18 +202,18 @@ export function wantsQuiet(options: readonly SshOption[]): boolean {
   });
 }
 
-/** Seconds that a lane to this machine itself stays: it may run through a tunnel, and keep that open. */
+/** Seconds that a lane to this machine itself stays: it may use a tunnel, and would keep that open. */
 const LOOPBACK_LINGER = 10;
 
-/** Seconds that a lane stays after its last session, once ssh_config has been heard. */
+/** Returns the seconds that a lane stays after its last session, taking ssh_config into account. */
 export function lingerOf(config: SshConfig, settings: Settings, forwards: boolean): number {
   if (settings.lingerForHost) return settings.linger;
   const persist = config.get("controlpersist");
-  // "no" is what ssh prints when nothing is set, so it says nothing.
+  // ssh prints "no" when nothing is set, so it means nothing.
   if (persist === "yes") return Infinity;
   if (persist && /^\d+$/.test(persist)) return Number(persist);
   if (settings.lingerSet) return settings.linger;
-  // An idle master that can forward would leave the agent open to the far side.
+  // An idle master that can forward would leave the agent exposed to the server.
   if (forwards) return 0;
   return isLoopback(config.get("hostname") ?? "") ? LOOPBACK_LINGER : settings.linger;
 }

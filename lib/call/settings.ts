@@ -1,6 +1,6 @@
 /**
- * What the user set for us: `$XDG_CONFIG_HOME/sshs/config.json` and the environment. Pure, but for
- * `readSettings`.
+ * The user's settings: `$XDG_CONFIG_HOME/sshs/config.json` and the environment. Pure, except for
+ * `readSettingsFile`.
  *
  *     { "linger": "10m", "maxSessions": 10, "share": true,
  *       "hosts": [{ "host": "*.example.com !bastion.example.com", "linger": 0, "share": false }] }
@@ -9,28 +9,28 @@ import { readText, statOf } from "../os/files.ts";
 import type { System } from "../os/system.ts";
 
 export interface Settings {
-  /** False: calls to the host go direct; "always": also those that name a connection master do not. */
+  /** False: calls to the host go direct. "always": calls that name their own master are shared too. */
   readonly share: boolean | "always";
-  /** True: calls that forward ports share too. */
+  /** True: calls that forward ports are shared too. */
   readonly forwards: boolean;
-  /** Sessions that a lane takes; sshd's own MaxSessions is 10 unless set. */
+  /** Maximum sessions on a lane; sshd's own MaxSessions is 10 unless set. */
   readonly maxSessions: number;
   /**
-   * Seconds that a lane stays after its last session (Infinity: for ever), unless ssh_config's
-   * ControlPersist says so.
+   * Seconds that a lane stays after its last session (Infinity: forever), unless ssh_config's
+   * ControlPersist says otherwise.
    */
   readonly linger: number;
-  /** True: `linger` was set for this host in our own file, and goes before ControlPersist. */
+  /** True: `linger` was set for this host in our own file, and overrides ControlPersist. */
   readonly lingerForHost: boolean;
-  /** True: the linger is the user's word, not our default. */
+  /** True: the user set the linger; it is not our default. */
   readonly lingerSet: boolean;
 }
 
-/** A settings file as it was read: its rules, or where it is wrong. */
+/** A settings file as it was read: its rules, or what is wrong with it. */
 export interface SettingsFile {
   readonly path: string;
   readonly rules: readonly Rule[];
-  /** What is wrong with the file, naming the place. Its rules are then none. */
+  /** What is wrong with the file, and where. It then has no rules. */
   readonly problem?: string;
 }
 
@@ -45,7 +45,7 @@ interface Rule {
 export const DEFAULT_LINGER = 600;
 export const DEFAULT_MAX_SESSIONS = 10;
 
-/** Reads the settings file; a missing one has no rules, a wrong one has a problem. Never throws. */
+/** Reads the settings file; a missing one has no rules, an invalid one has a problem. Never throws. */
 export function readSettingsFile(system: Pick<System, "env">): SettingsFile | undefined {
   const base = system.env("XDG_CONFIG_HOME") ??
     (system.env("HOME") && `${system.env("HOME")}/.config`);
@@ -60,7 +60,7 @@ export function readSettingsFile(system: Pick<System, "env">): SettingsFile | un
   }
 }
 
-/** The settings for a destination: the file's first word for each of them, the environment, our defaults. */
+/** Returns the settings for a destination: the file's first value of each, the environment, our defaults. */
 export function settingsFor(
   host: string,
   file: SettingsFile | undefined,
@@ -84,7 +84,7 @@ export function settingsFor(
 }
 
 /**
- * Parses the settings file. The rule for all hosts comes last: ssh_config's "first value wins".
+ * Parses the settings file. The rule for all hosts comes last, since the first value wins, as in ssh_config.
  *
  * @throws {Error} naming the key and what it takes.
  */
@@ -149,8 +149,8 @@ function positive(text: string | undefined): number | undefined {
 const UNITS: Record<string, number> = { "": 1, s: 1, m: 60, h: 3600, d: 86400, w: 604800 };
 
 /**
- * Seconds of a duration in sshd_config's TIME FORMATS ("90", "10m", "1h30m"); `yes` and `forever`
- * have no end.
+ * Returns the seconds of a duration in sshd_config's TIME FORMATS ("90", "10m", "1h30m"); Infinity for
+ * `yes` and `forever`.
  */
 export function parseDuration(text: string): number | undefined {
   if (/^(yes|forever)$/i.test(text)) return Infinity;
@@ -162,7 +162,7 @@ export function parseDuration(text: string): number | undefined {
   return seconds;
 }
 
-/** Whether a host matches ssh_config's PATTERNS: `*`, `?`, `!` for not; a list in blanks or commas. */
+/** Whether a host matches ssh_config's PATTERNS: `*`, `?`, `!` for not; separated by blanks or commas. */
 export function matchesPatterns(host: string, patterns: string): boolean {
   let matched = false;
   for (const word of patterns.split(/[\s,]+/).filter(Boolean)) {

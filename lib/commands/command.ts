@@ -1,10 +1,10 @@
-/** Our own commands, as they are written after `sshs`. Pure. */
+/** Parses our own commands: the words after `sshs`. Pure. */
 import { parseArgs } from "@std/cli/parse-args";
 import { parseDuration } from "../call/settings.ts";
 import { parseSshArgs } from "../ssh/arguments.ts";
 import { misuseWords as words } from "./words.ts";
 
-/** Hosts to log in to. Each is the last word of a call with these options; `-`: read more from stdin. */
+/** Hosts to log in to, each as the destination of a call with these options. `-`: read more from stdin. */
 export interface WarmCommand {
   readonly kind: "warm";
   readonly options: readonly string[];
@@ -12,7 +12,7 @@ export interface WarmCommand {
   readonly json: boolean;
 }
 
-/** A command to run with sharing of its own, and the hosts to log in to before. */
+/** A command to run with shared connections of its own, and the hosts to log in to first. */
 export interface WithCommand {
   readonly kind: "with";
   readonly options: readonly string[];
@@ -24,7 +24,7 @@ export interface WithCommand {
 export type Command =
   | { readonly kind: "list"; readonly json: boolean }
   | { readonly kind: "watch" }
-  /** `argv`: the words of an ssh call; none for all lanes. */
+  /** `argv`: the arguments of an ssh call; `undefined` for all lanes. */
   | { readonly kind: "stop"; readonly argv?: readonly string[]; readonly now: boolean }
   | WarmCommand
   | WithCommand
@@ -32,7 +32,7 @@ export type Command =
   | { readonly kind: "fresh"; readonly argv: readonly string[] }
   | { readonly kind: "why"; readonly argv: readonly string[]; readonly json: boolean }
   | { readonly kind: "doctor"; readonly argv: readonly string[] }
-  /** `prefix`: where, if not the usual place. */
+  /** `prefix`: where to install, if not in the default place. */
   | { readonly kind: "install" | "uninstall"; readonly prefix?: string }
   | { readonly kind: "completions"; readonly shell: Shell }
   | { readonly kind: "help" }
@@ -40,7 +40,7 @@ export type Command =
   /** Wrong use, and what to type instead. */
   | { readonly kind: "misuse"; readonly reason: string; readonly hint: string };
 
-/** How each command is used, as the hints and the manual say it. */
+/** The usage of each command, as the hints, --help and the manual give it. */
 export const USAGE = {
   list: "sshs --list [--watch|--json]",
   stop: "sshs --stop HOST|--all [--now]",
@@ -116,7 +116,7 @@ function parseStop(argv: readonly string[]): Command {
   return oneHost("stop", rest) ?? { kind: "stop", argv: rest, now: flags.now };
 }
 
-/** The options stand before the first host and hold for all of them. */
+/** Options come before the first host and apply to all hosts. */
 function parseWarm(argv: readonly string[]): Command {
   const { flags, rest, wrong } = takeFlags(argv, ["json"]);
   if (wrong) return misuse(words.noSuchOption("warm", wrong), USAGE.warm);
@@ -124,7 +124,7 @@ function parseWarm(argv: readonly string[]): Command {
   return "kind" in found ? found : { kind: "warm", ...found, json: flags.json };
 }
 
-/** Options and the hosts that they hold for, or what is wrong with them. */
+/** Splits words into options and the hosts they apply to; returns a misuse if that is not possible. */
 function takeHosts(
   name: Name,
   argv: readonly string[],
@@ -137,7 +137,7 @@ function takeHosts(
   return { options: argv.slice(0, args.leading - 1), hosts };
 }
 
-/** The first `--` stands before the command. */
+/** The first `--` ends the hosts; the command follows it. */
 function parseWith(argv: readonly string[]): Command {
   const end = argv.indexOf("--");
   const command = argv.slice(end + 1);
@@ -147,14 +147,14 @@ function parseWith(argv: readonly string[]): Command {
   return "kind" in found ? found : { kind: "with", ...found, argv: command };
 }
 
-/** A line of a file with hosts that is none. */
+/** A line of a host list that is not a host. */
 export interface WrongLine {
-  /** From 1. */
+  /** Counted from 1. */
   readonly line: number;
   readonly text: string;
 }
 
-/** The hosts in a text: one a line, without what follows a `#`; or the first line that is none. */
+/** Parses a host list: one host a line, with `#` comments. Returns the first wrong line instead, if any. */
 export function parseHosts(text: string): readonly string[] | WrongLine {
   const lines = text.split(/\r?\n/).map((line) => line.replace(/#.*/, "").trim());
   const wrong = lines.findIndex((line) => line.startsWith("-") || /\s/.test(line));
@@ -176,9 +176,9 @@ function parseFresh(argv: readonly string[]): Command {
   return args.kind === "call" ? { kind: "fresh", argv } : noHost("fresh", args);
 }
 
-/** Any words will do, as for ssh: that there is no destination is an answer too. */
+/** Accepts any arguments, even without a destination: `--why` then says so. */
 function parseWhy(argv: readonly string[]): Command {
-  // What looks like an option of ours further on is part of the command that ssh would run.
+  // After the first word of another form, `--word` may belong to the command that ssh would run.
   const first = argv.findIndex((word) => !isFlag(word));
   const { flags, rest, wrong } = takeFlags(argv, ["json"], first < 0 ? argv.length : first);
   if (wrong) return misuse(words.noSuchOption("why", wrong), USAGE.why);
@@ -206,12 +206,12 @@ function parseCompletions(argv: readonly string[]): Command {
     : misuse(words.noShell(), USAGE.completions);
 }
 
-/** Whether a word is written as a flag of ours: ssh has no long options, and `--` ends its own. */
+/** Whether a word looks like a flag of ours: ssh has no long options, and a bare `--` ends its options. */
 function isFlag(word: string): boolean {
   return /^--./s.test(word);
 }
 
-/** Takes our flags out of the first `count` words; `wrong` is the first that is none of `names`. */
+/** Takes our flags out of the first `count` words. `wrong` is the first flag that is not in `names`. */
 function takeFlags<Flag extends string>(
   argv: readonly string[],
   names: readonly Flag[],
@@ -231,7 +231,7 @@ function takeFlags<Flag extends string>(
   return { flags: flags as Record<Flag, boolean>, rest, wrong };
 }
 
-/** What is wrong with words that should be ssh's options and one host; nothing if nothing is. */
+/** Returns a misuse unless the words are ssh options and one host. */
 function oneHost(name: Name, argv: readonly string[]): Command | undefined {
   const args = parseSshArgs(argv);
   if (args.kind !== "call") return noHost(name, args);
@@ -254,10 +254,10 @@ function misuse(reason: string, hint: string): Command {
   return { kind: "misuse", reason, hint };
 }
 
-/** More slips than these and it is a guess. */
+/** The most slips with which a suggestion is more than a guess. */
 const MAX_SLIPS = 2;
 
-/** The candidate that is most like a word, if there is one like it: `lst` and `li` for `list`. */
+/** Returns the candidate most similar to a word, if one is similar enough: `list` for `lst` or `li`. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   const lower = word.toLowerCase();
   const begun = candidates.filter((candidate) => lower !== "" && candidate.startsWith(lower));
@@ -269,7 +269,7 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   return best?.candidate;
 }
 
-/** How many letters must be put in, left out or changed (Levenshtein), two swapped ones counting as one. */
+/** Counts the letters to insert, delete or change (Levenshtein); swapping two neighbours counts as one. */
 function slips(a: string, b: string): number {
   const rows = [Array.from({ length: b.length + 1 }, (_, i) => i)];
   for (let i = 1; i <= a.length; i++) {

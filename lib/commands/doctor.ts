@@ -1,4 +1,4 @@
-/** `sshs --doctor [HOST]`: what stands in the way of sharing, each with the next thing to type. */
+/** `sshs --doctor [HOST]`: finds what prevents sharing, and gives the next thing to type for each. */
 import { dirname } from "@std/path/posix/dirname";
 import { decide, type DecideSystem, type Shared } from "../call/decide.ts";
 import { planKey, proxyOf } from "../call/plan.ts";
@@ -21,7 +21,7 @@ import { cell, colour } from "./table.ts";
 import { hasPlan } from "./why.ts";
 import { type Finding, hostFindings, programFindings, stateFindings } from "./words.ts";
 
-/** Prints all findings; nothing is logged in to. Returns 1 where something is wrong. */
+/** Prints all findings, without logging in. Returns 1 if something is wrong. */
 export async function doctor(
   argv: readonly string[],
   system: DecideSystem & SeeSystem & Pick<System, "pid">,
@@ -35,7 +35,7 @@ export async function doctor(
   return findings.every(({ ok }) => ok) ? 0 : 1;
 }
 
-/** The programs: the real ssh, Deno, what detaches a proxy, and who is first in PATH. */
+/** Checks programs: the real ssh, Deno, the one that detaches a proxy, and what comes first in PATH. */
 async function checkPrograms(system: Pick<System, "env" | "run">): Promise<Finding[]> {
   const ssh = findRealSsh(system);
   const detacher = proxyDetacher(system);
@@ -48,29 +48,29 @@ async function checkPrograms(system: Pick<System, "env" | "run">): Promise<Findi
   ];
 }
 
-/** What is known of a version of OpenSSH that bears on sharing. */
+/** Says whether a version of OpenSSH shares well. `text` is what `ssh -V` prints. */
 export function checkVersion(path: string, text: string): Finding {
   const [major, minor] = versionOf(text);
   const version = text.split(",")[0];
   if (major === 0) return programFindings.notOpenSsh(version, path);
-  // The rework of IPQoS in 10.1 looks at which sessions have a terminal, and mistook those over a
-  // master; 10.2 was made for it (release notes of both, bz3872).
+  // 10.1 sets IPQoS by which sessions have a terminal, and gets it wrong for those over a master;
+  // 10.2 was made to fix that (release notes of both, bz3872).
   if (major === 10 && minor === 1) return programFindings.slowTerminals(version, path);
   return programFindings.ssh(version, path);
 }
 
-/** The program that puts a proxy into a session of its own: sshs_run_proxy() in launcher.sh. */
+/** Returns the program that starts a proxy in its own session, as sshs_run_proxy() in launcher.sh does. */
 function proxyDetacher(system: Pick<System, "env">): string | undefined {
   return ["setsid", "perl"].flatMap((name) => inPath(name, system)).find(isExecutable);
 }
 
-/** The paths at which PATH looks for a program, in order. */
+/** Returns the paths that a program has in the directories of PATH, in order. */
 function inPath(name: string, system: Pick<System, "env">): string[] {
   return (system.env("PATH") ?? "").split(":").filter((dir) => dir.startsWith("/"))
     .map((dir) => `${dir.replace(/\/+$/, "")}/${name}`);
 }
 
-/** Whether the first program of a name in PATH is ours, and works. */
+/** Checks that the first program of this name in PATH is ours, and works. */
 function checkPath(name: string, system: Pick<System, "env">): Finding[] {
   const found = inPath(name, system).filter((path) => isLauncher(path) !== undefined);
   const [first] = found;
@@ -92,7 +92,7 @@ function shellOf(system: Pick<System, "env">): string {
   return system.env("SHELL") ?? "/bin/sh";
 }
 
-/** What a launcher says of the installation that it belongs to. */
+/** Checks the version and the Deno that a launcher was installed with. */
 function checkLauncher(path: string): Finding[] {
   const text = readText(path) ?? "";
   const setting = (name: string) => new RegExp(`^sshs_${name}='(.*)'$`, "m").exec(text)?.[1];
@@ -104,7 +104,7 @@ function checkLauncher(path: string): Finding[] {
   return [];
 }
 
-/** What sshs keeps and is told: state directory, sleeper, settings. */
+/** Checks the state directory, the sleeper and the settings. */
 async function checkState(
   system: SeeSystem & Pick<System, "pid">,
 ): Promise<Finding[]> {
@@ -126,7 +126,7 @@ async function checkState(
   ];
 }
 
-/** Whether there is a state directory to use; why not has a finding of its own. */
+/** Whether the state directory can be used. If not, checkState() reports why. */
 function isStateDirUsable(system: Pick<System, "env" | "uid">): boolean {
   try {
     openStateDir(system);
@@ -137,10 +137,10 @@ function isStateDirUsable(system: Pick<System, "env" | "uid">): boolean {
   }
 }
 
-/** Clocks further apart than this make marks of lanes lapse too soon, or too late; s. */
+/** How far apart clocks may be, s; beyond that, marks of lanes lapse too soon or too late. */
 const CLOCK_SLACK = 2;
 
-/** Whether a control socket can be made there, and by which clock files are dated. */
+/** Checks that a control socket can be made in `dir`, and that files there are dated by our clock. */
 function checkFiles(dir: string, system: Pick<System, "now" | "pid">): Finding[] {
   const tried = tryFiles(`${dir}/doctor.${system.pid}`);
   if ("problem" in tried) return [stateFindings.noSockets(tried.problem)];
@@ -151,7 +151,7 @@ function checkFiles(dir: string, system: Pick<System, "now" | "pid">): Finding[]
   ];
 }
 
-/** Of statfs(2) and mount(8): what is shared between machines. */
+/** File systems that machines share: statfs(2), mount(8). */
 const NETWORK = /^(nfs|cifs|smb|afs|ceph|lustre|gpfs|9p|glusterfs|fuse\.(sshfs|glusterfs|s3fs))/;
 
 function checkFileSystem(dir: string): Finding[] {
@@ -160,7 +160,7 @@ function checkFileSystem(dir: string): Finding[] {
   return [NETWORK.test(type) ? stateFindings.network(type) : stateFindings.fileSystem(type)];
 }
 
-/** The type of the file system that a path is on, by the text of /proc/mounts (proc(5)). */
+/** Returns the type of the file system that a path is on. `mounts` is the text of /proc/mounts (proc(5)). */
 export function fileSystemOf(path: string, mounts: string): string | undefined {
   let best: { point: string; type: string } | undefined;
   for (const line of mounts.split("\n")) {
@@ -171,7 +171,7 @@ export function fileSystemOf(path: string, mounts: string): string | undefined {
       (_, octal) => String.fromCharCode(parseInt(octal, 8)),
     );
     const holds = point === "/" || path === point || path.startsWith(`${point}/`);
-    // Of two at one point the later covers the earlier.
+    // Of two mounts at one point, the later covers the earlier.
     if (holds && point.length >= (best?.point.length ?? 0)) best = { point, type };
   }
   return best?.type;
@@ -189,7 +189,7 @@ async function checkLanes(dir: string, system: SeeSystem): Promise<Finding[]> {
   return ahead ? [sleeper, stateFindings.fromTheFuture(ahead.lane.record)] : [sleeper];
 }
 
-/** The settings file, and the variables whose wrong values would be passed over in silence. */
+/** Checks the settings file, and the variables whose wrong values are silently ignored. */
 function checkSettings(system: Pick<System, "env">): Finding[] {
   const file = readSettingsFile(system);
   const linger = system.env("SSHS_LINGER");
@@ -210,10 +210,10 @@ function checkSettings(system: Pick<System, "env">): Finding[] {
   ];
 }
 
-/** Stands for a host that no rule of ssh's configuration names: RFC 6761 keeps `.invalid` free. */
+/** Stands for a host that ssh's configuration does not name: RFC 6761 reserves `.invalid`. */
 const ANY_HOST = "any-host.invalid";
 
-/** What speaks against sharing, for a host or, without words, for those that no rule names. */
+/** Finds what prevents sharing for a call or, without arguments, for hosts that no rule names. */
 async function checkHost(
   argv: readonly string[],
   system: DecideSystem,
@@ -252,7 +252,6 @@ async function checkAgent({ config }: Shared, system: DecideSystem): Promise<Fin
   return [hostFindings.agent(socket, keys.length)];
 }
 
-/** A finding as lines. */
 function findingLines({ ok, text, hint }: Finding): string[] {
   const mark = ok ? colour("ok  ", "green") : colour("warn", "yellow");
   const lines = [`${mark}  ${cell(text)}`];

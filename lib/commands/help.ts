@@ -1,6 +1,6 @@
 /**
- * `sshs --help`: the manual in short, 80 columns wide. Each line begins with a verb. And `sshs --version`:
- * the versions that a bug report needs, on one line.
+ * `sshs --help`: a short manual, 80 columns wide; each description starts with a verb. `sshs --version`: the
+ * versions that a bug report needs, on one line.
  */
 import { DEFAULT_LINGER, DEFAULT_MAX_SESSIONS } from "../call/settings.ts";
 import { DENO_VERSION, VERSION } from "../os/program.ts";
@@ -17,12 +17,12 @@ const COMMANDS = {
     "      - reads hosts from stdin, one a line",
   hold: "keep a connection open for 30m, 2h, 1d ..., or forever; 0 releases it",
   with: "run a command with shared connections of its own, which close with it;\n" +
-    "      log in to the hosts before, and exit 255 where one fails",
-  fresh: "log in anew; the old connection accepts no more sessions",
-  why: "say what would be done with such a call, and why; use no network",
+    "      log in to the hosts first, and exit 255 if a login fails",
+  fresh: "log in anew; the old connection accepts no new sessions",
+  why: "say what would be done with a call, and why; use no network",
   doctor: "find what prevents sharing, and say what to do about it",
   install: "put launchers, man page and completions into DIR, or ~/.local",
-  uninstall: "close what is shared, and remove all that was installed",
+  uninstall: "close what is shared, and remove what was installed",
   completions: "print the completions of sshs for that shell",
   help: "show this text",
   version: "show the versions of sshs, Deno and OpenSSH",
@@ -30,7 +30,7 @@ const COMMANDS = {
 
 export const HELP = `sshs - ssh with opportunistic connection sharing
 
-  sshs [all that ssh takes]
+  sshs [SSH ARGUMENTS]
       run ssh over a shared connection; open one if there is none
 
 Commands, only as the first word and only under the name sshs:
@@ -41,12 +41,12 @@ ${
   ).join("\n")
 }
 
-ssh -O check|exit|stop|forward|cancel HOST speaks to the shared connection,
-unless a control socket of your own is named.
+ssh -O check|exit|stop|forward|cancel HOST controls the shared connection,
+unless you name a control socket of your own.
 
---list, --warm and --why print JSON with --json. Commands exit 0, 1 when
+--list, --warm and --why print JSON with --json. Commands exit 0, 1 if
 something failed or is wrong, 2 for wrong use. A call exits as ssh does: 255
-where ssh fails, 126 or 127 where no ssh can be run; --with as its command.
+if ssh fails, 126 or 127 if no ssh can be run; --with exits as its command.
 
 Environment:
 
@@ -55,9 +55,9 @@ Environment:
   SSHS_DIR            where sockets and state are, else $XDG_RUNTIME_DIR/sshs,
                       else \${TMPDIR:-/tmp}/sshs-UID
   SSHS_LINGER         how long an idle connection stays: 90, 10m, 0, forever;
-                      ${duration(DEFAULT_LINGER)} unless set. ControlPersist goes before it
+                      ${duration(DEFAULT_LINGER)} unless set; ControlPersist takes precedence
   SSHS_MAX_SESSIONS   sessions on one connection, ${DEFAULT_MAX_SESSIONS} unless set
-  SSHS_LOOK           seconds between two looks of the sleeper, 1 unless set
+  SSHS_LOOK           seconds between checks of connections in use, 1 unless set
   NO_COLOR            no colours
 
 Files:
@@ -68,7 +68,7 @@ Files:
       "share": "always" is for tools that bring a ControlPath of their own,
       "forwards": true for calls with -L, -R and -D
   ~/.ssh/config, /etc/ssh/ssh_config
-      ssh's own, in force as ever: ControlPersist is the linger there
+      ssh's own, used as always; ControlPersist is the linger
 `;
 
 /** `sshs 0.2.0, Deno 2.9.0, OpenSSH_9.2p1 ...`. */

@@ -1,6 +1,6 @@
 /**
- * `sshs --hold DURATION HOST`: keeps a lane for that long, whatever its linger; 0 takes it back. Opens it
- * without a session where need be, by the launcher, as --warm does too.
+ * `sshs --hold DURATION HOST`: keeps a lane open that long, whatever its linger; 0 releases it. If there is
+ * no lane, the launcher opens one without a session, as for --warm.
  */
 import { basename } from "@std/path/posix/basename";
 import { dirname } from "@std/path/posix/dirname";
@@ -23,7 +23,7 @@ import { commandWords } from "./words.ts";
 /** The last moment of JavaScript's clock, ms since the epoch. */
 const LAST_MOMENT = 8.64e15;
 
-/** How long the sleeper may take to come and to look, ms. */
+/** How long the sleeper may take to start and to take the lane, ms. */
 const TAKE_DEADLINE = 10_000;
 
 export type HoldSystem = OpenSystem & SeeSystem & TellSystem;
@@ -48,14 +48,14 @@ export async function hold(
   return 0;
 }
 
-/** Opens the lane of a call and writes until when it stays (ms since the epoch). */
+/** Opens the lane of a call and writes down until when to keep it (ms since the epoch). */
 async function openAndKeep(
   argv: readonly string[],
   until: number,
   system: OpenSystem,
 ): Promise<Opened> {
   let opened = await openLane(argv, system, { mayAsk: true });
-  // Without a linger, the sleeper may close it before it learns that it is kept.
+  // Without a linger, the sleeper may close the lane before it sees that it is kept.
   for (let tries = 0; opened.kind === "open" && tries < 2; tries++) {
     writeText(opened.lane.keep, until < LAST_MOMENT ? `${Math.ceil(until / 1000)}\n` : "forever\n");
     if (isOpen(opened.lane)) break;
@@ -82,8 +82,8 @@ async function release(
 }
 
 /**
- * Holds the lane until the sleeper has taken it, which it tells by noting the master: one that must not
- * linger has a grace of 2 s only.
+ * Stays connected to the lane until the sleeper has taken it and noted its master: by itself, a master that
+ * must not linger exits after a grace of 2 s.
  */
 async function untilTaken(lane: Lane, system: Pick<System, "now">): Promise<void> {
   try {
@@ -93,7 +93,7 @@ async function untilTaken(lane: Lane, system: Pick<System, "now">): Promise<void
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   } catch (error) {
-    if (!isMuxTrouble(error)) throw error; // The next call finds it dead.
+    if (!isMuxTrouble(error)) throw error; // Otherwise the next call finds it dead.
   }
 }
 
@@ -108,16 +108,16 @@ export type OpenSystem = DecideSystem & Pick<System, "run">;
 const LOGIN_FAILED = 255;
 const CANNOT_SHARE = 3;
 
-/** What ssh says where a password, a passphrase, a code or a yes was wanted, and BatchMode forbade to ask. */
+/** What ssh says if it needed a password, passphrase, code or "yes", and BatchMode did not let it ask. */
 const WANTS_ANSWER =
   /Permission denied|Host key verification failed|Too many authentication failures/;
 
 /**
  * Opens the lane of a call, or finds it open.
  *
- * @param options.mayAsk ssh asks its questions on the terminal, and says there why it fails; else it asks
- * none (BatchMode)
- * @throws {StateDirError} where there is no state directory to open it in
+ * @param options.mayAsk ssh asks its questions on the terminal, and says there why it fails; otherwise it
+ * asks none (BatchMode)
+ * @throws {StateDirError} if there is no state directory to open it in
  */
 export async function openLane(
   argv: readonly string[],

@@ -1,4 +1,4 @@
-/** `sshs --install`, `--uninstall` and `--completions`: what the program can put in place by itself. */
+/** `sshs --install`, `--uninstall` and `--completions`. */
 import { removeState } from "../lane/state_dir.ts";
 import {
   COMPLETIONS,
@@ -23,7 +23,7 @@ import { stop, type StopSystem } from "./stop.ts";
 
 type InstallSystem = Pick<System, "env" | "run" | "uid" | "cwd">;
 
-/** Installs below the prefix, or ~/.local. Returns 1 where it cannot. */
+/** Installs below `prefix`, else where this program is installed, else in ~/.local. Returns 1 on failure. */
 export async function installCommand(
   prefix: string | undefined,
   system: InstallSystem,
@@ -41,7 +41,7 @@ export async function installCommand(
   });
 }
 
-/** Ends what is shared and removes all that was installed. Returns 1 where it cannot. */
+/** Stops all lanes, and removes the state and what was installed. Returns 1 on failure. */
 export async function uninstallCommand(
   prefix: string | undefined,
   system: InstallSystem & StopSystem,
@@ -55,11 +55,11 @@ export async function uninstallCommand(
     await stop(undefined, true, system);
     removeState(system);
     uninstall(places);
-    print(`sshs is gone from ${where}`);
+    print(`sshs is removed from ${where}`);
   });
 }
 
-/** Prints what completes `sshs` in a shell. */
+/** Prints the completions of `sshs` for a shell. */
 export function completions(shell: Shell): number {
   print(COMPLETIONS[shell].trimEnd());
   return 0;
@@ -101,7 +101,7 @@ function report(places: Places, system: Pick<System, "env">): void {
     `  man page and completions in ${directoryOf(directoryOf(directoryOf(places.manual)))}`,
     "",
     ...lines.length > 0
-      ? [`Add to ${startupFile(shell)}, and type here:`, ...lines.map((line) => `  ${line}`), ""]
+      ? [`Add to ${startupFile(shell)}, and run here:`, ...lines.map((line) => `  ${line}`), ""]
       : [],
     "Then try:",
     "  ssh HOST true",

@@ -1,29 +1,29 @@
 /**
- * `sshs --list [--json]`: what is shared. With `--json` an array, `[]` where there is nothing, of
+ * `sshs --list [--json]`: lists what is shared. `--json` prints an array, `[]` if nothing is, of
  *
  *     {
- *       "destination": "web1",                as the user wrote it, when the connection was opened
+ *       "destination": "web1",                as typed when the connection was opened
  *       "resolved": "deploy@192.0.2.1:22",    as ssh resolved it
- *       "identity": "0123456789abcdef",       connections of one identity are alike
+ *       "identity": "0123456789abcdef",       equal for connections that the same call could share
  *       "lane": "7",
  *       "socket": "/run/user/1000/sshs/0123456789abcdef/7.sock",
- *       "pid": 4711,                          of the connection master, or of the call that logs in
+ *       "pid": 4711,                          of the connection master, or of the call that is logging in
  *       "state": "open",                      open, full, unverified, retired or dead: seen.ts;
- *                                             "logging-in": calls wait for that; "direct": calls are not
- *                                             shared, as was learned
+ *                                             "logging-in": other calls wait for it; "direct": calls are
+ *                                             not shared, for a reason that was learned
  *       "sessions": 2,
  *       "maxSessions": 10,
- *       "forwards": ["-D 1080"],              what they have forwarded, as ssh's options say it
+ *       "forwards": ["-D 1080"],              what its sessions have forwarded, as ssh options
  *       "age": 930,                           seconds since the login, or since it began
  *       "idle": null,                         seconds since the last session; null: there is one
- *       "linger": 600,                        seconds it stays when idle; null: for ever
- *       "goesIn": null,                       seconds until it closes; null: in use, or for ever
- *       "held": false,                        --hold is in force
- *       "roundTrip": 11.3,                    ms to the server and back, as last asked; null: unknown
+ *       "linger": 600,                        seconds it stays when idle; null: forever
+ *       "goesIn": null,                       seconds until it closes; null: in use, or never
+ *       "held": false,                        --hold is in effect
+ *       "roundTrip": 11.3,                    ms to the server and back, as last measured; null: unknown
  *       "note": null                          why it is not shared
  *     }
  *
- * oldest first. What there is not is null. Keys may be added, and none is ever taken away or given another
+ * oldest first. What is unknown or does not apply is null. Keys may be added; none is removed or changes its
  * meaning.
  */
 import { basename } from "@std/path/posix/basename";
@@ -53,7 +53,7 @@ export async function list(json: boolean, system: SeeSystem): Promise<number> {
   return 0;
 }
 
-/** What is shared in lines, at most so many columns wide. */
+/** Formats what is shared as lines of at most `columns` columns. */
 export function listLines(
   seen: readonly Seen[],
   system: Pick<System, "isAlive" | "now">,
@@ -156,12 +156,12 @@ const COLOURS: Record<LaneState | "logging in" | "direct", Colour> = {
 };
 
 /**
- * A line for each of them, and one below for how ssh resolved the destination and what is
- * forwarded, or why it is not shared.
+ * Formats a line for each, and one below it: how ssh resolved the destination and what is forwarded, or why
+ * calls are not shared.
  */
 function seenTable(seen: readonly Seen[], columns: number): string[] {
   const facts = [HEAD, ...seen.map(factsOf)];
-  // The host's name has what the others leave of the line.
+  // The host's name gets the room that the other columns leave.
   const room = Math.max(8, columns - 2 - Math.max(...table(facts).map(width)));
   const rows = facts.map((row, i) => [i === 0 ? "HOST" : cell(nameOf(seen[i - 1]), room), ...row]);
   const [head, ...lines] = table(rows, (padded, row, column) => {
@@ -202,7 +202,7 @@ function factsOf(seen: Seen): string[] {
   ];
 }
 
-/** Between two looks, ms: as often as the sleeper looks. */
+/** The time between two updates, ms: the sleeper looks as often by default. */
 const EVERY = 1000;
 
 const CTRL_C = "\x03";
@@ -230,7 +230,7 @@ async function untilQuit(screen: Screen): Promise<true> {
   return true;
 }
 
-/** Waits for the next look, which another size of the terminal makes due at once. True: it was the last. */
+/** Waits until the next update is due, at once if the terminal is resized. Returns true if the user quits. */
 async function isOverIn(ms: number, ended: Promise<true>, screen: Screen): Promise<boolean> {
   const next = Promise.withResolvers<false>();
   const timer = setTimeout(next.resolve, ms, false);

@@ -1,6 +1,6 @@
 /**
- * Our own commands: `sshs --list` and the like. What they print is no session's, so stdout is theirs. Each
- * is loaded when it is asked for.
+ * Runs our own commands: `sshs --list` and the like. Their results go to stdout, as there is no session that
+ * stdout would belong to. Each is loaded only when it is used.
  */
 import { StateDirError } from "../lane/state_dir.ts";
 import { restorePath } from "../os/program.ts";
@@ -8,12 +8,12 @@ import type { System } from "../os/system.ts";
 import { print, say } from "../os/terminal.ts";
 import { type Command, parseCommand } from "./command.ts";
 
-/** Wrong use, as shells and their builtins tell it. */
+/** The exit status for wrong use, the same as that of shells and their builtins. */
 const MISUSE = 2;
 
 /**
- * Runs the command of a command line whose first word begins with `--`. Returns the exit status: 0, 1
- * when something failed or is wrong, 2 for wrong use; `--fresh` and `--with` end as what they run.
+ * Runs the command on a command line whose first word begins with `--`. Returns the exit status: 0, 1
+ * if something failed or is wrong, 2 for wrong use. `--fresh` and `--with` exit as what they run does.
  */
 export async function runCommand(argv: readonly string[], system: System): Promise<number> {
   restorePath();

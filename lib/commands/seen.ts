@@ -1,5 +1,5 @@
 /**
- * What is shared now, and what keeps it from being shared: read from files, on the far side nobody
+ * Finds what is shared now, and what keeps calls from being shared. Looks only at this machine; no far end
  * is asked.
  */
 import { basename } from "@std/path/posix/basename";
@@ -27,10 +27,10 @@ import { commandWords } from "./words.ts";
 
 /**
  * - `open`: accepts sessions
- * - `full`: so many are on it that the next call opens another lane
+ * - `full`: has no room; the next call opens another lane
  * - `unverified`: the far end has not answered lately; the next call asks it first
- * - `retired`: accepts no more sessions, and closes after the last of those on it
- * - `dead`: its master is gone, and its files are about to go
+ * - `retired`: accepts no new sessions, and closes after the last one
+ * - `dead`: its master is gone, and its files are about to be removed
  */
 export type LaneState = "open" | "full" | "unverified" | "retired" | "dead";
 
@@ -39,11 +39,11 @@ export interface SeenLane {
   readonly lane: Lane;
   readonly record: LaneRecord;
   readonly state: LaneState;
-  /** The master's; `undefined` where it does not tell. */
+  /** The master's pid; `undefined` if unknown. */
   readonly pid?: number;
-  /** Live leases. */
+  /** The number of live leases. */
   readonly sessions: number;
-  /** What they have forwarded, as ssh's options say it. */
+  /** What the sessions have forwarded, as ssh options. */
   readonly forwards: readonly string[];
   /** Seconds since its login. */
   readonly age: number;
@@ -51,25 +51,25 @@ export interface SeenLane {
   readonly idle?: number;
   /** Seconds until it closes if nobody uses it: Infinity for never, `undefined` while in use. */
   readonly closesIn?: number;
-  /** --hold is in force. */
+  /** --hold is in effect. */
   readonly isHeld: boolean;
-  /** Milliseconds to the far end and back, as last asked. */
+  /** Milliseconds to the far end and back, as last measured. */
   readonly roundTrip?: number;
 }
 
-/** A call that logs in, for which others wait. */
+/** A call that is logging in; others wait for it. */
 export interface SeenLogin {
   readonly kind: "login";
   readonly dir: string;
-  /** Its lane's, once it is open. */
+  /** The name that its lane will have. */
   readonly name: string;
-  /** Of the call. */
+  /** The call's pid. */
   readonly pid: number;
   /** Seconds since it began. */
   readonly age: number;
 }
 
-/** An identity whose calls go direct, as was learned. */
+/** An identity whose calls go direct, for a reason that was learned. */
 export interface SeenDirect {
   readonly kind: "direct";
   readonly dir: string;
@@ -81,9 +81,9 @@ export type Seen = SeenLane | SeenLogin | SeenDirect;
 export type SeeSystem = Pick<System, "births" | "env" | "isAlive" | "now" | "uid">;
 
 /**
- * All lanes of all state directories, oldest first. One that goes meanwhile is left out.
+ * Returns the lanes of all state directories, oldest first. A lane that disappears meanwhile is left out.
  *
- * @throws {StateDirError} where the state directory must not be trusted.
+ * @throws {StateDirError} if the state directory must not be trusted
  */
 export async function seeLanes(system: SeeSystem): Promise<SeenLane[]> {
   const lanes = allDirs(system).flatMap(lanesOf).flatMap((lane) => {
@@ -96,7 +96,7 @@ export async function seeLanes(system: SeeSystem): Promise<SeenLane[]> {
     .map(({ lane, record, started }) => see(lane, record, started, masters.get(lane)!, system));
 }
 
-/** The lanes, and after them who logs in and what goes direct. Throws as seeLanes() does. */
+/** Returns the lanes, then calls that are logging in, then what goes direct. Throws as seeLanes() does. */
 export async function seeAll(system: SeeSystem): Promise<Seen[]> {
   const dirs = allDirs(system);
   return [
@@ -123,7 +123,7 @@ interface SeenMaster {
   readonly pid?: number;
 }
 
-/** Before the sleeper has noted a lane's master, that itself is asked. */
+/** Finds each lane's master as the sleeper noted it; if it has not yet, asks the master itself. */
 async function seeMasters(
   lanes: readonly Lane[],
   system: SeeSystem,
@@ -144,7 +144,7 @@ async function seeMasters(
 async function askMaster(lane: Lane, system: SeeSystem): Promise<SeenMaster> {
   const found = await probe(lane.socket);
   if (found.kind === "alive") return { isAlive: true, pid: found.pid };
-  // One that is stopped does not answer; one that listens no more lives as long as there are sessions.
+  // A stopped master does not answer; one that no longer listens lives as long as there are sessions.
   return { isAlive: found.kind === "foreign" || liveLeases(lane, system).length > 0 };
 }
 
@@ -158,7 +158,7 @@ function see(
   const now = system.now();
   const leases = master.isAlive ? liveLeases(lane, system) : [];
   const open = isOpen(lane);
-  // The directory changes with each lease that comes and that the sleeper sweeps out.
+  // The directory's mtime changes with each lease that is added, and that the sleeper removes.
   const touched = statOf(open ? lane.leases : lane.retired)?.mtime?.getTime() ?? started;
   const idle = leases.length > 0 ? undefined : Math.max(0, now - touched) / 1000;
   const kept = Math.max(0, keptUntil(lane) - now) / 1000;
@@ -189,7 +189,7 @@ function see(
 
 function seeLogin(dir: string, system: SeeSystem): SeenLogin[] {
   const starter = latestStarter(dir, system);
-  // Of one that has only just been taken the pid is not written yet.
+  // Without a pid it has only just begun, and the pid is not written yet.
   if (starter?.state !== "running" || starter.pid === 0) return [];
   const begun = statOf(starter.path)?.mtime?.getTime() ?? system.now();
   const age = Math.max(0, system.now() - begun) / 1000;
@@ -201,19 +201,19 @@ function seeDirect(dir: string, system: SeeSystem): SeenDirect[] {
   return reason === undefined ? [] : [{ kind: "direct", dir, reason }];
 }
 
-/** What was learned of an identity that makes its calls go direct, if anything was. */
+/** Returns why calls of an identity go direct, if that was learned. */
 export function learnedOf(dir: string, system: Pick<System, "now">): string | undefined {
   const direct = directOf(dir, system.now());
   if (direct) return commandWords.directUntil(direct.why, new Date(direct.until * 1000));
   return exists(terminalPath(dir)) ? commandWords.asksOnTerminal() : undefined;
 }
 
-/** The name of an identity, by its directory. */
+/** Returns the identity that a directory belongs to. */
 export function identityOfDir(dir: string): string {
   return basename(dir);
 }
 
-/** The state directory that a lane is in. */
+/** Returns the state directory that a lane is in. */
 export function stateDirOf(lane: Lane): string {
   return dirname(lane.dir);
 }

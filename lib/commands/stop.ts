@@ -1,8 +1,8 @@
 /**
- * `sshs --stop HOST|--all [--now]`: closes what is shared. Gently, the sessions on it live on and new
- * ones log in anew; with --now they end too. HOST is whatever --list shows, or the words of a call.
+ * `sshs --stop HOST|--all [--now]`: closes shared connections. Their sessions go on, and new calls log in
+ * anew; with --now the sessions end too. HOST is a name that --list shows, or the arguments of a call.
  *
- * `sshs --fresh HOST [COMMAND...]`: a new login now; what was shared accepts no more sessions.
+ * `sshs --fresh HOST [COMMAND...]`: makes a call over a new login; old connections accept no new sessions.
  */
 import { decide, type DecideSystem } from "../call/decide.ts";
 import { forgetLearned } from "../lane/direct.ts";
@@ -18,12 +18,12 @@ import { identityOfDir, seeLanes, type SeenLane, type SeeSystem, stateDirOf } fr
 import { cell, isShownAs } from "./table.ts";
 import { commandWords } from "./words.ts";
 
-/** How long a master that was told to end may take, ms. */
+/** How long a master may take to exit when told to, ms. */
 const DEADLINE = 3000;
 
 export type StopSystem = DecideSystem & SeeSystem & TellSystem & Pick<System, "kill">;
 
-/** Stops the lanes that are meant, all without `argv`. Returns 1 where none is, or one did not end. */
+/** Stops the lanes that match `argv`, all without it. Returns 1 if none matches, or a master did not exit. */
 export async function stop(
   argv: readonly string[] | undefined,
   now: boolean,
@@ -37,13 +37,13 @@ export async function stop(
   }
   if (lanes.length === 0) print(commandWords.nothingShared());
   const ends = await Promise.all(lanes.map((seen) => stopLane(seen, now, system)));
-  // What is left of them is for the sleeper to clear away.
+  // The sleeper removes what is left of them.
   const left = lanes.filter((_, i) => ends[i] !== "gone").map(({ lane }) => stateDirOf(lane));
   for (const stateDir of new Set(left)) await tellSleeper(stateDir, system);
   return ends.includes("stuck") ? 1 : 0;
 }
 
-/** Stops one lane and says so. "stuck": its master is still there when it should not be. */
+/** Stops one lane and says so. "stuck": its master did not exit. */
 async function stopLane(
   { lane, record, sessions, pid }: SeenLane,
   now: boolean,
@@ -64,7 +64,7 @@ async function stopLane(
   return "gone";
 }
 
-/** Waits for a process to end. False: it did not in time. */
+/** Waits for a process to exit. Returns false if it does not in time. */
 async function isGone(pid: number, system: Pick<System, "isAlive">): Promise<boolean> {
   const end = performance.now() + DEADLINE;
   while (system.isAlive(pid)) {
@@ -75,8 +75,8 @@ async function isGone(pid: number, system: Pick<System, "isAlive">): Promise<boo
 }
 
 /**
- * Closes the lanes of a call, then makes the call. New groups, another shell, changed settings of
- * sshd: a login knows them, and a session on an old lane does not.
+ * Closes the lanes of a call, then makes the call. Only a new login sees new groups, another shell or changed
+ * settings of sshd; a session on an old lane does not.
  */
 export async function fresh(argv: readonly string[], system: System): Promise<never> {
   const ssh = findRealSsh(system);
@@ -91,8 +91,8 @@ export async function fresh(argv: readonly string[], system: System): Promise<ne
 }
 
 /**
- * Whether a lane goes by this name: its destination as written or as resolved, or a part of that; and as
- * --list shows it, which makes control characters visible and cuts what is too long for the terminal.
+ * Whether a lane goes by this name: its destination as typed or as resolved, the host or user@host of the
+ * latter, or what --list shows, where control characters are visible and long names are cut.
  */
 export function isNamed({ destination, resolved }: LaneRecord, name: string): boolean {
   const [login] = resolved.split(/:\d+$/);
@@ -101,7 +101,7 @@ export function isNamed({ destination, resolved }: LaneRecord, name: string): bo
     [destination, resolved].some((text) => text === name || isShownAs(text, name));
 }
 
-/** The lanes that a call with these words could use, and those that go by its one word. */
+/** Returns the lanes that a call with these arguments could use, and those that go by a single argument. */
 export async function lanesMeant(
   argv: readonly string[],
   lanes: readonly SeenLane[],

@@ -1,13 +1,13 @@
-/** Text in columns for a terminal: how wide it is, and how it is coloured. */
+/** Text in columns for a terminal: widths, cutting and colours. */
 import stringWidth from "string-width";
 import { harmless, hasColours } from "../os/terminal.ts";
 
 const graphemes = new Intl.Segmenter();
 
-/** The columns that a text takes on a terminal. */
+/** Returns how many columns a text takes on a terminal. */
 export const width: (text: string) => number = stringWidth;
 
-/** The text on one line, without control characters, and cut to so many columns. */
+/** Returns the text on one line, with control characters made visible, cut to `columns` columns. */
 export function cell(text: string, columns = Infinity): string {
   const line = harmless(text).replace(/[\t\n]/g, " ");
   if (width(line) <= columns) return line;
@@ -19,19 +19,19 @@ export function cell(text: string, columns = Infinity): string {
   return `${cut}…`;
 }
 
-/** Whether a text is what {@linkcode cell} shows for another, be it cut. */
+/** Whether {@linkcode cell} shows `text` as `shown`, whole or cut. */
 export function isShownAs(text: string, shown: string): boolean {
   const whole = cell(text);
   return whole === shown ||
     (shown.length > 1 && shown.endsWith("…") && whole.startsWith(shown.slice(0, -1)));
 }
 
-/** Fills a text up to so many columns. */
+/** Pads a text to `columns` columns. */
 function pad(text: string, columns: number): string {
   return text + " ".repeat(Math.max(0, columns - width(text)));
 }
 
-/** Lines of cells in aligned columns, two blanks apart; `paint` colours a padded cell. */
+/** Aligns rows of cells in columns, two blanks apart. `paint` colours a padded cell. */
 export function table(
   rows: readonly (readonly string[])[],
   paint: (padded: string, row: number, column: number) => string = (padded) => padded,
@@ -48,14 +48,14 @@ export function table(
 const COLOURS = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33 } as const;
 export type Colour = keyof typeof COLOURS;
 
-/** Colours a text where that is seen and wanted. */
+/** Colours a text if colours are visible and wanted. */
 export function colour(text: string, name: Colour): string {
   return hasColours() ? `\x1b[${COLOURS[name]}m${text}\x1b[0m` : text;
 }
 
 const UNITS = [["w", 604800], ["d", 86400], ["h", 3600], ["m", 60], ["s", 1]] as const;
 
-/** Seconds in their two largest units: `45s`, `3m`, `2h5m`, `3d`; `never` for no end. */
+/** Formats seconds in their two largest units: `45s`, `3m`, `2h5m`, `3d`; `never` for Infinity. */
 export function duration(seconds: number): string {
   if (seconds === Infinity) return "never";
   let rest = Math.max(0, Math.round(seconds));

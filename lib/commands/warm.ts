@@ -1,15 +1,15 @@
 /**
- * `sshs --warm HOST...`: logs in to many hosts at once, so that the first calls need not. With `--json` an
- * object on stdout:
+ * `sshs --warm HOST...`: logs in to many hosts at once, so that the first calls need not. `--json` prints an
+ * object:
  *
  *     {
  *       "open": 2, "failed": 1,
  *       "hosts": [{ "host": "web1", "open": true, "socket": "/run/...", "problem": null }, ...]
  *     }
  *
- * Two questions at once would be a riddle, and ssh's are its own, on the terminal. So all log in without
- * questions first (BatchMode), 8 at a time; and those that would have asked something do so after that, one
- * by one. A server sees such a login twice, but no wrong password: under BatchMode ssh offers none.
+ * ssh asks its questions on the terminal itself, and nobody could tell two at once apart. So all logins are
+ * first tried without questions (BatchMode), 8 at a time; those that would have asked something follow one by
+ * one. A server sees such a login twice, but no wrong password: under BatchMode ssh offers none.
  */
 import { keptUntil, readRecord } from "../lane/lane.ts";
 import type { Lane } from "../lane/layout.ts";
@@ -34,14 +34,14 @@ const AT_ONCE = 8;
 
 export type WarmSystem = OpenSystem & Pick<System, "now">;
 
-/** What has become of a host. */
+/** The outcome for a host. */
 export interface Outcome {
   readonly host: string;
   readonly lane?: Lane;
   readonly problem?: Message;
 }
 
-/** Opens the lanes of the hosts, `-` standing for those on stdin. Returns 1 where one failed. */
+/** Opens the lanes of the hosts; `-` stands for those on stdin. Returns 1 if one failed. */
 export async function warm(
   { options, hosts, json }: WarmCommand,
   system: WarmSystem,
@@ -73,7 +73,7 @@ function outcomesJson(outcomes: readonly Outcome[]) {
   };
 }
 
-/** Opens the lanes of the hosts, each the last word of a call with these options; says why one failed. */
+/** Opens the lanes of calls with these options to the hosts. Says why one failed. */
 export async function openAll(
   options: readonly string[],
   hosts: readonly string[],
@@ -88,7 +88,7 @@ export async function openAll(
   };
   const canAsk = hasTerminal();
   const asking: number[] = [];
-  // A single one may ask at once.
+  // A single host may ask at once.
   const waiting = canAsk && hosts.length === 1 ? [] : [...hosts.keys()];
   if (waiting.length === 0) asking.push(...hosts.keys());
   const work = async () => {
@@ -114,7 +114,7 @@ function outcomeOf(host: string, opened: Opened, system: Pick<System, "now">): O
   return { host, lane };
 }
 
-/** A line on a terminal that counts, and a line for each failure. */
+/** Shows a counter on a terminal, and a line for each failure. */
 class Progress {
   #open = 0;
   #failed = 0;
@@ -143,7 +143,7 @@ class Progress {
     );
   }
 
-  /** From now on the terminal is ssh's, for its questions. */
+  /** Leaves the terminal to ssh from now on, for its questions. */
   end(): void {
     this.#clear();
     this.#isLive = false;

@@ -1,6 +1,6 @@
 /**
- * `sshs --why ARGS...`: what `ssh ARGS` would do now, without touching the network or starting
- * anything but `ssh -G` and the launcher's look at its plans. With `--json` an object:
+ * `sshs --why ARGS...`: says what `ssh ARGS` would do now. Uses no network, and starts nothing but
+ * `ssh -G` and the launcher, which looks for a plan. `--json` prints an object:
  *
  *     {
  *       "decision": "share",                  or "direct": becomes plain ssh
@@ -8,13 +8,13 @@
  *       "remedy": null,                       what would make it share, or share better
  *       "command": ["/usr/bin/ssh", "-S", "...", "-o", "ControlMaster=no", "web1", "ls"],
  *                                             what would be executed; a lane yet to be opened is "XXXX"
- *       "destination": "web1",                from here on null where it goes direct
+ *       "destination": "web1",                from here on null if it goes direct
  *       "resolved": "deploy@192.0.2.1:22",
  *       "identity": "0123456789abcdef",
  *       "lane": { ... },                      as --list --json shows it; null: a new one would be opened
  *       "launcher": false,                    the launcher has a plan, and need not start Deno
- *       "linger": 600,                        seconds; null also: for ever
- *       "jumpHost": null,                     "shared" or null: there is none
+ *       "linger": 600,                        seconds; null also: forever
+ *       "jumpHost": null,                     "shared"; null: there is none
  *       "notice": null                        what is wrong with our settings file
  *     }
  */
@@ -34,7 +34,7 @@ import { learnedOf, seeLanes, type SeenLane, type SeeSystem } from "./seen.ts";
 import { cell, colour, table } from "./table.ts";
 import { commandWords } from "./words.ts";
 
-/** The name of a lane that is yet to be opened: it has no capitals. */
+/** Stands for the name of a lane yet to be opened, which will be a number. */
 const UNNAMED = "XXXX";
 
 type WhySystem = DecideSystem & SeeSystem & Pick<System, "pid">;
@@ -100,7 +100,7 @@ function directAnswer(decision: Direct, ssh: string, argv: readonly string[]): A
   return { decision: "direct", reason, remedy, command, plan: "none", notice: notice?.fault };
 }
 
-/** The lane that the call would try first: sshs_find_place() in launcher.sh. */
+/** Returns the lane that the call would try first, as sshs_find_place() in launcher.sh does. */
 function laneFor(lanes: readonly SeenLane[], system: WhySystem): SeenLane | undefined {
   return lanes.find(({ lane, record, state, isHeld }) =>
     (state === "open" || state === "unverified") &&
@@ -171,13 +171,13 @@ function answerLines({ shared, lane, ...answer }: Answer): string[] {
   );
 }
 
-/** A word as a shell would be given it. */
+/** Quotes a word for a shell, if it needs it. */
 function quoted(word: string): string {
   return /^[\w@%+=:,./~-]+$/.test(word) ? word : quote(word) ?? JSON.stringify(word);
 }
 
 /**
- * Whether there is a plan for these words that holds now, so that the call needs no Deno. Asks the
+ * Whether there is a plan for these arguments that holds now, so that the call needs no Deno. Asks the
  * launcher itself.
  */
 export async function hasPlan(

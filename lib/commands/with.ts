@@ -1,9 +1,9 @@
 /**
  * `sshs --with HOST... -- COMMAND`: logs in to the hosts, runs the command with shared connections that
- * nobody else uses, and closes them when it ends: for jobs that nothing of theirs should outlive.
+ * nobody else uses, and closes them when it ends: for jobs that must leave nothing behind.
  *
- * All of a job is in a state directory of its own (`SSHS_DIR`), so that its calls are like any others. Its
- * sleeper lives as long as the job, and ends all if this process is killed.
+ * A job has a state directory of its own (`SSHS_DIR`), so that its calls work like any others. Its sleeper
+ * lives as long as the job, and ends everything if this process is killed.
  */
 import { makeJobDir } from "../lane/state_dir.ts";
 import { ownPrefix, placesBelow } from "../launcher/install.ts";
@@ -16,13 +16,13 @@ import { sleeperPid, startSleeper } from "../sleeper/sleeper_file.ts";
 import type { WithCommand } from "./command.ts";
 import { openAll } from "./warm.ts";
 
-/** As ssh's where it cannot log in. */
+/** The exit status if a login fails, as ssh's own. */
 const LOGIN_FAILED = 255;
 
 /**
- * Runs the command and ends as it does; with 255 where a host cannot be logged in to, and nothing has run.
+ * Runs the command and exits as it does, or with 255 before running it if a login fails.
  *
- * @throws {StateDirError} where there can be no directory for the job
+ * @throws {StateDirError} if the job's directory cannot be made
  */
 export async function runWith(command: WithCommand, system: System): Promise<never> {
   const dir = makeJobDir(system);
@@ -51,7 +51,7 @@ async function logInAndRun(
   return await runAsChild(program, args);
 }
 
-/** The directory of the launchers: those that are installed, or some of the job's own. */
+/** Returns the directory of the launchers: the installed ones, or else the job's own, which it writes. */
 function placeLaunchers(dir: string, system: System): string {
   const prefix = ownPrefix();
   if (prefix !== undefined) return placesBelow(prefix).bin;

@@ -1,7 +1,7 @@
 /**
- * What our commands say, but for the manual (help.ts). The rule, as in os/terminal.ts: lower case and no
- * period; the fault first, and then what to type as a hint. A result begins with the host that it is about.
- * "Shared connection" is what users call a lane.
+ * What our commands say, except for `--help` (help.ts). The rule is that of os/terminal.ts: lower case and no
+ * period; the fault first, then what to type as a hint. A result begins with the host that it is about. For
+ * users, a lane is a "shared connection".
  */
 import type { Message } from "../os/terminal.ts";
 import type { SeenLane } from "./seen.ts";
@@ -15,9 +15,9 @@ export const misuseWords = {
   noHost: (command: string) => `--${command} takes a host`,
   noOperand: (command: string, word: string) => `--${command} takes no host: ${word}`,
   oneHost: (command: string, word: string) => `--${command} takes one host and no command: ${word}`,
-  takesNothing: (command: string) => `--${command} takes nothing`,
+  takesNothing: (command: string) => `--${command} takes no arguments`,
   hostOrAll: () => "--stop takes a host or --all, not both",
-  lateOption: (word: string) => `options stand before the hosts: ${word}`,
+  lateOption: (word: string) => `options go before the hosts: ${word}`,
   noDuration: (word: string) => `not a duration: ${word}`,
   durations: () => "30m, 1h30m, 2d, forever, or 0 to release",
   durationAndHost: () => "--hold takes a duration and a host",
@@ -31,7 +31,7 @@ export const misuseWords = {
 export const commandWords = {
   nothingShared: () => "nothing is shared",
   noSleeper: () =>
-    "the sleeper is not running; idle connections close soon, the next call starts it again",
+    "the background process (sleeper) is not running; idle connections close soon; any call starts it",
   noTerminal: (): Message => ({
     fault: "--watch needs a terminal",
     hint: "sshs --list --json",
@@ -50,7 +50,7 @@ export const commandWords = {
   stopped: (host: string, sessions: number) =>
     sessions > 0 ? `${host}: stopped, with ${count(sessions, "session")}` : `${host}: stopped`,
   notStopped: (host: string, pid: number): Message => ({
-    fault: `${host}: its connection master does not end`,
+    fault: `${host}: its connection master did not exit`,
     hint: `kill -KILL ${pid}`,
   }),
 
@@ -63,9 +63,9 @@ export const commandWords = {
     hint: remedy,
   }),
   cannotLogIn: () => "ssh could not log in",
-  busyElsewhere: () => "another call is still logging in, or this one may not start a connection",
+  busyElsewhere: () => "another call is still logging in, or this one may not open a connection",
   doesNotLinger: (host: string): Message => ({
-    fault: "logged in, but the connection does not linger",
+    fault: "logged in, but the connection closes at once: its linger is 0",
     hint: `sshs --hold 10m ${host}, or set "linger" in config.json`,
   }),
   noHostLine: (line: number, text: string): Message => ({
@@ -81,12 +81,13 @@ export const commandWords = {
     seconds === Infinity
       ? `${host}: held forever`
       : `${host}: held for ${duration(seconds)}, until ${clock(until)}`,
-  notHeld: (host: string): Message => ({ fault: `${host}: nothing is held` }),
+  notHeld: (host: string): Message => ({ fault: `${host}: no connection is held` }),
   released: (host: string) => `${host}: no longer held`,
 
-  inside: () => "the call would run inside another call of sshs",
+  inside: () => "the call would run inside another call of sshs (SSHS_INSIDE is set)",
   isOpen: () => "a shared connection is open",
-  isUnverified: () => "a shared connection is open; the call would ask its far end first",
+  isUnverified: () =>
+    "a shared connection is open; the call would first check that the server answers",
   isFull: () => "can be shared; all connections are full, so this call would log in once more",
   isNew: () => "can be shared; no connection is open, so this call would log in",
   laneFacts: ({ lane, record, sessions, state, pid }: SeenLane) =>
@@ -95,9 +96,9 @@ export const commandWords = {
     }, ${sessions} of ${record.maxSessions} in use)`,
   plan: (plan: "holds" | "none" | "never") =>
     ({
-      holds: "there is one for these words, so the call needs no Deno",
-      none: "none yet for these words; the call starts Deno, and leaves one if it can",
-      never: "none for such words; each call starts Deno to decide anew",
+      holds: "there is one for this command line, so the call needs no Deno",
+      none: "none yet for this command line; the call starts Deno, and saves one if it can",
+      never: "none is possible for this command line; each call starts Deno to decide",
     })[plan],
   linger(seconds: number) {
     if (seconds === Infinity) return "never closes";
@@ -105,16 +106,16 @@ export const commandWords = {
     return `closes ${duration(seconds)} after the last session`;
   },
   lingerHint: () =>
-    'set "linger" for this host in config.json; it may forward your agent or display',
+    'set "linger" for this host in config.json (0 by default with agent or X11 forwarding)',
   fullHint: () => 'set "maxSessions" in config.json if the server allows more',
 } as const;
 
-/** So many things. */
+/** Counts things: `1 session`, `2 sessions`. */
 export function count(number: number, thing: string): string {
   return `${number} ${thing}${number === 1 ? "" : "s"}`;
 }
 
-/** A moment as ISO 8601 writes it, in local time: `2026-11-25 21:30:00`. */
+/** Formats a moment much as ISO 8601 does, in local time: `2026-11-25 21:30:00`. */
 function clock(moment: Date): string {
   return moment.toLocaleString("sv");
 }
@@ -123,7 +124,7 @@ function clock(moment: Date): string {
 export interface Finding {
   readonly ok: boolean;
   readonly text: string;
-  /** The next thing to type or to do, where something is wrong. */
+  /** The next thing to type or to do, if something is wrong. */
   readonly hint?: string;
 }
 
@@ -135,7 +136,7 @@ function warn(text: string, hint: string): Finding {
   return { ok: false, text, hint };
 }
 
-/** Programs. */
+/** Findings about programs. */
 export const programFindings = {
   noSsh: () =>
     warn("there is no real ssh in PATH", "install OpenSSH, or export SSHS_SSH=/path/to/ssh"),
@@ -151,21 +152,22 @@ export const programFindings = {
   noLibc: () =>
     warn("Deno cannot call libc, so sshs runs ssh as a child", "run sshs with --allow-ffi"),
   isFirst: (name: string, path: string) => ok(`${name} in PATH is sshs: ${path}`),
-  isBehind: (path: string, line: string) => warn(`${path} comes before that of sshs in PATH`, line),
+  isBehind: (path: string, line: string) =>
+    warn(`${path} comes before the launcher of sshs in PATH`, line),
   isNotInPath: (name: string, path: string, line: string) =>
     warn(`${name} in PATH is ${path}, though sshs is installed`, line),
   isNotOurs: (name: string, path: string) =>
     warn(`${name} in PATH is ${path}, which does not share`, "sshs --install"),
   otherVersion: (path: string, version: string) =>
-    warn(`${path} is of sshs ${version}`, "sshs --install"),
+    warn(`${path} belongs to sshs ${version}`, "sshs --install"),
   otherDeno: (path: string, deno: string) =>
-    warn(`${path} runs ${deno}, which is not there`, "sshs --install"),
+    warn(`${path} needs ${deno}, which cannot be run`, "sshs --install"),
   session: (program: string) => ok(`proxies can be detached from a terminal: ${program}`),
   noSession: () =>
     warn("neither setsid nor perl is in PATH: hosts behind a proxy are not shared", "install perl"),
 } as const;
 
-/** What sshs keeps and is told. */
+/** Findings about the state directory, the sleeper and the settings. */
 export const stateFindings = {
   dir: (path: string) => ok(`the state directory is ${path}, and yours alone`),
   dirRefused: (why: string, hint: string) => warn(`the state directory ${why}`, hint),
@@ -179,11 +181,11 @@ export const stateFindings = {
   clock: () => ok("the clock agrees with that of the file system"),
   clockIsOff: (seconds: number) =>
     warn(
-      `the clock and that of the file system are ${Math.round(seconds)} s apart`,
+      `the clock and that of the file system differ by ${Math.round(seconds)} s`,
       "export SSHS_DIR=/a/local/directory, or set the clock",
     ),
   fromTheFuture: (path: string) =>
-    warn(`${path} is from the future: the clock was set back`, "sshs --stop --all"),
+    warn(`${path} has a time in the future: the clock was set back`, "sshs --stop --all"),
   sleeper: (pid: number, lanes: number) =>
     ok(`the sleeper is running (pid ${pid}), with ${count(lanes, "connection")}`),
   idle: () => ok("nothing is shared, and the sleeper is not running"),
@@ -199,31 +201,33 @@ export const stateFindings = {
   linger: (value: string) =>
     warn(`SSHS_LINGER is not a duration: ${value}`, "export SSHS_LINGER=10m"),
   maxSessions: (value: string) =>
-    warn(`SSHS_MAX_SESSIONS is not a number from 1: ${value}`, "export SSHS_MAX_SESSIONS=10"),
+    warn(
+      `SSHS_MAX_SESSIONS is not a number from 1 to 999999: ${value}`,
+      "export SSHS_MAX_SESSIONS=10",
+    ),
 } as const;
 
-/** A host. */
+/** Findings about a host. */
 export const hostFindings = {
-  anyHost: () => "a host without rules of its own",
+  anyHost: () => "a host without configuration of its own",
   shares: (host: string) => ok(`${host} would be shared`),
   direct: (host: string, reason: string, hint: string) =>
-    warn(`${host} would go direct: ${reason}`, hint),
+    warn(`${host} would use plain ssh: ${reason}`, hint),
   plan: () => ok("the launcher has a plan for this call, and needs no Deno"),
-  noPlan: () =>
-    ok("the launcher has no plan for this call yet; the next call leaves one if it can"),
-  neverPlan: () => ok("the launcher can have no plan for such a call; each one starts Deno"),
+  noPlan: () => ok("the launcher has no plan for this call yet; the next call saves one if it can"),
+  neverPlan: () => ok("the launcher can have no plan for this call; each one starts Deno"),
   agent: (socket: string, keys: number) =>
     ok(`the agent at ${socket} answers, and has ${count(keys, "key")}`),
   noAgent: (socket: string) =>
     warn(
-      `nobody answers at the agent's socket ${socket}`,
+      `no agent answers at ${socket}`,
       "unset SSH_AUTH_SOCK, or start the agent",
     ),
   silentAgent: (socket: string, ms: number) =>
     warn(
-      `the agent at ${socket} does not answer within ${ms} ms, so each call is decided anew`,
+      `the agent at ${socket} does not answer within ${ms} ms, so each call starts Deno to decide`,
       "ssh-add -l (and see what it waits for)",
     ),
   proxyNeedsSession: () =>
-    warn("it is behind a proxy, which cannot be detached from a terminal here", "install perl"),
+    warn("its proxy cannot be detached from the terminal without setsid or perl", "install perl"),
 } as const;

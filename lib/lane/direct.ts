@@ -1,6 +1,6 @@
 /**
- * What was learned of a server that bears no sharing: calls of the identity go plain for a day. Some
- * servers, of network devices for example, end the connection with its first session.
+ * What was learned about a server that does not support sharing: calls of the identity go direct for a day.
+ * Some servers, on network devices for example, end the connection with its first session.
  */
 import { createText, exists, readText, removePath, setModified, writeText } from "../os/files.ts";
 import type { System } from "../os/system.ts";
@@ -8,7 +8,7 @@ import { startOf } from "./lane.ts";
 import { directPath, endedEarlyPath, type Lane, terminalPath } from "./layout.ts";
 import type { Sweep } from "./lease.ts";
 
-/** s. */
+/** Seconds. */
 const DAY = 24 * 3600;
 
 export interface Direct {
@@ -17,15 +17,15 @@ export interface Direct {
   readonly why: string;
 }
 
-/** Why calls of an identity go plain at `now` (ms since the epoch), if they do. */
+/** Returns why calls of an identity go direct at `now` (ms since the epoch), if they do. */
 export function directOf(dir: string, now: number): Direct | undefined {
   const [until, why] = (readText(directPath(dir)) ?? "").split("\n");
   return Number(until) * 1000 > now ? { until: Number(until), why: why ?? "" } : undefined;
 }
 
 /**
- * Notes that a connection has ended together with its first session; the second in a row makes the
- * identity direct.
+ * Records that a connection ended together with its first session. After the second in a row, calls of
+ * the identity go direct.
  */
 function noteEarlyEnd(dir: string, now: number): void {
   if (createText(endedEarlyPath(dir), "")) return;
@@ -35,20 +35,20 @@ function noteEarlyEnd(dir: string, now: number): void {
   removePath(endedEarlyPath(dir));
 }
 
-/** Forgets what was learned of an identity: a new login may show it to be otherwise. */
+/** Forgets what was learned about an identity: a new login may show something else. */
 export function forgetLearned(dir: string): void {
   for (const path of [directPath(dir), endedEarlyPath(dir), terminalPath(dir)]) removePath(path);
 }
 
-/** Notes that a connection has outlived its first session. */
+/** Records that a connection outlived its first session. */
 function noteOutlived(dir: string): void {
   if (exists(endedEarlyPath(dir))) removePath(endedEarlyPath(dir));
 }
 
-/** A connection that ends so soon after its first session has ended with it, ms. */
+/** A connection that ends within this time after its first session has ended with it, ms. */
 const ENDS_WITH = 1000;
 
-/** Whether a lane's connection ends together with its first session. */
+/** Finds out whether a lane's connection ends together with its first session. */
 export class FirstSession {
   readonly #lane: Lane;
   readonly #system: Pick<System, "now" | "steady">;
@@ -65,34 +65,34 @@ export class FirstSession {
     this.#seenAt = system.steady();
   }
 
-  /** Whether there is something to be found out still. */
+  /** Whether there is still something to find out. */
   get isOpen(): boolean {
     return this.#sessions > 0 && !this.#hasOutlived;
   }
 
-  /** Takes note of a look at the lane's leases. */
+  /** Records a sweep of the lane's leases. */
   note({ live, begun, ended }: Sweep): void {
     this.#sessions += begun;
     this.#isOver = live.length === 0;
     if (!this.#isOver || begun > 0 || ended.length > 0) this.#seenAt = this.#system.steady();
   }
 
-  /** Takes note that the connection lives. */
+  /** Records that the connection is alive. */
   noteAlive(): void {
     if (!this.isOpen || !this.#isOver) return;
     this.#hasOutlived = this.#system.steady() - this.#seenAt > ENDS_WITH;
     if (this.#hasOutlived) noteOutlived(this.#lane.dir);
   }
 
-  /** The connection has ended, and not with a session: one was on it still, or the link was in doubt. */
+  /** Records that the connection did not end with a session: one was still on it, or the link in doubt. */
   excuse(): void {
     this.#isExcused = true;
   }
 
   /**
-   * Takes note that the connection has ended.
+   * Records that the connection has ended.
    *
-   * @param grace s that a master would have stayed that was never met; 0 for one that was
+   * @param grace seconds that the master would have stayed if the sleeper never reached it; 0 if it did
    */
   noteEnd(grace: number): void {
     if (this.#sessions !== 1 || !this.#isOver || this.#isExcused) return;

@@ -1,27 +1,27 @@
 /**
- * The forwards that a call asks for (-L, -R, -D), whether its words or the configuration say so; and what
+ * The forwards that a call asks for (-L, -R, -D), in its arguments or in the configuration; and those that
  * the sessions of a lane asked for: `<n>.forwards/<pid>`, a {@linkcode Forward} in JSON on each line. A
- * master keeps a forward until it is taken back, and answers who asks for one that it has that all is well:
- * so each stays until the last session that asked for it has ended.
+ * master keeps a forward until it is cancelled, and reports success for one that it already has. So each
+ * forward stays until the last session that asked for it has ended.
  *
- * The launcher makes the lease first, then the file, and only then asks the master.
+ * The launcher creates the lease first, then the file, and only then asks the master.
  */
 import { namesIn, readText, removePath } from "../os/files.ts";
 import type { SshConfig } from "../ssh/configuration.ts";
 import type { Lane } from "./layout.ts";
 import { MuxConnection, MuxRefused } from "./mux_client.ts";
 
-/** Whether there are forwards that nobody has taken back yet. */
+/** Whether the lane has forwards that have not been cancelled yet. */
 export function hasForwards(lane: Lane): boolean {
   return namesIn(lane.forwards).length > 0;
 }
 
-/** What the sessions that are on a lane asked for, each forward once. */
+/** Returns the forwards that the sessions on a lane asked for, each once. */
 export function forwardsOn(lane: Lane): Forward[] {
   return [...linesOf(lane, leasesOn(lane))].flatMap((line) => readForward(line) ?? []);
 }
 
-/** Takes back what only sessions asked for that have no lease any more. */
+/** Cancels the forwards that only sessions asked for whose leases are gone. */
 export async function takeBackForwards(lane: Lane, connection: MuxConnection): Promise<void> {
   const leases = leasesOn(lane);
   const over = namesIn(lane.forwards).filter((pid) => !leases.has(pid));
@@ -29,14 +29,14 @@ export async function takeBackForwards(lane: Lane, connection: MuxConnection): P
   const closed = linesOf(lane, over).difference(linesOf(lane, leases));
   for (const line of closed) await ask(line, (forward) => connection.closeForward(forward));
   for (const pid of over) removePath(`${lane.forwards}/${pid}`);
-  // A session that has come meanwhile was told that its forward is there.
+  // A session that started meanwhile was told that its forward exists.
   const late = linesOf(lane, leasesOn(lane)).intersection(closed);
   for (const line of late) await ask(line, (forward) => connection.openForward(forward));
 }
 
 /**
- * Does for the launcher (`--take-back`) what the sleeper would do within a second. Returns the exit
- * status 0.
+ * Does at once, for the launcher (`--take-back`), what the sleeper would do within a second. Returns the
+ * exit status 0.
  */
 export async function takeBackAtOnce(lane: Lane): Promise<number> {
   using connection = await MuxConnection.connect(lane.socket);
@@ -44,7 +44,7 @@ export async function takeBackAtOnce(lane: Lane): Promise<number> {
   return 0;
 }
 
-/** The names of the leases, open or retired; also of dead processes, until the sleeper removes them. */
+/** Returns the names of the leases, open or retired; those of dead processes too, until they are removed. */
 function leasesOn({ leases, retired }: Lane): ReadonlySet<string> {
   // In this order, as a lane may be retired in between.
   return new Set([...namesIn(leases), ...namesIn(retired)]);
@@ -55,7 +55,7 @@ function linesOf({ forwards }: Lane, pids: Iterable<string>): Set<string> {
   return new Set(texts.flatMap((text) => text.split("\n")).filter(Boolean));
 }
 
-/** Asks the master. That it does not have the forward, or cannot get it, is nobody's loss. */
+/** Asks the master. It does no harm if the master does not have the forward, or cannot get it. */
 async function ask(line: string, question: (forward: Forward) => Promise<void>): Promise<void> {
   const forward = readForward(line);
   try {
@@ -69,12 +69,12 @@ function readForward(line: string): Forward | undefined {
   try {
     return JSON.parse(line);
   } catch (error) {
-    if (error instanceof SyntaxError) return undefined; // It is being written.
+    if (error instanceof SyntaxError) return undefined; // The file is being written.
     throw error;
   }
 }
 
-/** A forward in the fields of a request to a master (mux_client_forward() in mux.c). */
+/** A forward, with the fields of a request to a master (mux_client_forward() in mux.c). */
 export interface Forward {
   readonly type: "local" | "remote" | "dynamic";
   /** An address, "*" for all, "" for what GatewayPorts says; or the path of a unix socket. */
@@ -85,18 +85,18 @@ export interface Forward {
   readonly connectPort: number | null;
 }
 
-/** What stands for the destination of a SOCKS proxy (parse_forward() in readconf.c). */
+/** The destination that means a SOCKS proxy (parse_forward() in readconf.c). */
 const SOCKS = { host: "socks", port: 0 };
 
 const LETTERS = { local: "L", remote: "R", dynamic: "D" } as const;
 
-/** The forwards in the answer of `ssh -G`; `undefined` where one of them cannot be told from it. */
+/** Returns the forwards in the output of `ssh -G`; `undefined` if one of them cannot be parsed. */
 export function forwardsOf(config: SshConfig): Forward[] | undefined {
   if (config.get("clearallforwardings") === "yes") return [];
   const locals = config.all("localforward").map((line) => parseForward("local", line));
   const remotes = config.all("remoteforward").map((line) => parseForward("remote", line));
   const paths = locals.filter((forward) => forward?.connectPort === null);
-  // A forward to a path is shown as a dynamic one too (dump_cfg_forwards() in readconf.c).
+  // ssh -G prints a forward to a path as a dynamic one too (dump_cfg_forwards() in readconf.c).
   const dynamics = config.all("dynamicforward").map((line) => parseForward("dynamic", line))
     .filter((forward) => !paths.some((other) => forward && other && listensAlike(forward, other)));
   const all = [...locals, ...remotes, ...dynamics];
@@ -123,14 +123,14 @@ function parseForward(type: Forward["type"], line: string): Forward | undefined 
   };
 }
 
-/** `8080`, `[host]:8080`, or a path. A relative one would be another for the master. */
+/** Parses `8080`, `[host]:8080`, or a path. A relative path would be a different one for the master. */
 function parseEnd(word: string): { host: string; port: number | null } | undefined {
   if (word.startsWith("/")) return { host: word, port: null };
   const [, host = "", port] = /^(?:\[([^\]]*)\]:)?(\d+)$/.exec(word) ?? [];
   return port === undefined ? undefined : { host, port: Number(port) };
 }
 
-/** The forward as an option of ssh's: `-L 8080:localhost:80`. */
+/** Returns the forward as an ssh option: `-L 8080:localhost:80`. */
 export function forwardOption(forward: Forward): string {
   const { type, listenHost, listenPort, connectHost, connectPort } = forward;
   const listen = listenHost === "" ? `${listenPort}` : endText(listenHost, listenPort);

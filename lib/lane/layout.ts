@@ -1,37 +1,37 @@
 /**
- * The layout of the state directory, which the program, the launcher (sh) and the sleeper share. This is
- * its one description:
+ * The layout of the state directory, which the program, the launcher (sh) and the sleeper share. It is
+ * described only here:
  *
- *     <state>/plans/<key>        what is done with a call: sh text, tests and then assignments
- *             stamps/            the times of files that plans rest on: see ssh/watches.ts
- *             sleeper            the sleeper's pid, its version, and "waking" or "awake"; a line each
- *             sleeper.log        what it did
- *             used               written to by every call that takes a lease: it wakes the idle sleeper
- *             owner              in a job's own directory (`--with`): the pid and birth of its process.
- *                                When that has ended, all that is here does
+ *     <state>/plans/<key>        what to do with a call: sh text, first tests, then assignments
+ *             stamps/            the times of files that plans depend on: see ssh/watches.ts
+ *             sleeper            the sleeper's pid, its version, and "waking" or "awake"; one per line
+ *             sleeper.log        what the sleeper did
+ *             used               every call that takes a lease writes to it, which wakes an idle sleeper
+ *             owner              in a job's own directory (`--with`): the pid and birth of the job's process.
+ *                                When that has ended, everything in the directory is ended too
  *             <identity>/        16 hexadecimal digits; outlives its lanes
  *
- *     <identity>/about           what the identity is, for people
- *                direct          calls go plain until its mtime; it says why
- *                terminal        there if a ProxyCommand needs the terminal: calls go plain
- *                ended-early     there if the last connection ended together with its first session
- *                starter.<n>     the attempt to log in that makes lane <n>: see starter.ts
+ *     <identity>/about           a description of the identity, for people
+ *                direct          calls go direct until its mtime; the text says why
+ *                terminal        exists if a ProxyCommand needs the terminal: calls go direct
+ *                ended-early     exists if the last connection ended together with its first session
+ *                starter.<n>     the login attempt that creates lane <n>: see starter.ts
  *                <n>.sock        the control socket
- *                <n>.log         what a ProxyCommand says
+ *                <n>.log         the messages of a ProxyCommand
  *                <n>.lane        JSON, written once by the starter: LaneRecord; its mtime is the start
- *                <n>.leases/     the lane takes sessions exactly while this is there: see lease.ts
- *                <n>.retired/    what .leases is called once the lane takes no more
- *                <n>.verified    its mtime is the time until which the far end counts as alive; it holds
- *                                the round trip in ms
+ *                <n>.leases/     exists exactly while the lane takes sessions: see lease.ts
+ *                <n>.retired/    .leases, renamed once the lane takes no more sessions
+ *                <n>.verified    the far end counts as alive until its mtime; the text is the round trip
+ *                                in ms
  *                <n>.master      the master's pid and birth, written by the sleeper when it takes the
- *                                lane. Until then the lane has only just logged in, and counts as verified
- *                <n>.keep        s since the epoch until which the lane stays whatever its linger, or
+ *                                lane. Until then the lane counts as just logged in, and so as verified
+ *                <n>.keep        until when the lane stays regardless of its linger: s since the epoch, or
  *                                "forever"
- *                <n>.agent       the public keys that the agent had when the sleeper took the lane
- *                <n>.forwards/   what the sessions asked to be forwarded: see forwards.ts
+ *                <n>.agent       the public keys that the agent had when the lane logged in
+ *                <n>.forwards/   the forwards that the sessions asked for: see forwards.ts
  *
- * Most of it is written by sh, which makes files in one step and empty. No name <n> is used twice: a
- * master that was stopped for long would remove the socket of a later one.
+ * Most of it is written by sh, which can create a file in one step only if it is empty. No name <n> is used
+ * twice: a master that was stopped for a long time would remove the socket of a later one.
  */
 import { namesIn } from "../os/files.ts";
 
@@ -53,7 +53,7 @@ export interface Lane {
   readonly forwards: string;
 }
 
-/** A lane by its name. Nothing need be there yet. */
+/** Returns a lane by its name. Its files need not exist yet. */
 export function laneAt(dir: string, name: string): Lane {
   const base = `${dir}/${name}`;
   return {
@@ -72,26 +72,26 @@ export function laneAt(dir: string, name: string): Lane {
   };
 }
 
-/** The lanes of an identity that have a record, open or retired. */
+/** Returns the lanes of an identity that have a record, open or retired. */
 export function lanesOf(dir: string): Lane[] {
   return namesIn(dir).filter((name) => /^\d+\.lane$/.test(name))
     .map((name) => laneAt(dir, name.slice(0, -".lane".length)));
 }
 
-/** The identities in a state directory. */
+/** Returns the directories of the identities in a state directory. */
 export function identityDirs(stateDir: string): string[] {
   return namesIn(stateDir).filter((name) => /^[0-9a-f]{16}$/.test(name))
     .map((name) => `${stateDir}/${name}`);
 }
 
-/** Where the lanes of an identity are. */
+/** Returns the directory of an identity's lanes. */
 export function identityDir(
   { stateDir, identity }: { readonly stateDir: string; readonly identity: string },
 ): string {
   return `${stateDir}/${identity}`;
 }
 
-/** All lanes in a state directory. */
+/** Returns all lanes in a state directory. */
 export function allLanes(stateDir: string): Lane[] {
   return identityDirs(stateDir).flatMap(lanesOf);
 }

@@ -1,12 +1,12 @@
 /**
- * Leases: who is on a lane, a file each in `<n>.leases/` by the pid of its process (an exec keeps the pid).
+ * Leases: the processes on a lane. Each has a file in `<n>.leases/`, named by its pid (exec keeps the pid).
  *
  *     <pid>      a session
- *     <pid>.w    one that waits to be, for a moment: so two calls cannot take the last place
- *     <pid>.via  a channel that takes no place of the server's MaxSessions (`-W`)
+ *     <pid>.w    a call that waits for a moment to be one, so that two calls cannot take the last place
+ *     <pid>.via  a channel that does not count against the server's MaxSessions (`-W`)
  *
- * sh makes them, empty. Dead pids do not count; the sleeper removes them, and those whose pid is another
- * process's by now, as its birth tells.
+ * sh creates them, empty. Leases of dead processes do not count. The sleeper removes them, and those whose
+ * pid belongs to another process now, as its birth shows.
  */
 import { addIfEmpty, exists, namesIn, removePath, setModified, statOf } from "../os/files.ts";
 import type { System } from "../os/system.ts";
@@ -20,10 +20,13 @@ export interface Lease {
 
 type LeaseDirs = Pick<Lane, "leases" | "retired">;
 
-/** How long a lease may be waiting, ms: no shell can take it back by itself. */
+/** How long a lease may be waiting, ms: a shell cannot remove it by itself. */
 const WAITING_FOR = 10_000;
 
-/** The leases on a lane, open or retired, whose processes live; a waiting one that also runs only runs. */
+/**
+ * Returns the leases on a lane, open or retired, whose processes are alive. A process with a waiting and a
+ * running lease counts only as running.
+ */
 export function liveLeases(lane: LeaseDirs, system: Pick<System, "isAlive">): Lease[] {
   const leases = namesIn(leaseDir(lane)).flatMap((name) => parseLease(name) ?? []);
   return leases.filter(({ pid, kind }) =>
@@ -34,8 +37,8 @@ export function liveLeases(lane: LeaseDirs, system: Pick<System, "isAlive">): Le
 }
 
 /**
- * Whether there is a place among these leases for the process `pid`: it comes after those that run, and
- * after those of lower pids that wait.
+ * Whether there is a place among these leases for the process `pid`. Running leases come first, then waiting
+ * ones with lower pids.
  */
 export function hasRoom(
   record: Pick<LaneRecord, "linger" | "maxSessions">,
@@ -44,7 +47,7 @@ export function hasRoom(
   isKept = false,
 ): boolean {
   const others = leases.filter((lease) => lease.pid !== pid);
-  // With no linger a lane is used only while somebody else is on it, or while it is kept.
+  // Without a linger, a lane is used only while another process is on it, or while it is kept.
   if (record.linger === 0 && !isKept && others.length === 0) return false;
   const before = others.filter(({ kind, pid: other }) =>
     kind === "running" || (kind === "waiting" && other < pid)
@@ -52,7 +55,7 @@ export function hasRoom(
   return before.length < record.maxSessions;
 }
 
-/** Removes the leases of dead processes, and what is no lease: it would keep the lane for ever. */
+/** Removes the leases of dead processes, and files that are no leases: they would keep the lane forever. */
 export function dropDeadLeases(lane: LeaseDirs, system: Pick<System, "isAlive">): void {
   const dir = leaseDir(lane);
   for (const name of namesIn(dir)) {
@@ -67,25 +70,25 @@ export interface SeenLease extends Lease {
   readonly takenAt: number;
 }
 
-/** What a look at a lane's leases has found. */
+/** What a sweep of a lane's leases has found. */
 export interface Sweep {
   /** The lane takes sessions. */
   readonly isOpen: boolean;
-  /** Those whose processes live. */
+  /** Leases whose processes are alive. */
   readonly live: readonly SeenLease[];
-  /** How many have come since the last look, be it that they have gone again. */
+  /** How many leases have come since the last sweep, even if they have gone again. */
   readonly begun: number;
-  /** Those that have gone since the last look, or have come and gone. */
+  /** Leases that have gone since the last sweep, or have come and gone. */
   readonly ended: readonly Lease[];
 }
 
 /**
- * The leases of a lane as the sleeper sees them, look after look. A pid that lives at two looks in a
- * row is the same process: no machine uses up all its pids in a second. So a birth is asked for once.
+ * Follows the leases of a lane from sweep to sweep, for the sleeper. A pid that is alive at two sweeps in a
+ * row is the same process: no machine uses up all its pids in a second. So each birth is looked up once.
  */
 export class LeaseWatch {
   readonly #lane: LeaseDirs;
-  /** Those that were there at the last look, by the names of their files. */
+  /** The live leases of the last sweep, by file name. */
   #known: ReadonlyMap<string, SeenLease> = new Map();
   #isInDoubt = false;
 
@@ -93,12 +96,12 @@ export class LeaseWatch {
     this.#lane = lane;
   }
 
-  /** The next look may be a long time after the last one. */
+  /** Makes the next sweep look up all births: it may come a long time after the last one. */
   doubt(): void {
     this.#isInDoubt = true;
   }
 
-  /** Removes the leases of dead processes, those whose pid has another process now, and what is none. */
+  /** Removes leases of dead processes, or whose pid has another process now, and files that are no leases. */
   async sweep(system: Pick<System, "births" | "isAlive" | "now">): Promise<Sweep> {
     const isOpen = exists(this.#lane.leases);
     const dir = leaseDir(this.#lane);
@@ -135,14 +138,14 @@ export class LeaseWatch {
     const births = await system.births(fresh.map(([, { pid }]) => pid));
     for (const [name, lease] of fresh) {
       const birth = births.get(lease.pid);
-      // Where births cannot be had the pid must do.
+      // If the system reports no birth, the pid must do.
       if (birth !== undefined && !isBorn(`${dir}/${name}`, lease, birth)) live.delete(name);
     }
     return live;
   }
 }
 
-/** Whether a waiting lease waits no more: it runs, or went elsewhere. */
+/** Whether a waiting lease no longer waits: its call runs, or went elsewhere. */
 function isOver(
   { pid, kind, takenAt }: SeenLease,
   found: ReadonlyMap<string, Lease>,
@@ -153,8 +156,8 @@ function isOver(
 }
 
 /**
- * Whether the process with this birth is the one that made the lease. It is noted in it, since a call
- * has no way to read its own: at the first look it counts as the one.
+ * Whether the process with this birth created the lease. A call cannot read its own birth, so the first
+ * sweep trusts the process and writes its birth to the lease.
  */
 function isBorn(path: string, lease: SeenLease, birth: string): boolean {
   const noted = addIfEmpty(path, birth);

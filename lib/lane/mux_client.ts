@@ -1,6 +1,6 @@
 /**
- * Talks to a connection master over its control socket (OpenSSH's PROTOCOL.mux): does its
- * server still answer, stop listening, end. It opens no sessions: that is ssh's work.
+ * Talks to a connection master over its control socket (OpenSSH's PROTOCOL.mux): asks whether its server
+ * still answers, and tells it to stop listening or to end. Opens no sessions: that is ssh's job.
  *
  * Everything that waits has a deadline, and nothing that the other side says is trusted.
  */
@@ -31,7 +31,7 @@ import {
   PORT_STREAMLOCAL,
 } from "./mux_protocol.ts";
 
-/** Nothing came in time. The connection is still good: the answer may yet come. */
+/** No answer came in time. The connection is still usable: the answer may come later. */
 export class DeadlineExceeded extends Error {
   override name = "DeadlineExceeded";
 }
@@ -48,24 +48,24 @@ export class MuxRefused extends Error {
 
 /**
  * A control connection to a master. While it is open, the master's `ControlPersist` does not count
- * down, at no cost to the server: that alone makes it a holder.
+ * down, at no cost to the server: this alone holds the master.
  *
- * Requests go out one at a time, in the order of the calls, as the master handles them: it reads
- * nothing more from a connection whose forwarding is still being asked for (`mux_pause` in mux.c). A
- * request that had to give up stays in the queue until its answer comes, so the ones behind it on the
- * same connection give up as well: never ping on the connection that must do something else.
+ * Requests are sent one at a time, in the order of the calls, as the master handles them: it reads
+ * nothing more from a connection while a forwarding requested on it is pending (`mux_pause` in mux.c).
+ * A request that timed out stays in the queue until its answer comes, so those behind it on the same
+ * connection time out as well: never ping on a connection that is needed for something else.
  *
  * Every request may throw `DeadlineExceeded` (no answer in time; the connection stays open),
- * `MuxClosed` (the connection is over), `MuxRefused`, or `MuxProtocolError` (and it is over).
+ * `MuxClosed` (the connection is over), `MuxRefused`, or `MuxProtocolError` (it is over too).
  */
 export class MuxConnection implements Disposable {
   /** Resolves once the connection is over, from either side. Never rejects. */
   readonly closed: Promise<void>;
   readonly #conn: UnixConnection;
   #lastId = 0;
-  /** Settles when the last request in the queue has had its answer. Never rejects. */
+  /** Settles when the last request in the queue has been answered. Never rejects. */
   #queue: Promise<unknown> = Promise.resolve();
-  /** Who waits for the next message. */
+  /** The request that waits for the next message. */
   #waiting?: {
     id: number | undefined;
     resolve(reply: MuxMessage): void;
@@ -84,7 +84,7 @@ export class MuxConnection implements Disposable {
    *
    * @param options.deadline ms for both together, 1000 unless given
    * @throws {NoConnection} nothing is there, or nobody listens
-   * @throws {DeadlineExceeded | MuxClosed | MuxProtocolError} somebody does, but it is no master
+   * @throws {DeadlineExceeded | MuxClosed | MuxProtocolError} somebody listens, but is no master
    */
   static async connect(
     socket: string,
@@ -117,7 +117,7 @@ export class MuxConnection implements Disposable {
   async alive(options: { deadline?: number } = {}): Promise<number> {
     const reply = await this.#ask(MUX_C_ALIVE_CHECK, options.deadline);
     if (reply.type !== MUX_S_ALIVE) throw this.#notGranted(reply);
-    // It may be signalled later: 0, 1 or what kill(2) takes for a process group must not get there.
+    // It may be signalled later, so reject 0, 1 and what kill(2) takes for a process group.
     if (reply.pid < 2 || reply.pid > 0x7fffffff) {
       throw this.#over(new MuxProtocolError(`Master claims to be process ${reply.pid}`));
     }
@@ -127,16 +127,16 @@ export class MuxConnection implements Disposable {
   /**
    * Makes one round trip to the server and returns how long it took, in ms.
    *
-   * It asks for a remote forwarding that no server can grant, root's no more than another's: a unix
-   * socket without a path, which the master passes on as the TCP port 4294967294 (mux.c,
-   * channel_request_remote_forwarding in channels.c). sshd refuses that before all else, with no word
-   * in its log (serverloop.c, "port > INT_MAX"), where a port that it would try to bind costs two
-   * error lines each time. A server before 7.8 may take it for port 65534; what is granted is given
-   * back at once. Each asks for another destination, because the master answers by itself when one like
-   * it is still pending; it can never be connected to (`.invalid`, RFC 6761 section 6.4).
+   * It asks for a remote forwarding that no server can grant, not even to root: a unix socket without
+   * a path, which the master passes on as the TCP port 4294967294 (mux.c,
+   * channel_request_remote_forwarding in channels.c). sshd refuses that first, without a log message
+   * (serverloop.c, "port > INT_MAX"); a port that it would try to bind costs two error lines each
+   * time. A server before 7.8 may read it as port 65534; a forwarding that is granted is cancelled at
+   * once. Each ping asks for another destination, because the master answers by itself while an
+   * identical request is pending; nothing can connect to it (`.invalid`, RFC 6761 section 6.4).
    *
    * @param options.deadline ms, 3000 unless given. When it passes, keep the connection if you can: a
-   * forwarding that is granted late is then still given back
+   * forwarding that is granted late is then still cancelled
    */
   async ping(options: { deadline?: number } = {}): Promise<number> {
     return await this.#inTurn(options.deadline ?? 3000, async () => {
@@ -163,12 +163,12 @@ export class MuxConnection implements Disposable {
     });
   }
 
-  /** Has the master forward, which may take a round trip to the server: 3000 ms. */
+  /** Tells the master to open a forward, which may take a round trip to the server: 3000 ms. */
   openForward(forward: Forward): Promise<void> {
     return this.#forward(MUX_C_OPEN_FWD, forward, 3000);
   }
 
-  /** Has it forward no more. Connections that go through it stay. */
+  /** Tells the master to cancel a forward. Connections through it stay open. */
   closeForward(forward: Forward): Promise<void> {
     return this.#forward(MUX_C_CLOSE_FWD, forward, 1000);
   }
@@ -182,19 +182,19 @@ export class MuxConnection implements Disposable {
     if (reply.type !== MUX_S_OK) throw this.#notGranted(reply);
   }
 
-  /** Ends the master and every session on it. It has agreed; `closed` tells when it is gone. */
+  /** Ends the master and every session on it. On return it has agreed; `closed` tells when it is gone. */
   async terminate(): Promise<void> {
     if (this.#end !== undefined) throw this.#end;
     try {
       const reply = await this.#ask(MUX_C_TERMINATE);
       if (reply.type !== MUX_S_OK) throw this.#notGranted(reply);
     } catch (error) {
-      // A master that exits before its answer is sent is what mux.c itself calls usual.
+      // mux.c itself calls it usual that a master exits before it has sent its answer.
       if (!(error instanceof MuxClosed)) throw error;
     }
   }
 
-  /** Waits, however long, until all that was asked has had its answer. */
+  /** Waits, without a deadline, until all requests have been answered. */
   async settled(): Promise<void> {
     await this.#queue;
     if (this.#end !== undefined) throw this.#end;
@@ -209,7 +209,7 @@ export class MuxConnection implements Disposable {
     this.close();
   }
 
-  /** Makes a request that has no fields. Local, so 1000 ms unless given. */
+  /** Sends a request without fields. The master answers by itself, so 1000 ms unless given. */
   #ask(
     type: typeof MUX_C_ALIVE_CHECK | typeof MUX_C_TERMINATE | typeof MUX_C_STOP_LISTENING,
     deadline = 1000,
@@ -233,18 +233,18 @@ export class MuxConnection implements Disposable {
     return this.#lastId = (this.#lastId + 1) >>> 0;
   }
 
-  /** Does `work` when everything queued before it has had its answer. */
+  /** Runs `work` once everything queued before it has been answered. */
   async #inTurn<T>(deadline: number, work: () => Promise<T>): Promise<T> {
     const late = Promise.withResolvers<never>();
     let gaveUp = false;
-    // Not setTimeout(), whose first use costs a call of ssh as much as all the rest of a probe.
+    // Not setTimeout(), whose first use costs an ssh call as much as the rest of a probe.
     AbortSignal.timeout(Math.max(0, Math.ceil(deadline))).addEventListener("abort", () => {
       gaveUp = true;
       late.reject(new DeadlineExceeded("Master did not answer in time"));
     });
-    late.promise.catch(() => {}); // Long after the answer nobody listens.
+    late.promise.catch(() => {}); // Nobody listens after the answer.
     const done = this.#queue.then(() => gaveUp ? late.promise : work());
-    this.#queue = done.catch(() => {}); // the caller hears of it, the queue only goes on
+    this.#queue = done.catch(() => {}); // the caller gets the error, the queue just goes on
     return await Promise.race([done, late.promise]);
   }
 
@@ -286,16 +286,16 @@ export class MuxConnection implements Disposable {
     waiting.resolve(message);
   }
 
-  /** The error for a reply that is not the one hoped for. */
+  /** Returns the error for an unwanted reply. */
   #notGranted(reply: MuxMessage): Error {
     if (reply.type === MUX_S_PERMISSION_DENIED || reply.type === MUX_S_FAILURE) {
-      // Quoted, since the other side chose the words and a terminal may be where they end up.
+      // Quoted, since the other side chose the text and it may end up on a terminal.
       return new MuxRefused(`Master refused: ${JSON.stringify(reply.reason.slice(0, 200))}`);
     }
     return this.#over(new MuxProtocolError(`Unexpected reply 0x${reply.type.toString(16)}`));
   }
 
-  /** Ends the connection; the first reason stays. Returns `error`, to be thrown. */
+  /** Ends the connection; the first reason is kept. Returns `error`, to be thrown. */
   #over(error: Error): Error {
     if (this.#end !== undefined) return error;
     this.#end = error;
@@ -326,7 +326,7 @@ function idOf(message: MuxMessage): number | undefined {
   return "id" in message ? message.id : undefined;
 }
 
-/** A failed read or write means one thing to callers: there is no connection any more. */
+/** To callers, a failed read or write means only that the connection is gone. */
 function brokeOff(cause?: unknown): MuxClosed {
   return new MuxClosed("Control connection broke off", { cause });
 }

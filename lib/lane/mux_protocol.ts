@@ -1,8 +1,8 @@
 /**
- * The messages of ssh(1)'s connection multiplexing, as OpenSSH's PROTOCOL.mux names them: encoded,
- * decoded and cut out of a byte stream. Only what a client that opens no sessions says and hears.
+ * The messages of ssh(1)'s connection multiplexing, as OpenSSH's PROTOCOL.mux names them: encodes and decodes
+ * them, and splits a byte stream. Only what a client that opens no sessions sends and receives.
  *
- * Pure: no I/O. What the other side says is bounded before it is believed.
+ * Pure: no I/O. Input from the other side is bounded before it is trusted.
  */
 
 export const MUX_MSG_HELLO = 0x00000001;
@@ -28,7 +28,7 @@ export const PORT_STREAMLOCAL = 0xfffffffe;
 /** The one version that OpenSSH has spoken since 4.9 (`SSHMUX_VER`). */
 export const MUX_VERSION = 4;
 
-/** Longest message taken, in bytes: ssh(1)'s own limit for a packet (`PACKET_MAX_SIZE`). */
+/** Longest message accepted, in bytes: ssh(1)'s own limit for a packet (`PACKET_MAX_SIZE`). */
 export const MUX_MAX_LENGTH = 256 * 1024;
 
 /** The forwarding that a request opens or closes; the two must agree in every field. */
@@ -40,7 +40,7 @@ export interface MuxForward {
   connectPort: number;
 }
 
-/** A message of either side. `id` is the request id, which a reply repeats. */
+/** A message from either side. `id` is the request id, which a reply repeats. */
 export type MuxMessage =
   | { type: typeof MUX_MSG_HELLO; version: number }
   | {
@@ -58,7 +58,7 @@ export class MuxProtocolError extends Error {
   override name = "MuxProtocolError";
 }
 
-/** The bytes of a message, its length in front, ready to be sent. */
+/** Encodes a message for sending, with its length in front. */
 export function encode(message: MuxMessage): Uint8Array<ArrayBuffer> {
   switch (message.type) {
     case MUX_MSG_HELLO:
@@ -90,10 +90,10 @@ export function encode(message: MuxMessage): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Reads one message, given without its length.
+ * Decodes one message, given without its length.
  *
  * As ssh(1) does, it ignores what follows the known fields, and skips the extensions of a hello
- * (10.3 and later announce `info`). Text that is not UTF-8 is read with replacement characters.
+ * (10.3 and later announce `info`). Text that is not UTF-8 gets replacement characters.
  *
  * @throws {MuxProtocolError} when it is cut short, of an unknown type or of another version
  */
@@ -140,7 +140,7 @@ export function decode(body: Uint8Array): MuxMessage {
   }
 }
 
-/** Cuts a byte stream, however it arrives, into messages. Memory follows the bytes that came. */
+/** Splits a byte stream, however it arrives, into messages. Memory use follows the bytes received. */
 export class FrameSplitter {
   // Room for every message of a well-behaved master: the longest are failures with their reason.
   #buffer = new Uint8Array(256);
@@ -149,7 +149,7 @@ export class FrameSplitter {
   /**
    * Takes what was read and returns the messages that it completes, without their lengths.
    *
-   * @throws {MuxProtocolError} when a message says that it is longer than `MUX_MAX_LENGTH`
+   * @throws {MuxProtocolError} when a message claims to be longer than `MUX_MAX_LENGTH`
    */
   push(chunk: Uint8Array): Uint8Array[] {
     this.#append(chunk);
@@ -208,7 +208,7 @@ class FieldReader {
     return FieldReader.#decoder.decode(new Uint8Array(this.#view.buffer, start, length));
   }
 
-  /** Steps over the next bytes and says where they start. */
+  /** Skips the next bytes and returns where they start. */
   #take(bytes: number): number {
     const start = this.#offset;
     if (bytes > this.#view.byteLength - start) {
@@ -221,7 +221,7 @@ class FieldReader {
 
 const encoder = new TextEncoder();
 
-/** Puts fields in SSH wire format (RFC 4251 section 5: uint32, string) behind their length. */
+/** Encodes fields in SSH wire format (RFC 4251 section 5: uint32, string), with their length in front. */
 function frame(...fields: (number | string)[]): Uint8Array<ArrayBuffer> {
   const values = fields.map((field) => typeof field === "string" ? encoder.encode(field) : field);
   const size = (value: number | Uint8Array) => typeof value === "number" ? 4 : 4 + value.length;

@@ -1,7 +1,7 @@
 /**
- * Attempts to log in, one at a time for an identity. Who starts one creates `starter.<n>` exclusively;
- * the highest number counts. Its first line is the pid of the starter and that of its ssh (0 before
- * there is one); when the attempt is over, a line says "up" or "failed".
+ * Login attempts, one at a time per identity. The starter of an attempt creates `starter.<n>` exclusively;
+ * the highest number counts. The first line holds the pids of the starter and of its ssh (0 before there is
+ * one). When the attempt is over, another line says "up" or "failed".
  */
 import { namesIn, readText, statOf } from "../os/files.ts";
 import type { System } from "../os/system.ts";
@@ -11,9 +11,9 @@ export interface Starter {
   /** Also the name of its lane. */
   readonly number: number;
   readonly path: string;
-  /** "broken off": its process is gone without a word, which says nothing of the host. */
+  /** "broken off": its process is gone without a result, which says nothing about the host. */
   readonly state: "running" | "up" | "failed" | "broken off";
-  /** 0 where it is not known. */
+  /** 0 if unknown. */
   readonly pid: number;
   readonly ssh: number;
 }
@@ -21,7 +21,7 @@ export interface Starter {
 /** How long a file may be empty, ms: sh creates it and writes to it in two steps. */
 const EMPTY_FOR = 5000;
 
-/** All attempts that are on record, the highest number last. */
+/** Returns all recorded attempts, the highest number last. */
 export function startersOf(dir: string, system: Pick<System, "isAlive" | "now">): Starter[] {
   return namesIn(dir).filter((name) => /^starter\.\d+$/.test(name))
     .map((name) => Number(name.slice("starter.".length)))
@@ -29,7 +29,7 @@ export function startersOf(dir: string, system: Pick<System, "isAlive" | "now">)
     .map((number) => readStarter(dir, number, system));
 }
 
-/** The attempt that counts. */
+/** Returns the attempt that counts. */
 export function latestStarter(
   dir: string,
   system: Pick<System, "isAlive" | "now">,

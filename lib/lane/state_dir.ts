@@ -1,7 +1,7 @@
 /**
- * The state directory: sockets, leases and plans. Whoever can write here can use every connection we
- * hold, so its owner, mode and type are verified at every use and nothing is repaired: a directory
- * that is not as we would have made it is not used at all.
+ * The state directory: sockets, leases and plans. Anyone who can write here can use every connection we
+ * hold, so its owner, mode and type are verified at every use. Nothing is repaired: a directory that is
+ * not as we would create it is not used at all.
  */
 import { basename } from "@std/path/posix/basename";
 import { dirname } from "@std/path/posix/dirname";
@@ -31,40 +31,40 @@ export class StateDirError extends Error {
   }
 }
 
-/** What helps where a state directory cannot be used. */
+/** The hint for a state directory that cannot be used. */
 export const CHOOSE_ANOTHER = "set SSHS_DIR to a short path of your own";
 
 /**
- * The longest state directory, in bytes: macOS' sun_path is 104 with its NUL, ssh binds a temporary
- * name 17 bytes longer than the socket (mux.c, muxserver_listen), and below the directory stand an
- * identity and a lane: `/0123456789abcdef/abcd.sock`.
+ * The longest path of a state directory, in bytes: sun_path on macOS is 104 with its NUL, ssh binds a
+ * temporary name 17 bytes longer than the socket's (mux.c, muxserver_listen), and an identity and a lane
+ * follow the directory: `/0123456789abcdef/abcd.sock`.
  */
 const MAX_BYTES = 103 - 17 - 27;
 
 const STICKY = 0o1000;
 const ROOT = 0;
-/** In a user namespace: whoever has no number there, root among them (user_namespaces(7)). */
+/** In a user namespace: every user without a uid there, root among them (user_namespaces(7)). */
 const UNMAPPED = 65534;
 
-/** Where the state is kept: `SSHS_DIR`, else the user's runtime directory, else the temporary one. */
+/** Returns the state directory: `SSHS_DIR`, else in the user's runtime directory, else in a temporary one. */
 export function stateDirPath(system: Pick<System, "env" | "uid">): string {
   const chosen = system.env("SSHS_DIR");
-  // A slash at the end would make lstat(2) follow a link.
+  // A trailing slash would make lstat(2) follow a link.
   if (chosen) return chosen.replace(/(?<=.)\/+$/, "");
   const runtime = system.env("XDG_RUNTIME_DIR");
-  // Under `sudo -E` it is somebody else's, and then none of ours.
+  // Under `sudo -E` it belongs to somebody else, so it is not ours to use.
   if (runtime && ownerOf(runtime) === system.uid()) return `${runtime}/sshs`;
   const temporary = `${(system.env("TMPDIR") || "/tmp").replace(/\/+$/, "")}/sshs-${system.uid()}`;
-  // Nobody has chosen TMPDIR for us: one that will not do is no reason to complain.
+  // Nobody chose TMPDIR for us: an unusable one is no reason to complain.
   return isShort(temporary) && !isClosedToDeno(temporary) ? temporary : `/tmp/sshs-${system.uid()}`;
 }
 
 /**
- * The state directories that this user's calls may have made, the one of this environment first: a job
- * of cron's has no XDG_RUNTIME_DIR, and a shell after su(1) may have another TMPDIR. `SSHS_DIR` stands
- * for itself alone.
+ * Returns the state directories that this user's calls may have created, this environment's first: a cron job
+ * has no XDG_RUNTIME_DIR, and a shell after su(1) may have another TMPDIR. With `SSHS_DIR` there is only that
+ * one.
  *
- * @throws {StateDirError} where that of this environment must not be trusted; others are passed over
+ * @throws {StateDirError} if this environment's must not be trusted; others are skipped
  */
 export function allStateDirs(system: Pick<System, "env" | "uid">): string[] {
   const own = stateDirPath(system);
@@ -80,7 +80,7 @@ export function allStateDirs(system: Pick<System, "env" | "uid">): string[] {
   ];
 }
 
-/** Whether there is a state directory that may be used. */
+/** Whether a state directory exists and may be used. */
 function isTrusted(path: string, uid: number | null): boolean {
   try {
     if (!exists(path)) return false;
@@ -93,15 +93,15 @@ function isTrusted(path: string, uid: number | null): boolean {
   }
 }
 
-/** Whether a socket's path has room below, after so many bytes more. */
+/** Whether a path, with `more` bytes added, leaves room for a socket's. */
 function isShort(path: string, more = 0): boolean {
   return new TextEncoder().encode(path).length + more <= MAX_BYTES;
 }
 
 /**
- * Makes the state directory where there is none and verifies it. Returns its path.
+ * Creates the state directory if there is none, and verifies it. Returns its path.
  *
- * @throws {StateDirError} where it cannot be made or must not be trusted.
+ * @throws {StateDirError} if it cannot be created or must not be trusted.
  */
 export function openStateDir(system: Pick<System, "env" | "uid">): string {
   const path = stateDirPath(system);
@@ -112,17 +112,17 @@ export function openStateDir(system: Pick<System, "env" | "uid">): string {
   if (!isShort(path)) {
     throw refuse(path, `is longer than the ${MAX_BYTES} bytes that leave room for a socket`);
   }
-  // First, so that nothing of root's is left in a place that another user owns.
+  // First, so that root leaves nothing in a place that another user owns.
   verifyAbove(path, system.uid());
   makeDir(path);
   verify(path, system.uid());
   return path;
 }
 
-/** What we put into the state directory, which is the user's to choose. */
+/** What we create in the state directory, which the user may choose. */
 const OURS = /^(plans|stamps|ssh|sleeper|sleeper\.\w+|used|[0-9a-f]{16})$/;
 
-/** Removes the state and its directory, unless that is not to be trusted or holds other files too. */
+/** Removes the state, and its directory if it holds nothing else. Does nothing if it is not trusted. */
 export function removeState(system: Pick<System, "env" | "uid">): void {
   let path: string;
   try {
@@ -136,18 +136,18 @@ export function removeState(system: Pick<System, "env" | "uid">): void {
 }
 
 const JOB = "sshs-job-";
-/** 16 digits are what makes one unlike the next. */
+/** A slash, and 16 digits that make the name unique. */
 const JOB_BYTES = JOB.length + 17;
 
-/** Whether a state directory is a job's own (`--with`), which goes with the job. */
+/** Whether a state directory is a job's own (`--with`), which is removed with the job. */
 export function isJobDir(path: string): boolean {
   return basename(path).startsWith(JOB);
 }
 
 /**
- * Makes a state directory for a job, where others are. Returns its path.
+ * Creates a state directory for a job, next to the usual one. Returns its path.
  *
- * @throws {StateDirError} where it cannot be made or would not be trusted
+ * @throws {StateDirError} if it cannot be created or would not be trusted
  */
 export function makeJobDir(system: Pick<System, "env" | "uid">): string {
   const beside = dirname(stateDirPath(system));
@@ -162,7 +162,7 @@ export function makeJobDir(system: Pick<System, "env" | "uid">): string {
 }
 
 function makeDir(path: string): void {
-  // A process that has outlived its job would make one that nobody removes.
+  // A process that outlives its job would create a directory that nobody removes.
   if (isJobDir(path) && !exists(path)) throw refuse(path, "was a job's, which has ended");
   try {
     createDir(path);
@@ -180,9 +180,9 @@ function verify(path: string, uid: number | null): void {
 }
 
 /**
- * Who owns a directory above, or may write to it, could put another in our place: under `sudo -E` that
- * is the user whose TMPDIR root still has. As sshd's StrictModes (safe_path() in misc.c), but sticky
- * directories will do.
+ * Verifies the directories above. A user who owns one of them, or may write to it, could replace ours:
+ * under `sudo -E`, the user whose TMPDIR root still has. Like sshd's StrictModes (safe_path() in misc.c),
+ * but sticky directories are allowed.
  */
 function verifyAbove(path: string, uid: number | null): void {
   const parent = dirname(path);
@@ -219,7 +219,7 @@ function ownerOf(path: string): number | null {
     const info = statOf(path);
     return info?.isDirectory ? info.uid : null;
   } catch {
-    return null; // Closed to us: not ours either way.
+    return null; // We may not look: it is not ours either way.
   }
 }
 

@@ -3,8 +3,8 @@
 #
 #   sh lib/launcher/demo.sh PREFIX DENO
 #
-# Keys, configuration and state live in a temporary directory, which is removed at the end. Where there is
-# no sshd, root has it installed; it stays.
+# Keys, configuration and state live in a temporary directory, which is removed at the end. Without an sshd,
+# a run as root installs one, which stays.
 set -eu
 prefix=$1 deno=$2
 
@@ -60,7 +60,7 @@ start_sshd() {
   mkdir "$dir/client"
   ssh-keygen -q -t ed25519 -N '' -C demo -f "$dir/host_key"
   ssh-keygen -q -t ed25519 -N '' -C demo -f "$dir/client/key"
-  # Started by root, sshd needs a directory that the package creates at boot.
+  # As root, sshd needs a directory that its package creates at boot.
   if [ "$(id -u)" = 0 ] && [ ! -d /run/sshd ] && mkdir /run/sshd 2>/dev/null; then made_run=yes; fi
   port=$("$deno" eval --no-config '
     const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });

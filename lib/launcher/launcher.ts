@@ -1,6 +1,6 @@
 /**
- * The launcher: launcher.sh under a head of settings. It stands in PATH as ssh, scp, sftp and sshs; for a
- * call that came to the program itself (`deno install` alone) it is written into the state directory.
+ * The launcher: settings, and below them launcher.sh. It is in PATH as ssh, scp, sftp and sshs. For a call
+ * that came to the program itself (`deno install` alone) it is written into the state directory.
  */
 import { directByWords, wantsQuiet } from "../call/rules.ts";
 import { CHOOSE_ANOTHER, openStateDir, StateDirError } from "../lane/state_dir.ts";
@@ -12,7 +12,7 @@ import { parseSshArgs } from "../ssh/arguments.ts";
 import { findRealSsh } from "../ssh/real_ssh.ts";
 import text from "./launcher.sh" with { type: "text" };
 
-/** What a launcher knows beforehand. Paths are absolute. */
+/** The settings written into a launcher. Paths are absolute. */
 export interface LauncherSettings {
   /** The version of sshs. */
   readonly version: string;
@@ -22,13 +22,13 @@ export interface LauncherSettings {
   readonly deno: string;
   /** The bundled program, or the path or URL of main.ts. */
   readonly program: string;
-  /** For `deno run`; without a blank in any of them. */
+  /** For `deno run`. None contains a blank. */
   readonly flags: readonly string[];
-  /** More of them, for the sleeper. */
+  /** Additional flags for the sleeper. */
   readonly sleeperFlags: readonly string[];
 }
 
-/** The launcher's whole text. Undefined where sh cannot hold a setting ({@linkcode quote}). */
+/** Returns the launcher's whole text; `undefined` if sh cannot hold a setting ({@linkcode quote}). */
 export function launcherText(settings: LauncherSettings): string | undefined {
   const { flags, sleeperFlags, ...texts } = settings;
   const words = { flags: flags.join(" "), sleeper_flags: sleeperFlags.join(" ") };
@@ -43,7 +43,7 @@ export function launcherText(settings: LauncherSettings): string | undefined {
   ].join("\n");
 }
 
-/** Becomes the launcher, or plain ssh where there can be none. */
+/** Becomes the launcher, or plain ssh if the launcher cannot be written. */
 export async function callSsh(argv: readonly string[], system: System): Promise<never> {
   restorePath();
   const ssh = findRealSsh(system);
@@ -68,7 +68,7 @@ function isQuiet(argv: readonly string[]): boolean {
 /**
  * Writes the launcher into the state directory, and returns its path.
  *
- * @throws {StateDirError} where that cannot be
+ * @throws {StateDirError} if it cannot
  */
 export function placeLauncher(system: Pick<System, "env" | "uid">): string {
   const dir = openStateDir(system);

@@ -1,11 +1,11 @@
-/** For install.sh alone, which fetches this file to fetch the others; so it imports nothing. */
+/** Used by install.sh alone, which fetches this file to fetch the others. So it must import nothing. */
 
 /**
- * Reads a module, and all that it imports by relative names. Returns their texts by their paths
- * relative to the module's directory. Deno's own loader is not used because it refuses a .ts that the
- * server takes for something else, as many do.
+ * Fetches a module and all that it imports by relative names. Returns their texts by path, relative to the
+ * module's directory. Deno's own loader is not used because it refuses a .ts file that the server sends as
+ * something else, as many servers do.
  *
- * @throws {Error} that names the module which cannot be had, or is not below the directory
+ * @throws {Error} naming the module that cannot be fetched, or that is not below the directory
  */
 export async function readModules(main: URL): Promise<Map<string, string>> {
   const base = new URL(".", main).href;

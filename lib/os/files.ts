@@ -1,9 +1,9 @@
 /**
- * Files that another process may remove at any moment: that they are gone is an answer, not an error.
- * So is that something else stands at their path: it is not read, and it makes way for what is written.
+ * Operations on files that another process may remove at any moment: a missing file is a result, not an
+ * error. So is something else at the path: it is not read, and it is removed before we write there.
  */
 
-/** The names in a directory. */
+/** Returns the names in a directory. */
 export function namesIn(dir: string): string[] {
   return ifThere(() => Array.from(Deno.readDirSync(dir), (entry) => entry.name)) ?? [];
 }
@@ -16,43 +16,43 @@ export function statOf(path: string): Deno.FileInfo | undefined {
   return ifThere(() => Deno.statSync(path));
 }
 
-/** The same of a link itself. */
+/** Like statOf(), but of a link itself. */
 export function linkStatOf(path: string): Deno.FileInfo | undefined {
   return ifThere(() => Deno.lstatSync(path));
 }
 
-/** The text of a file. A fifo counts as gone, as whoever reads one waits for its writer. */
+/** Returns the text of a file. A fifo counts as missing, since reading one waits for its writer. */
 export function readText(path: string): string | undefined {
   if (!statOf(path)?.isFile) return undefined;
   return ifThere(() => Deno.readTextFileSync(path));
 }
 
 /**
- * The bytes of a regular file. `"absent"`: there is none, none that this user may read, or one of more
- * than `limit` bytes; `"other"`: a fifo, a socket, or where Deno opens nothing, so that what another
- * program would read there is unknown.
+ * Returns the bytes of a regular file. `"absent"`: there is none, this user may not read it, or it has
+ * more than `limit` bytes. `"other"`: a fifo, a socket, or a path that Deno does not open, so we do not
+ * know what another program would read there.
  */
 export function readFile(path: string, limit: number): Uint8Array | "absent" | "other" {
   if (isClosedToDeno(path)) return "other";
   try {
-    const info = Deno.statSync(path); // Not open(2) first, which waits for the writer of a fifo.
+    const info = Deno.statSync(path); // Before open(2), which waits for the writer of a fifo.
     if (!info.isFile) return info.isDirectory ? "absent" : "other";
     return info.size <= limit ? Deno.readFileSync(path) : "absent";
   } catch (error) {
     if (isAbsence(error) || isDenied(error)) return "absent";
-    if (error instanceof Deno.errors.NotCapable) return "other"; // A link to where Deno opens nothing.
+    if (error instanceof Deno.errors.NotCapable) return "other"; // A link to a path that Deno does not open.
     throw error;
   }
 }
 
-/** Whether Deno opens a path to nobody without all permissions (2.9): devices and the kernel's own files. */
+/** Whether Deno (2.9) opens a path only with all permissions: devices and the kernel's own files. */
 export function isClosedToDeno(path: string): boolean {
   return /^\/(dev|proc|sys)(\/|$)/.test(path);
 }
 
 /**
- * Whether a path leads to a program. In a directory that we may not enter there is none for us, as
- * for execvp(3).
+ * Whether a path leads to a program. As for execvp(3), a directory that we may not enter contains
+ * none.
  */
 export function isExecutable(path: string): boolean {
   try {
@@ -63,7 +63,7 @@ export function isExecutable(path: string): boolean {
   }
 }
 
-/** The first bytes of a file; none of one that we may not read. */
+/** Returns the first bytes of a file; none if we may not read it. */
 export function readHead(path: string, length: number): Uint8Array {
   const head = new Uint8Array(length);
   try {
@@ -75,17 +75,17 @@ export function readHead(path: string, length: number): Uint8Array {
   }
 }
 
-/** The path of what a path leads to. */
+/** Returns a path with all its links resolved. */
 export function realPathOf(path: string): string | undefined {
   return ifThere(() => Deno.realPathSync(path));
 }
 
-/** Removes a file, or a directory with all in it. */
+/** Removes a file, or a directory with everything in it. */
 export function removePath(path: string): void {
   ifThere(() => Deno.removeSync(path, { recursive: true }));
 }
 
-/** Removes a directory that is empty, or gone. False: something is in it. */
+/** Removes an empty directory; a missing one counts as removed. False: it is not empty. */
 export function removeIfEmpty(dir: string): boolean {
   try {
     Deno.removeSync(dir);
@@ -97,10 +97,10 @@ export function removeIfEmpty(dir: string): boolean {
 }
 
 /**
- * Writes a file whole or not at all, for its owner alone.
+ * Writes a file whole or not at all, for its owner only.
  *
- * @param options.mtime ms since the epoch; now unless given
- * @param options.linked by a hard link on the way: throws where the file system has none
+ * @param options.mtime ms since the epoch; default now
+ * @param options.linked makes a hard link on the way: throws if the file system has none
  */
 export function writeWhole(
   path: string,
@@ -120,17 +120,17 @@ export function writeWhole(
     }
     Deno.renameSync(draft, path);
   } catch (error) {
-    removePath(draft); // Of a full disk it would keep the rest.
+    removePath(draft); // On a full disk it would occupy the rest.
     throw error;
   }
 }
 
-/** Makes a directory for this user alone where there is none. */
+/** Makes a directory for this user only, unless there is one. */
 export function makeDir(path: string): void {
-  if (!createDir(path) && makeWay(path, "isDirectory")) makeDir(path);
+  if (!createDir(path) && removeUnless(path, "isDirectory")) makeDir(path);
 }
 
-/** Makes a directory for this user alone. False: something stands there already. */
+/** Makes a directory for this user only. False: the path already exists. */
 export function createDir(path: string): boolean {
   try {
     Deno.mkdirSync(path, { mode: 0o700 });
@@ -141,7 +141,7 @@ export function createDir(path: string): boolean {
   }
 }
 
-/** Makes a directory, and those above that are not there. Returns those made, the innermost first. */
+/** Makes a directory and its missing parents. Returns those it made, innermost first. */
 export function makeDirs(path: string): string[] {
   if (exists(path)) return [];
   const above = makeDirs(path.slice(0, path.lastIndexOf("/")) || "/");
@@ -149,7 +149,7 @@ export function makeDirs(path: string): string[] {
   return [path, ...above];
 }
 
-/** Makes an empty directory for this user alone among the temporary files, or in `dir`. */
+/** Makes an empty directory for this user only, in `dir` or in the system's temporary directory. */
 export function makeTempDir(prefix: string, dir?: string): string {
   return Deno.makeTempDirSync({ prefix, dir });
 }
@@ -159,46 +159,46 @@ export function linkPath(target: string, path: string): void {
   Deno.symlinkSync(target, path);
 }
 
-/** Puts a file in the place of another, all or nothing. */
-export function rename(from: string, to: string): void {
+/** Moves a file into the place of another, all or nothing. */
+export function replaceFile(from: string, to: string): void {
   Deno.renameSync(from, to);
 }
 
 /**
- * Removes what stands at a path of ours without being what we put there, and says whether it did: it
- * would be in the way of each call from now on, and a fifo would hold the one that opens it.
+ * Removes what is at a path of ours unless it is of the kind that we put there. Returns whether it did. If
+ * left, it would be in the way of every later call, and a fifo would block the one that opens it.
  */
-export function makeWay(path: string, wanted: "isFile" | "isDirectory" = "isFile"): boolean {
+export function removeUnless(path: string, wanted: "isFile" | "isDirectory"): boolean {
   if (linkStatOf(path)?.[wanted] ?? true) return false;
   removePath(path);
   return true;
 }
 
-/** An errno from the system (`code` is its name), as opposed to a permission that Deno was not given. */
+/** Whether an error is an errno of the system (`code` is its name), not a permission that Deno lacks. */
 export function isSystemError(error: unknown): error is Error & { code: string } {
   return error instanceof Error && typeof (error as { code?: unknown }).code === "string";
 }
 
-/** Whether an error says that there is no such file, or cannot be one. */
+/** Whether an error says that there is no such file, or that there cannot be one. */
 export function isAbsence(error: unknown): boolean {
   return error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory ||
     error instanceof Deno.errors.FilesystemLoop;
 }
 
-/** Writes a file for this user alone, or with another mode whatever the umask. */
+/** Writes a file for this user only, or with another mode regardless of the umask. */
 export function writeText(path: string, text: string, mode = 0o600): void {
-  makeWay(path);
+  removeUnless(path, "isFile");
   Deno.writeTextFileSync(path, text, { mode });
   if (mode !== 0o600) Deno.chmodSync(path, mode);
 }
 
-/** Writes over the beginning of a file, and cuts nothing off. */
+/** Overwrites the beginning of a file without truncating it. */
 export function overwrite(path: string, text: string): void {
   using file = Deno.openSync(path, { write: true, create: true, mode: 0o600 });
   file.writeSync(new TextEncoder().encode(text));
 }
 
-/** Creates a file for this user alone. False: there is one already, or no such directory. */
+/** Creates a file for this user only. False: the path already exists, or its directory does not. */
 export function createText(path: string, text: string): boolean {
   try {
     Deno.writeTextFileSync(path, text, { mode: 0o600, createNew: true });
@@ -209,7 +209,7 @@ export function createText(path: string, text: string): boolean {
   }
 }
 
-/** Writes to a file that is there and empty. Returns what was in it; `undefined` where it is gone. */
+/** Writes to an existing file if it is empty. Returns what was in it; `undefined` if it is gone. */
 export function addIfEmpty(path: string, text: string): string | undefined {
   using file = ifThere(() => Deno.openSync(path, { read: true, write: true }));
   if (!file) return undefined;
@@ -219,12 +219,12 @@ export function addIfEmpty(path: string, text: string): string | undefined {
   return present;
 }
 
-/** Renames a file or directory; not where it is gone. */
-export function renamePath(from: string, to: string): void {
+/** Renames a file or directory, unless it is gone. */
+export function renameIfThere(from: string, to: string): void {
   ifThere(() => Deno.renameSync(from, to));
 }
 
-/** Sets when a file was last written to, ms since the epoch. False: it is gone. */
+/** Sets the modification time of a file, ms since the epoch. False: the file is gone. */
 export function setModified(path: string, time: number): boolean {
   return ifThere(() => {
     Deno.utimeSync(path, new Date(time), new Date(time));
@@ -232,12 +232,12 @@ export function setModified(path: string, time: number): boolean {
   }) ?? false;
 }
 
-/** Whether an error says that this user may not. */
+/** Whether an error says that this user lacks permission. */
 export function isDenied(error: unknown): boolean {
   return error instanceof Deno.errors.PermissionDenied;
 }
 
-/** What an act gives; `undefined` where there is no such file. */
+/** Returns the result of `act`; `undefined` if there is no such file. */
 function ifThere<T>(act: () => T): T | undefined {
   try {
     return act();
@@ -247,7 +247,7 @@ function ifThere<T>(act: () => T): T | undefined {
   }
 }
 
-/** A file whose lock (flock) this process has. */
+/** A file whose lock (flock) this process holds. */
 export class LockedFile implements Disposable {
   readonly #file: Deno.FsFile;
 
@@ -256,16 +256,16 @@ export class LockedFile implements Disposable {
   }
 
   /**
-   * Takes the lock of a file, which is made if need be. `undefined`: another has it, or there is no
-   * such directory.
+   * Takes the lock on a file, and creates the file if needed. `undefined`: another process holds the
+   * lock, or there is no such directory.
    */
   static tryTake(path: string): LockedFile | undefined {
-    makeWay(path);
+    removeUnless(path, "isFile");
     const options = { read: true, write: true, create: true, mode: 0o600 };
     const file = ifThere(() => Deno.openSync(path, options));
     if (!file) return undefined;
     const locked = new LockedFile(file);
-    // Locked, but removed in between: others will lock its successor.
+    // The file may have been removed before we locked it: others will lock its successor.
     if (file.tryLockSync(true) && locked.isAt(path)) return locked;
     file.close();
   }
@@ -276,14 +276,14 @@ export class LockedFile implements Disposable {
     return file !== undefined && !file.tryLockSync(false);
   }
 
-  /** Puts a text in place of what is in the file. */
+  /** Replaces the contents of the file. */
   write(text: string): void {
     this.#file.truncateSync();
     this.#file.seekSync(0, Deno.SeekMode.Start);
     this.#file.writeSync(new TextEncoder().encode(text));
   }
 
-  /** Whether it is this file that stands at a path. */
+  /** Whether a path leads to this file. */
   isAt(path: string): boolean {
     const [mine, there] = [this.#file.statSync(), statOf(path)];
     return there !== undefined && there.ino === mine.ino && there.dev === mine.dev;
@@ -295,8 +295,9 @@ export class LockedFile implements Disposable {
 }
 
 /**
- * Tries what a control socket needs: a socket, a file and a hard link at paths that begin so, which are
- * removed again. Returns when the file system says that the file was made, ms since the epoch; or why not.
+ * Tries what a control socket needs: makes a socket, a file and a hard link at paths that begin with
+ * `path`, and removes them again. Returns when the file was made by the file system's clock, ms since the
+ * epoch; or what failed.
  */
 export function tryFiles(path: string): { readonly made: number } | { readonly problem: string } {
   try {
@@ -313,15 +314,15 @@ export function tryFiles(path: string): { readonly made: number } | { readonly p
 }
 
 /**
- * A log, which nobody reads until something is wrong, is emptied at this size, in bytes: ours, and
- * that of a master which runs with -v.
+ * The size at which a log is emptied, in bytes, since nobody reads it until something is wrong: ours, and
+ * that of a master that runs with -v.
  */
 const MAX_LOG = 64 * 1024;
 
-/** Adds a line to a log, with the time `now` in ms since the epoch. A log that cannot be written is none. */
+/** Adds a line to a log, with the time `now` in ms since the epoch; does nothing if it cannot be written. */
 export function logLine(path: string, now: number, line: string): void {
   try {
-    makeWay(path);
+    removeUnless(path, "isFile");
     cutLog(path);
     const text = `${new Date(now).toISOString()} ${line}\n`;
     Deno.writeTextFileSync(path, text, { append: true, mode: 0o600 });
@@ -331,17 +332,17 @@ export function logLine(path: string, now: number, line: string): void {
   }
 }
 
-/** Empties a log that has grown too large; who writes to it appends. */
+/** Empties a log that has grown too large; its writers append. */
 export function cutLog(path: string): void {
   if ((statOf(path)?.size ?? 0) > MAX_LOG) Deno.truncateSync(path);
 }
 
-/** How often the file is looked at where the system does not tell, ms. */
+/** How often to check a file if the system does not report changes, ms. */
 const POLL = 1000;
 
 /**
- * Calls `onWrite` soon after a file is written to (perhaps once for several times) or removed,
- * until it is closed.
+ * Calls `onWrite` soon after a file is written to (perhaps once for several writes) or removed, until
+ * the result is disposed of.
  */
 export function watchFile(path: string, onWrite: () => void): Disposable {
   let watcher: Deno.FsWatcher;
@@ -349,13 +350,13 @@ export function watchFile(path: string, onWrite: () => void): Disposable {
     watcher = Deno.watchFs(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) throw error;
-    return pollFile(path, onWrite); // No more watches to be had, or no such thing here.
+    return pollFile(path, onWrite); // No more watches are available, or this system has none.
   }
   let close = () => watcher.close();
   const read = async () => {
     for await (const { kind } of watcher) {
       if (kind === "remove") {
-        // The system watches the file, and not what may come to its place.
+        // The system watches this file, not one that may replace it.
         watcher.close();
         const poll = pollFile(path, onWrite);
         close = () => poll[Symbol.dispose]();
@@ -367,7 +368,7 @@ export function watchFile(path: string, onWrite: () => void): Disposable {
   return { [Symbol.dispose]: () => close() };
 }
 
-/** Likewise, by a look at it every `every` ms. Exported for its test. */
+/** Like watchFile(), by checking the file every `every` ms. Exported for its test. */
 export function pollFile(path: string, onWrite: () => void, every: number = POLL): Disposable {
   const look = () => statOf(path)?.mtime?.getTime();
   let last = look();

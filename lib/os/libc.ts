@@ -1,11 +1,11 @@
 /**
- * What Deno has no call for, from libc by FFI. Where it is not to be had
- * (no FFI permission, no libc by a name that we know) each does nothing, or says so by its result.
+ * Calls libc by FFI for what Deno has no call for. Without a libc (no FFI permission, no libc under a name
+ * that we know) each function does nothing, or says so by its result.
  */
 
 const NAMES: Partial<Record<typeof Deno.build.os, readonly string[]>> = {
   linux: ["libc.so.6", `libc.musl-${Deno.build.arch}.so.1`],
-  // By its path: macOS looks for a bare name in the current directory too (dlopen(3)).
+  // A path: macOS looks for a bare name in the current directory too (dlopen(3)).
   darwin: ["/usr/lib/libSystem.B.dylib"],
   freebsd: ["libc.so.7"],
 };
@@ -19,7 +19,7 @@ const SYMBOLS = {
   readlink: { parameters: ["buffer", "buffer", "usize"], result: "isize" },
   fcntl: { parameters: ["i32", "i32"], result: "i32" },
   setsid: { parameters: [], result: "i32" },
-  /** Of glibc alone. */
+  /** glibc only. */
   malloc_trim: { parameters: ["usize"], result: "i32", optional: true },
 } as const;
 
@@ -48,29 +48,29 @@ export function hasLibc(): boolean {
   return libc() !== undefined;
 }
 
-/** Becomes the program at `path`. Comes back only where that cannot be done. */
+/** Becomes the program at `path`. Returns only if that fails. */
 export function execv(path: string, argv: readonly Uint8Array[]): void {
   const calls = libc();
-  if (!calls) return; // And without the permission no pointer can be made either.
+  if (!calls) return; // Without the permission, pointers cannot be made either.
   const words = argv.map(terminated);
   const pointers = new BigUint64Array(words.length + 1);
   words.forEach((word, i) => {
     pointers[i] = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(word)));
   });
-  // Rust's runtime ignores SIGPIPE, and an ignored signal stays ignored over exec: `ssh host | head`
+  // Rust's runtime ignores SIGPIPE, and an ignored signal stays ignored across exec: `ssh host | head`
   // would not end.
   calls.signal(NUMBERS.SIGPIPE, null);
   calls.execv(terminated(path), pointers);
 }
 
-/** Has a signal do what it does by default, where it is one that programs are ended by. */
+/** Restores the default action of a signal, if it is one that ends programs. */
 export function restoreSignal(signal: string): void {
   if (signal in NUMBERS) libc()?.signal(NUMBERS[signal as keyof typeof NUMBERS], null);
 }
 
 /**
- * This process's own argv as bytes: Deno.args has U+FFFD in place of what is not UTF-8. `undefined`
- * where the system does not tell; Linux does, in /proc, which Deno opens to no one without --allow-all.
+ * Returns this process's own argv as bytes: Deno.args has U+FFFD in place of what is not UTF-8. `undefined`
+ * if the system does not provide it. Linux does, in /proc, which Deno opens only with --allow-all.
  */
 export function processArgv(): Uint8Array[] | undefined {
   const bytes = readBytes("/proc/self/cmdline");
@@ -78,8 +78,8 @@ export function processArgv(): Uint8Array[] | undefined {
 }
 
 /**
- * The text of one of Linux' files about processes, which Deno opens to no one without --allow-all.
- * `undefined` where there is none, or no way to read it.
+ * Returns the text of a file in Linux's /proc, which Deno opens only with --allow-all. `undefined` if
+ * there is none, or no way to read it.
  */
 export function readKernelFile(path: string): string | undefined {
   const bytes = readBytes(path);
@@ -109,14 +109,14 @@ function grown(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return larger;
 }
 
-/** Descriptors are looked at up to this number: what a shell or a job runner hands on is among the first. */
+/** detach() checks descriptors up to this number: those that a shell or a job runner passes on are low. */
 const DESCRIPTORS = 4096;
-/** Of fcntl.h; that one takes no third argument, which arm64 would pass otherwise. */
+/** From fcntl.h. F_GETFD takes no third argument, which arm64 would pass differently. */
 const [F_GETFD, FD_CLOEXEC] = [1, 1];
 
 /**
- * Leaves whoever has started this process: its session and terminal, its directory, and what it has
- * open beyond stderr. All that is our own is close-on-exec, and stays.
+ * Detaches from whoever started this process: leaves its session, terminal and directory, and closes the
+ * files it left open, except stdin to stderr. Our own files are close-on-exec, and stay open.
  */
 export function detach(): void {
   Deno.chdir("/");
@@ -129,17 +129,17 @@ export function detach(): void {
   }
 }
 
-/** Gives unused memory back to the system, but for `kept` bytes. glibc only. */
+/** Returns unused memory to the system, except `kept` bytes. glibc only. */
 export function trimMemory(kept: number): void {
   libc()?.malloc_trim?.(BigInt(kept));
 }
 
-/** The pid namespace that this process is in ("pid:[4026531836]"), where the system has them. */
+/** Returns the pid namespace of this process ("pid:[4026531836]"), if the system has them. */
 export function pidNamespace(): string | undefined {
   return linkTarget("/proc/self/ns/pid");
 }
 
-/** The network namespace that this process is in ("net:[4026531833]"), where the system has them. */
+/** Returns the network namespace of this process ("net:[4026531833]"), if the system has them. */
 export function networkNamespace(): string | undefined {
   return linkTarget("/proc/self/ns/net");
 }

@@ -1,8 +1,8 @@
 /**
  * Programs: how others run this one again, and how it becomes, or runs, another.
  *
- * This process becomes ssh. The session's process then *is* ssh: its pid, its terminal, its signals and its
- * exit status need no handing on. Where it cannot be, ssh runs as a child with our streams.
+ * This process becomes ssh. The session's process then *is* ssh, so its pid, terminal, signals and exit
+ * status need no forwarding. If it cannot become ssh, ssh runs as a child with our streams.
  */
 import { fromFileUrl } from "@std/path/posix/from-file-url";
 import { execv, processArgv, restoreSignal } from "./libc.ts";
@@ -13,12 +13,12 @@ import { say } from "./terminal.ts";
 export const VERSION = "0.2.0";
 
 /**
- * The oldest Deno that has all we use: `FsFile.tryLockSync` came with 2.7, whose first release on npm
- * this is. Before 2.8 text imports take `--unstable-raw-imports`. deno.sh reads it from here.
+ * The oldest Deno that has all we use: `FsFile.tryLockSync` came with 2.7, and this is its first release
+ * on npm. Before 2.8, text imports need `--unstable-raw-imports`. deno.sh reads the version from here.
  */
 export const OLDEST_DENO = "2.7.1";
 
-/** Every permission it needs, and why: the README repeats them. */
+/** Every permission that sshs needs, and why. The README repeats them. */
 export const PERMISSIONS = [
   "--allow-read", // sockets, leases, ssh's config files, wherever they are
   "--allow-write", // the state directory; a control socket is opened for writing
@@ -29,10 +29,10 @@ export const PERMISSIONS = [
   "--allow-sys=uid,networkInterfaces", // whose directory it is; which local addresses are left
 ] as const;
 
-/** Starts fast, and asks the user nothing. */
+/** For a fast start, without questions to the user. */
 const FLAGS = ["--quiet", "--no-config", "--no-lock", "--no-prompt", "--no-check", "--cached-only"];
 
-/** How the bundle runs, which has all it needs in its one file. No word has a blank in it. */
+/** The flags for the bundle, which has all it needs in its one file. None contains a blank. */
 export const BUNDLE_FLAGS: readonly string[] = [
   ...FLAGS,
   "--no-npm",
@@ -41,13 +41,13 @@ export const BUNDLE_FLAGS: readonly string[] = [
 ];
 
 /**
- * The sleeper works for some ms each 5 s: compilers and threads of V8 that wait for more to do double
- * its CPU (0.36 % with 50 lanes instead of 0.15 %).
+ * The sleeper works for a few ms every 5 s. V8's compilers and threads, waiting for more work, would double
+ * its CPU time (0.36 % with 50 lanes instead of 0.15 %).
  */
 const V8_OF_SLEEPER = "--lite-mode,--single-threaded,--max-semi-space-size=1,--expose-gc";
 export const SLEEPER_FLAGS = [`--v8-flags=${V8_OF_SLEEPER}`];
 
-/** The packages that lib/ takes, by their names in the import maps; a test compares the two. */
+/** The packages that lib/ imports, by their names in the import maps; a test compares the two. */
 export const PACKAGES = [
   "@std/cli/parse-args",
   "@std/path/posix/basename",
@@ -59,10 +59,10 @@ export const PACKAGES = [
 /** The URL that this program was started from. */
 export const MAIN: string = Deno.mainModule;
 
-/** The path of that, or the URL where it is elsewhere. */
+/** The path of {@linkcode MAIN}, or the URL if it is not a file. */
 export const PROGRAM: string = MAIN.startsWith("file:") ? fromFileUrl(MAIN) : MAIN;
 
-/** Whether all of this program is in one file: only then is this module the main one. */
+/** Whether the whole program is in one file: only then is this module the main one. */
 export const isBundle: boolean = import.meta.url === MAIN;
 
 /** The arguments that this process was started with. */
@@ -79,8 +79,8 @@ export function isDenoTooOld(version: string = DENO_VERSION): boolean {
 }
 
 /**
- * The import map that this program was started with, as a URL without blanks: Deno does not tell where
- * it was read from.
+ * Returns the import map that this program was started with, as a URL without blanks: Deno does not say
+ * where it read the map.
  */
 export function importMap(): string {
   const imports = Object.fromEntries(PACKAGES.map((name) => [name, sourceOf(name)]));
@@ -88,8 +88,8 @@ export function importMap(): string {
 }
 
 /**
- * Where a package is. One of npm's resolves to a file in Deno's cache, from where the packages that it
- * needs in turn would not be found.
+ * Returns the specifier of a package. An npm package resolves to a file in Deno's cache, from where its own
+ * dependencies would not be found.
  */
 function sourceOf(name: string): string {
   const url = import.meta.resolve(name);
@@ -97,7 +97,7 @@ function sourceOf(name: string): string {
   return version === undefined ? url : `npm:${name}@${version}`;
 }
 
-/** How a launcher runs this program; see LauncherSettings. */
+/** Returns how a launcher runs this program; see LauncherSettings. */
 export function launcherSettings() {
   return {
     version: VERSION,
@@ -108,12 +108,12 @@ export function launcherSettings() {
   };
 }
 
-/** The argv that runs the sleeper of a state directory. */
+/** Returns the argv that runs the sleeper of a state directory. */
 export function sleeperCommand(stateDir: string): string[] {
   return [DENO, "run", ...SLEEPER_FLAGS, ...runFlags(), PROGRAM, "--sleeper", stateDir];
 }
 
-/** The flags that this program runs with: its one file's, or those that find its modules. */
+/** Returns the flags to run this program with: the bundle's, or those that find its modules. */
 function runFlags(): string[] {
   if (isBundle) return [...BUNDLE_FLAGS];
   return [...FLAGS, "--unstable-raw-imports", `--import-map=${importMap()}`, ...PERMISSIONS];
@@ -123,27 +123,26 @@ const SHIM_MARK = "DENO_NODE_SHIM_ACTIVE";
 const SHIM_DIRECTORY = "/node_compat_bin";
 
 /**
- * Takes back the directory that Deno puts first in PATH where there is no node: in it is a `node` that is
- * Deno, for what its children start (since 2.9, denoland/deno#34969).
+ * Removes the directory that Deno puts first in PATH if there is no node: it contains a `node` that is
+ * Deno, for programs that its children start (since 2.9, denoland/deno#34969).
  */
 export function restorePath(): void {
   if (Deno.env.get(SHIM_MARK) === undefined) return;
   const [first, ...users] = (Deno.env.get("PATH") ?? "").split(":");
   if (!first.endsWith(SHIM_DIRECTORY)) return;
   Deno.env.delete(SHIM_MARK);
-  // Alone it stands in a PATH that was not set.
+  // If nothing else is in PATH, it was not set.
   if (users.length > 0) Deno.env.set("PATH", users.join(":"));
   else Deno.env.delete("PATH");
 }
 
-/** What stands in Deno.args for bytes that are not UTF-8. */
+/** What Deno.args has in place of bytes that are not UTF-8. */
 export const LOST = "\uFFFD";
 
 /**
- * Becomes the program at `path` with this process's environment. Its argv is `path`, `before`, and the
- * last words of this process's own, `argv`, byte for byte. Comes back only by exiting: with the
- * program's status where it had to be run as a child, with 126 or 127 as a shell does where it cannot
- * be run.
+ * Becomes the program at `path`, with this process's environment. Its argv is `path`, `before`, and
+ * `argv`, the last words of this process's own, byte for byte. Never returns: exits with the program's
+ * status if it had to run as a child, or with 126 or 127, as a shell does, if it cannot be run.
  */
 export async function become(
   path: string,
@@ -160,24 +159,24 @@ export async function become(
   Deno.exit((await runAsChild(path, [...before, ...argv])).code);
 }
 
-/** How a child has ended. */
+/** How a child ended. */
 export interface Ending {
-  /** As a shell tells it: 128 and the signal's number, 126 or 127 where it could not be run. */
+  /** As in a shell: 128 plus the signal's number, or 126 or 127 if the program could not be run. */
   readonly code: number;
   readonly signal?: Deno.Signal;
 }
 
-/** Those of our terminal reach the child by themselves: they must only not end us before it. */
+/** Our terminal sends these to the child too; they must only not end us before the child. */
 const FROM_TERMINAL: readonly Deno.Signal[] = ["SIGINT", "SIGQUIT"];
 const FORWARDED: readonly Deno.Signal[] = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"];
 
 /**
- * Runs a program to its end with our streams; a name without a slash is looked up in PATH. From now on
- * this process hands the signals on that it gets, and outlives them.
+ * Runs a program to its end with our streams; a name without a slash is looked up in PATH. From then on
+ * this process forwards the signals it gets to the program, and survives them.
  */
 export async function runAsChild(path: string, args: readonly string[]): Promise<Ending> {
   let child: Deno.ChildProcess | undefined;
-  // Before it is started, which may be heard of at once; what comes in between waits for this turn's end.
+  // Before the start, as a signal may follow it at once; one in between waits until this turn ends.
   for (const signal of FROM_TERMINAL) {
     Deno.addSignalListener(signal, async () => {
       if (!await isInForeground(realSystem)) forward(signal, child);
@@ -200,7 +199,7 @@ export async function runAsChild(path: string, args: readonly string[]): Promise
   return { code, signal: signal ?? undefined };
 }
 
-/** Ends this process as a child has ended: by the same signal, so that a shell sees it too. */
+/** Ends this process as a child ended: by the same signal, if any, so that a shell sees it too. */
 export function endAs({ code, signal }: Ending): never {
   if (signal) {
     restoreSignal(signal);
@@ -223,9 +222,9 @@ function fail(why: string, status: number): never {
 }
 
 /**
- * The text as one word of sh in single quotes, whatever is in it. Undefined for a text that no
- * shell can hold (NUL) or that Deno could not hold: U+FFFD stands where an argument or a path was
- * not valid UTF-8, so the bytes meant are unknown.
+ * Returns any text as one sh word in single quotes. `undefined` for a text that no shell can hold (NUL) or
+ * that Deno could not hold: U+FFFD replaces bytes of an argument or a path that are not valid UTF-8, so
+ * the original bytes are unknown.
  */
 export function quote(text: string): string | undefined {
   if (!text.isWellFormed() || /[\0\uFFFD]/.test(text)) return undefined;

@@ -1,12 +1,12 @@
 /**
  * The operating system as an interface: helpers take `Pick<System, ...>`, so a signature says what a
- * function touches and a test needs no process of its own. What differs between Linux, macOS and BSD
- * is here and in libc.ts, and nowhere else.
+ * function touches and a test needs no process of its own. All differences between Linux, macOS and
+ * BSD are here and in libc.ts.
  */
 import { isSystemError } from "./files.ts";
 import { networkNamespace, pidNamespace, readKernelFile } from "./libc.ts";
 
-/** What a finished process left. */
+/** The result of a finished process. */
 export interface Output {
   readonly code: number;
   readonly stdout: string;
@@ -19,46 +19,46 @@ export interface System {
   cwd(): string;
   exit(status: number): never;
   env(name: string): string | undefined;
-  /** Sets a variable, for what this process starts too. */
+  /** Sets a variable, also for programs that this process starts. */
   setEnv(name: string, value: string): void;
   /** The whole environment. */
   environment(): Record<string, string>;
-  /** The network namespace of this process ("net:[4026531833]"), where the system has them. */
+  /** The network namespace of this process ("net:[4026531833]"), if the system has them. */
   networkNamespace(): string | undefined;
-  /** The system service that this process is a part of (cgroups(7)); `undefined` outside of one. */
+  /** The system service that this process is part of (cgroups(7)); `undefined` if there is none. */
   service(): string | undefined;
   /** Milliseconds of the wall clock. */
   now(): number;
-  /** Milliseconds of a clock that nobody sets. */
+  /** Milliseconds of a monotonic clock. */
   steady(): number;
   /** The addresses that this machine has now. */
   addresses(): string[];
-  /** Whether a process of that pid lives. One that we may not signal does too. */
+  /** Whether a process with that pid is alive, even one that we may not signal. */
   isAlive(pid: number): boolean;
-  /** When each of the processes was born: a birth is an opaque word, the same at
-   * each look; the same pid with another one is another process. Never throws. */
+  /** Returns when each process was born. A birth is an opaque word that never changes; the
+   * same pid with another birth is another process. Never throws. */
   births(pids: readonly number[]): Promise<ReadonlyMap<number, string>>;
-  /** Whether the process handles SIGTERM itself; `undefined` where the system does not tell. */
+  /** Whether the process handles SIGTERM itself; `undefined` if the system does not say. */
   catchesSigterm(pid: number): boolean | undefined;
-  /** The words of the process's command line with blanks between; `undefined` where it is gone. */
+  /** Returns a process's command line, its words separated by blanks; `undefined` if it is gone. */
   commandLine(pid: number): Promise<string | undefined>;
-  /** The pid namespace of this process, where the system has them. */
+  /** The pid namespace of this process, if the system has them. */
   pidNamespace(): string | undefined;
-  /** Sends a signal; a process that is gone is no error. A negative pid means its process group. */
+  /** Sends a signal; a missing process is no error. A negative pid means a process group. */
   kill(pid: number, signal: Deno.Signal): void;
   /**
-   * Runs a program to its end with no standard input. `signal` ends it. What it leaves running is not
-   * waited for, though it may hold the output: a daemon that a `Match exec` has started does.
+   * Runs a program to its end without standard input. `signal` ends it. Does not wait for what the program
+   * leaves running, even if that holds the output open, as a daemon started by a `Match exec` does.
    */
   run(path: string, args: readonly string[], options?: RunOptions): Promise<Output>;
 }
 
 export interface RunOptions {
-  /** Variables put on top of the inherited ones. */
+  /** Variables added to the inherited ones. */
   readonly env?: Record<string, string>;
   /** Its directory, if not ours. */
   readonly cwd?: string;
-  /** What the program says goes to our own stderr; the output has none. */
+  /** Sends the program's stderr to ours; the output then has none. */
   readonly showStderr?: boolean;
   readonly signal?: AbortSignal;
 }
@@ -125,10 +125,10 @@ export const realSystem: System = {
   },
 };
 
-/** How long an output may stay open after its program has ended, ms: all of it is in the pipe by then. */
+/** How long an output may stay open after its program has ended, ms. By then all of it is in the pipe. */
 const HELD_OPEN = 300;
 
-/** What comes out of a stream, to its end or to that of the program. */
+/** Reads a stream to its end, or to that of the program. */
 async function textOf(
   stream: ReadableStream<Uint8Array>,
   ended: Promise<unknown>,
@@ -136,7 +136,7 @@ async function textOf(
   const reader = stream.getReader();
   let done = false;
   ended.then(() => {
-    // Not setTimeout(), whose first use costs more than a run of ssh -G.
+    // Not setTimeout(): its first use costs more than a run of ssh -G.
     if (!done) AbortSignal.timeout(HELD_OPEN).addEventListener("abort", () => reader.cancel());
   });
   const decoder = new TextDecoder();
@@ -149,8 +149,8 @@ async function textOf(
 }
 
 /**
- * Whether what the terminal sends for a key (Ctrl-C) goes to this process: it has a terminal, and is in
- * its foreground. True where the system does not tell.
+ * Whether the terminal's signals for keys (Ctrl-C) go to this process: it has a terminal and is in its
+ * foreground. True if the system does not say.
  */
 export async function isInForeground(
   system: Pick<System, "pid" | "run">,
@@ -164,7 +164,7 @@ export async function isInForeground(
     stdout = (await system.run(path, args)).stdout;
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    return true; // No process can be had.
+    return true; // Cannot start a process.
   }
   const [group, foreground] = os === "linux"
     ? [2, 5].map((i) => fieldsAfterName(stdout)?.[i])
@@ -177,15 +177,15 @@ export async function commandLineFromPs(
   pid: number,
   system: Pick<System, "run">,
 ): Promise<string | undefined> {
-  // By a shell, which has a PATH where we have none. Some cut their lines at 80 columns.
+  // Through a shell, which has a PATH if we have none. Some versions of ps cut lines at 80 columns.
   const ps = ["-c", 'exec ps -o args= -p "$0"', `${pid}`];
   const { code, stdout } = await system.run("/bin/sh", ps, { env: { COLUMNS: "100000" } });
   return code === 0 ? `${stdout.trim()} ` : undefined;
 }
 
 /**
- * The births of these processes; those that are gone are left out, and all of them where nothing tells.
- * Linux has them in /proc. ps(1), which others have, says them in words that depend on TZ.
+ * Returns the births of these processes. Leaves out those that are gone, or all if the system does not say.
+ * Linux has them in /proc. Elsewhere ps(1) prints them, in words that depend on TZ.
  */
 export async function births(
   pids: readonly number[],
@@ -208,14 +208,14 @@ export async function birthsFromPs(
   system: Pick<System, "run">,
 ): Promise<Map<number, string>> {
   if (pids.length === 0) return new Map();
-  // By a shell, which has a PATH where we have none.
+  // Through a shell, which has a PATH if we have none.
   const ps = ["-c", 'exec ps -o pid= -o lstart= -p "$0"', pids.join(",")];
   let stdout: string;
   try {
     stdout = (await system.run("/bin/sh", ps, { env: { LC_ALL: "C", TZ: "UTC" } })).stdout;
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    return new Map(); // No process can be had.
+    return new Map(); // Cannot start a process.
   }
   return new Map(
     stdout.split("\n").flatMap((line) => {
@@ -226,25 +226,25 @@ export async function birthsFromPs(
 }
 
 /**
- * What follows the name in a line of Linux' `/proc/PID/stat`: state, parent, group, session, terminal,
- * foreground group and so on; proc(5) numbers them from 3. The name before them may hold anything.
- * `undefined` where the line is not one.
+ * Returns the fields after the name in a line of Linux's `/proc/PID/stat`: state, parent, group, session,
+ * terminal, foreground group and so on; proc(5) numbers them from 3. The name before them may contain
+ * anything. `undefined` if it is no such line.
  */
 function fieldsAfterName(line: string): string[] | undefined {
   const end = line.lastIndexOf(")");
   return end < 0 ? undefined : line.slice(end + 1).trim().split(" ");
 }
 
-/** The start time in a line of it: field 22. */
+/** Returns the start time in such a line: field 22. */
 function birthFromStat(line: string): string | undefined {
   const fields = fieldsAfterName(line);
-  // A zombie has ended, and may wait for long until its parent takes note.
+  // A zombie has ended, though its parent may take long to reap it.
   return fields?.[0] === "Z" ? undefined : fields?.[19];
 }
 
 /**
- * Whether a process has ended and only waits for its parent to take note: for ever where the parent is
- * an init that takes none, as in many a container. kill(2) tells it from the living by nothing.
+ * Whether a process has ended and only waits for its parent to reap it: forever if the parent is an init
+ * that reaps none, as in many containers. kill(2) does not tell it from a live process.
  */
 function isZombie(pid: number): boolean {
   return fieldsAfterName(readKernelFile(`/proc/${pid}/stat`) ?? "")?.[0] === "Z";
@@ -260,10 +260,10 @@ function catchesSignal(status: string, signal: number): boolean | undefined {
 }
 
 /**
- * The system service that a process runs in: what it leaves running ends when the service stops. The
- * launcher has the same rule in sh. It is the first part of a path below `/system.slice/` that ends in
- * `.service`, in the text of /proc/PID/cgroup; `undefined` outside of one. A user's own units, sessions and
- * containers are none.
+ * Returns the system service that a process runs in: what the process leaves running ends when the service
+ * stops. It is the first part of a path below `/system.slice/` that ends in `.service`, in the text of
+ * /proc/PID/cgroup; `undefined` if there is none. A user's own units, sessions and containers do not count.
+ * The launcher has the same rule in sh.
  */
 export function serviceOf(cgroups: string): string | undefined {
   for (const line of cgroups.split("\n")) {
@@ -273,7 +273,7 @@ export function serviceOf(cgroups: string): string | undefined {
   }
 }
 
-/** What stands before and after the first `separator`; no second where there is none. */
+/** Splits a text at the first `separator`; there is no second part without one. */
 function cut(text: string, separator: string): [string, string?] {
   const at = text.indexOf(separator);
   return at < 0 ? [text] : [text.slice(0, at), text.slice(at + separator.length)];

@@ -1,13 +1,13 @@
 /**
- * What sshs says, and the terminal that shows it. Results of our commands go to stdout. What sshs says about
- * itself goes to stderr (stdout belongs to the session), a line each, after "sshs: ". The rule for words:
- * lower case and no period; the fault first, and then what to type or to do on a line of its own, after
- * "hint: ". A call says nothing under -q, BatchMode=yes or LogLevel=QUIET. Here are the words of calls;
- * those of commands are in commands/words.ts.
+ * Messages of sshs, and the terminal that shows them. Results of our commands go to stdout. Messages about
+ * sshs itself go to stderr (stdout belongs to the session), one per line, after "sshs: ". Their style:
+ * lower case and no period; first the fault, then what to type or do on a line of its own, after "hint: ".
+ * A call prints none under -q, BatchMode=yes or LogLevel=QUIET. The words of calls are here; those of
+ * commands are in commands/words.ts.
  */
 import { isSystemError } from "./files.ts";
 
-/** Something to say: what is wrong, and what to do about it. */
+/** A message: what is wrong, and what to do about it. */
 export interface Message {
   readonly fault: string;
   readonly hint?: string;
@@ -15,7 +15,7 @@ export interface Message {
 
 const encoder = new TextEncoder();
 
-/** Text from elsewhere, made harmless for a terminal: control characters become visible. */
+/** Makes text from elsewhere harmless for a terminal: control characters become visible. */
 export function harmless(text: string): string {
   // deno-lint-ignore no-control-regex
   return text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, (char) => {
@@ -24,7 +24,7 @@ export function harmless(text: string): string {
   });
 }
 
-/** Writes bytes to stderr whole. A stderr that is closed, or a file on a full disk, is nobody's loss. */
+/** Writes all bytes to stderr. Ignores a closed stderr, or a file on a full disk. */
 export function writeStderr(bytes: Uint8Array): void {
   try {
     writeAll(Deno.stderr, bytes);
@@ -33,18 +33,18 @@ export function writeStderr(bytes: Uint8Array): void {
   }
 }
 
-/** Writes bytes whole: the system may take a part of them at a time. */
+/** Writes all bytes: the system may take only part of them at a time. */
 function writeAll(stream: typeof Deno.stderr, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length;) done += stream.writeSync(bytes.subarray(done));
 }
 
-/** A message as it is shown: a line, or two with a hint; no newline at the end. */
+/** Returns a message as it is shown: one line, or two with a hint; no newline at the end. */
 export function messageText({ fault, hint }: Message): string {
   return (hint === undefined ? [fault] : [fault, `hint: ${hint}`])
     .map((line) => `sshs: ${harmless(line).replaceAll("\n", "^J")}`).join("\n");
 }
 
-/** Says something on stderr, whatever is in it. */
+/** Prints a message on stderr, whatever it contains. */
 export function say(message: Message): void {
   writeStderr(encoder.encode(`${messageText(message)}\n`));
 }
@@ -60,11 +60,11 @@ export const words = {
   }),
   settings: (problem: string): Message => ({
     fault: `the settings are not used: ${problem}`,
-    hint: "correct the file; until then the defaults count",
+    hint: "correct the file; until then the defaults are used",
   }),
 } as const;
 
-/** Prints lines of a result whole. A reader that is gone (`sshs --list | head -1`) is nobody's loss. */
+/** Prints all lines of a result. Ignores a reader that is gone (`sshs --list | head -1`). */
 export function print(...lines: readonly string[]): void {
   const bytes = new TextEncoder().encode(lines.map((line) => `${line}\n`).join(""));
   try {
@@ -74,7 +74,7 @@ export function print(...lines: readonly string[]): void {
   }
 }
 
-/** Prints a value as JSON, without what a terminal could take for more than text. */
+/** Prints a value as JSON, with characters escaped that a terminal could take for more than text. */
 export function printJson(value: unknown): void {
   const text = JSON.stringify(value, null, 2);
   print(text.replace(
@@ -83,27 +83,27 @@ export function printJson(value: unknown): void {
   ));
 }
 
-/** The columns of the terminal that stdout is; `undefined` where it is none. */
+/** Returns the columns of the terminal on stdout; `undefined` if it is no terminal. */
 export function outputColumns(): number | undefined {
   return Deno.stdout.isTerminal() ? screenSize()?.columns : undefined;
 }
 
-/** Whether colours are seen and wanted (no-color.org: NO_COLOR set and not empty). */
+/** Whether colours are visible and wanted (not if NO_COLOR is set and not empty: no-color.org). */
 export function hasColours(): boolean {
   return Deno.stdout.isTerminal() && !Deno.noColor;
 }
 
-/** Whether stderr is a terminal, on which a line may be written over. */
+/** Whether stderr is a terminal, where a line can be overwritten. */
 export function isStderrTerminal(): boolean {
   return Deno.stderr.isTerminal();
 }
 
-/** Whether somebody is there to answer a question of ssh's. */
+/** Whether somebody is there to answer a question from ssh. */
 export function hasTerminal(): boolean {
   return Deno.stdin.isTerminal() || Deno.stderr.isTerminal();
 }
 
-/** All of stdin, as text. */
+/** Reads all of stdin, as text. */
 export async function readStdin(): Promise<string> {
   return await new Response(Deno.stdin.readable).text();
 }
@@ -111,14 +111,14 @@ export async function readStdin(): Promise<string> {
 function screenSize(): { columns: number; rows: number } | undefined {
   try {
     const { columns, rows } = Deno.consoleSize();
-    // A terminal that nobody has told its size has none.
+    // A terminal that was never told its size reports 0.
     return columns > 0 && rows > 0 ? { columns, rows } : undefined;
   } catch {
-    return undefined; // No terminal, or one without a size: Deno has no class for it.
+    return undefined; // No terminal, or one without a size: Deno has no error class for it.
   }
 }
 
-// Of xterm, and known to all its kin: another screen and back, no cursor, home, clear to the end.
+// Known to xterm and its relatives: alternate screen and back, no cursor, home, clear to the end.
 const ENTER = "\x1b[?1049h\x1b[?25l";
 const LEAVE = "\x1b[?25h\x1b[?1049l";
 const HOME = "\x1b[H";
@@ -129,8 +129,8 @@ const ENDING: readonly Deno.Signal[] = ["SIGHUP", "SIGINT", "SIGTERM"];
 const NUMBERS: Partial<Record<Deno.Signal, number>> = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 };
 
 /**
- * The whole terminal, for a text that is kept current. What was on it comes back whichever way this ends,
- * but by SIGKILL.
+ * The whole terminal, for a text that is kept current. Its previous contents come back however this ends,
+ * except by SIGKILL.
  *
  *     using screen = Screen.open();
  *     screen?.draw(lines);
@@ -146,12 +146,12 @@ export class Screen implements Disposable {
         Deno.exit(128 + NUMBERS[signal]!);
       });
     }
-    // So that Ctrl-C and Ctrl-Z are keys, and leave us the time to put the terminal in order.
+    // Makes Ctrl-C and Ctrl-Z ordinary keys, which leaves us time to restore the terminal.
     Deno.stdin.setRaw(true);
     write(ENTER);
   }
 
-  /** Takes the terminal; `undefined` where stdin and stdout are none. */
+  /** Takes over the terminal; `undefined` unless both stdin and stdout are one. */
   static open(): Screen | undefined {
     if (!Deno.stdin.isTerminal() || !Deno.stdout.isTerminal()) return undefined;
     return new Screen();
@@ -161,18 +161,18 @@ export class Screen implements Disposable {
     return screenSize()?.columns ?? 80;
   }
 
-  /** Shows these lines, as many as there is room for. */
+  /** Shows as many of these lines as fit. */
   draw(lines: readonly string[]): void {
     const shown = lines.slice(0, (screenSize()?.rows ?? 24) - 1);
     write(HOME + shown.map((line) => `${line}${CLEAR_LINE}\r\n`).join("") + CLEAR_BELOW);
   }
 
-  /** Calls `resized` whenever the terminal has got another size. */
+  /** Calls `resized` whenever the size of the terminal changes. */
   onResize(resized: () => void): void {
     this.#listen("SIGWINCH", resized);
   }
 
-  /** The keys that are pressed, as the terminal sends them; ends with the terminal. */
+  /** Yields the keys that are pressed, as the terminal sends them; ends with the terminal. */
   async *keys(): AsyncGenerator<string> {
     const chunk = new Uint8Array(64);
     const decoder = new TextDecoder();
@@ -204,6 +204,6 @@ function write(text: string): void {
   try {
     writeAll(Deno.stdout, bytes);
   } catch {
-    // A terminal that is gone shows nothing; the signal that says so ends us.
+    // A terminal that is gone shows nothing; its hangup signal ends us.
   }
 }

@@ -1,12 +1,12 @@
-/** Connections to unix sockets, in which every failure of the other side is a value. */
+/** Connections to unix sockets. Every failure of the other side is a value, not an exception. */
 import { isAbsence, isSystemError, linkStatOf } from "./files.ts";
 
 export interface UnixConnection {
-  /** Reads into `chunk` and returns how many bytes; `null` once the connection is over, from either side. */
+  /** Reads into `chunk` and returns the number of bytes; `null` once either side has closed. */
   read(chunk: Uint8Array): Promise<number | null>;
-  /** Writes all of it. False: the connection is over. */
+  /** Writes all bytes. False: the connection is closed. */
   write(bytes: Uint8Array): Promise<boolean>;
-  /** May be called twice. What still reads or writes is told that it is over. */
+  /** May be called twice. Pending reads and writes return that the connection is closed. */
   close(): void;
 }
 
@@ -17,15 +17,15 @@ export class NoConnection extends Error {
   /**
    * - `absent`: there is no such file
    * - `refused`: nobody listens
-   * - `late`: more wait than the listener lets, until the deadline
-   * - `unusable`: the system has something else against it, which is the cause
+   * - `late`: the listener's queue was full until the deadline
+   * - `unusable`: any other error of the system, which is the cause
    */
   constructor(readonly why: "absent" | "refused" | "late" | "unusable", cause: unknown) {
     super(cause instanceof Error ? cause.message : why, { cause });
   }
 }
 
-/** Connects to a socket. Waits, until `deadline` (ms) has passed, only where the listener's queue is full. */
+/** Connects to a socket. Waits, for at most `deadline` ms, only while the listener's queue is full. */
 export async function connectUnix(
   path: string,
   options: { readonly deadline: number },
@@ -37,7 +37,7 @@ export async function connectUnix(
     } catch (error) {
       if (error instanceof Deno.errors.ConnectionRefused) return new NoConnection("refused", error);
       if (isAbsence(error)) return new NoConnection("absent", error);
-      // EAGAIN: the queue is full (unix(7)). A master's takes 64 clients (mux.c), which a burst of calls can meet.
+      // EAGAIN: the queue is full (unix(7)). A master's holds 64 clients (mux.c), which a burst can fill.
       if (!(error instanceof Deno.errors.WouldBlock)) {
         if (!isUnusable(error)) throw error;
         return new NoConnection("unusable", error);
@@ -48,7 +48,7 @@ export async function connectUnix(
   }
 }
 
-/** Whose socket stands at a path, by the user's number; `"other"`: it is none, but a link for example. */
+/** Returns the uid of the owner of the socket at a path. `"other"`: it is no socket, but e.g. a link. */
 export function socketOwner(path: string): number | null | "absent" | "other" {
   const info = linkStatOf(path);
   if (!info) return "absent";
@@ -56,11 +56,11 @@ export function socketOwner(path: string): number | null | "absent" | "other" {
 }
 
 /**
- * One that we may not open, one that is no socket, no more files to be had, or a name that is too
- * long for one.
+ * Whether an error says that we may not open the socket, that it is none, that no more files can be
+ * opened, or that its name is too long.
  */
 function isUnusable(error: unknown): boolean {
-  // The last comes without an errno (Rust's SocketAddr).
+  // A name that is too long has no errno (Rust's SocketAddr).
   return isSystemError(error) || (error instanceof Error && /SUN_LEN/.test(error.message));
 }
 
@@ -85,7 +85,7 @@ function wrap(conn: Deno.UnixConn): UnixConnection {
   };
 }
 
-/** The result of reading or writing; `undefined` where the connection broke or was closed meanwhile. */
+/** Returns the result of a read or write; `undefined` if the connection broke or was closed meanwhile. */
 async function unlessOver<T>(work: Promise<T>): Promise<T | undefined> {
   try {
     return await work;

@@ -1,15 +1,15 @@
 /**
- * ssh(1)'s command line, read as ssh.c reads it: a getopt loop before the destination and once more
- * after it. Pure. The result is for deciding only; what runs is the user's own array.
+ * Parses ssh(1)'s command line as ssh.c does: a getopt loop before the destination and another after it.
+ * Pure. The result is only for deciding; what runs is the user's own array.
  */
 
-/** One option as getopt hands it out. A value is kept as written, never as a number. */
+/** One option as getopt returns it. The value stays as written, never a number. */
 export interface SshOption {
   letter: string;
   value?: string;
 }
 
-/** The option as words of its own, whatever way it was written. */
+/** Returns the option as separate words, however it was written. */
 export function wordsOf({ letter, value }: SshOption): string[] {
   return value === undefined ? [`-${letter}`] : [`-${letter}`, value];
 }
@@ -18,17 +18,17 @@ export function wordsOf({ letter, value }: SshOption): string[] {
 export interface SshCall {
   kind: "call";
   options: SshOption[];
-  /** How many of the options stand before the destination; the others follow it. */
+  /** How many of the options precede the destination; the others follow it. */
   ahead: number;
   destination: string;
   command: string[];
-  /** How many words of argv stand up to and including the destination. */
+  /** How many words argv has up to and including the destination. */
   leading: number;
   /** True when options follow the destination. */
   trailingOptions: boolean;
 }
 
-/** What a command line of ssh says. */
+/** A parsed command line of ssh. */
 export type SshArgs =
   | SshCall
   | { kind: "no-destination"; options: SshOption[] }
@@ -38,7 +38,7 @@ export type SshArgs =
 const FLAGS = "1246ACGKMNTVXYZafgknqstvxy";
 const WITH_VALUE = "BDEFIJLOPQRSWbceilmopw";
 
-/** Parses the words after `ssh`: what ssh.c's main() does up to and including the command. */
+/** Parses the words after `ssh` as ssh.c's main() does, up to and including the command. */
 export function parseSshArgs(argv: readonly string[]): SshArgs {
   const before = getopt(argv, 0);
   if (before.kind === "invalid") return before;
@@ -49,7 +49,7 @@ export function parseSshArgs(argv: readonly string[]): SshArgs {
     destination: argv[before.next],
     leading: before.next + 1,
   };
-  // Else "goto again" in ssh.c.
+  // Otherwise ssh.c does "goto again".
   if (before.terminated) {
     const command = argv.slice(call.leading);
     return { ...call, options: before.options, command, trailingOptions: false };
@@ -74,7 +74,7 @@ type Run =
   }
   | { kind: "invalid"; reason: string };
 
-/** One run of getopt(3) as in openbsd-compat/getopt_long.c, from `start` to the first other word. */
+/** Runs getopt(3) as in openbsd-compat/getopt_long.c, from `start` to the first word that is no option. */
 function getopt(argv: readonly string[], start: number): Run {
   const options: SshOption[] = [];
   let next = start;
@@ -89,8 +89,8 @@ function getopt(argv: readonly string[], start: number): Run {
       }
       if (!WITH_VALUE.includes(letter)) return invalid(`Cannot parse option "-${letter}"`);
       const attached = word.slice(i + 1);
-      // -P was a flag without effect until 9.3 and takes a tag since 9.4. Apart, both readings lead
-      // to one connection, since ssh -G gets the same words; attached they do not.
+      // -P was a flag without effect until 9.3 and takes a tag since 9.4. As separate words, both
+      // readings lead to one connection, since ssh -G gets the same words; attached they do not.
       if (letter === "P" && attached !== "") return invalid(`Cannot parse option "-P${attached}"`);
       const value = attached !== "" ? attached : argv[next++];
       if (value === undefined) return invalid(`Cannot parse option "-${letter}" without a value`);
@@ -98,7 +98,7 @@ function getopt(argv: readonly string[], start: number): Run {
       break;
     }
   }
-  // As ssh.c asks it: the word before, whatever it was, so that the value in `-l --` counts too.
+  // ssh.c looks at the previous word, whatever it was, so the value in `-l --` counts too.
   return { kind: "run", options, next, terminated: next > start && argv[next - 1] === "--" };
 }
 
@@ -106,13 +106,12 @@ function invalid(reason: string): { kind: "invalid"; reason: string } {
   return { kind: "invalid", reason };
 }
 
-// Keywords whose value is the rest of the line as it stands (parse_command in readconf.c).
+// Keywords whose value is the rest of the line as written (parse_command in readconf.c).
 const COMMANDS = new Set(["proxycommand", "localcommand", "remotecommand", "knownhostscommand"]);
 
 /**
- * Parses the argument of `-o` in its spellings: `Key=value`, `Key value`, `Key = "value"`. The key
- * comes in lower case; several values are joined by one space. Without a value, which ssh refuses,
- * the value is "".
+ * Parses the argument of `-o` in its spellings: `Key=value`, `Key value`, `Key = "value"`. Returns the key
+ * in lower case, and several values joined by one space. A missing value, which ssh refuses, is "".
  */
 export function parseConfigOption(text: string): { key: string; value: string } {
   const { key, rest, words } = parseConfigLine(text);
@@ -121,8 +120,8 @@ export function parseConfigOption(text: string): { key: string; value: string } 
 
 /**
  * Parses a destination: `[user@]host`, cut at the last @, or `ssh://[user[;parameters]@]host[:port]`
- * with a percent-encoded user (parse_ssh_uri() in readconf.c, parse_uri() in misc.c). What ssh would
- * refuse comes back whole as the host: ssh itself says what is wrong with it.
+ * with a percent-encoded user (parse_ssh_uri() in readconf.c, parse_uri() in misc.c). Returns a text that
+ * ssh would refuse whole, as the host: ssh itself says what is wrong with it.
  */
 export function parseDestination(text: string): { user?: string; host: string; port?: number } {
   if (text.startsWith("ssh://")) return parseUri(text) ?? { host: text };
@@ -156,13 +155,13 @@ function decodeUser(text: string): string | undefined {
   }
 }
 
-/** A line of ssh_config(5), which is also the argument of `-o`, taken apart. */
+/** A parsed line of ssh_config(5), or argument of `-o`. */
 export interface ConfigLine {
   /** The keyword in lower case; "" for a blank line or a comment. */
   key: string;
-  /** What follows the keyword, as it stands. */
+  /** What follows the keyword, as written. */
   rest: string;
-  /** `rest` as words, without their quotes and escapes. */
+  /** The words of `rest`, without quotes and escapes. */
   words: string[];
 }
 
@@ -182,7 +181,7 @@ function cutKeyword(line: string): { keyword: string; rest: string } {
   return { keyword: plain?.[1] ?? "", rest: plain?.[2] ?? "" };
 }
 
-/** argv_split() in misc.c: blanks separate, both kinds of quotes and the backslash protect, # ends. */
+/** argv_split() in misc.c: blanks separate words, quotes of both kinds and backslashes protect, # ends. */
 function splitWords(text: string): string[] {
   const words: string[] = [];
   let i = 0;

@@ -1,6 +1,6 @@
 /**
- * What ssh's configuration makes of a call, as `ssh -G -v` tells it: the argv for asking, the parser of the
- * answer, the one call that asks, what its tokens stand for, and how much of it a session sends.
+ * ssh's configuration for a call, as `ssh -G -v` prints it: the argv to ask with, the parser of the answer,
+ * the one function that asks, the values of tokens, and how much a session may send.
  */
 import type { System } from "../os/system.ts";
 import {
@@ -12,22 +12,22 @@ import {
 } from "./arguments.ts";
 import { INSIDE } from "./real_ssh.ts";
 
-/** The answer of `ssh -G -v`: one `keyword value` a line (dump_client_config() in readconf.c). */
+/** The answer of `ssh -G -v`: one `keyword value` per line (dump_client_config() in readconf.c). */
 export interface SshConfig {
   readonly lines: readonly string[];
-  /** The value of a keyword (in lower case), the first if there are several. */
+  /** Returns the value of a keyword (in lower case), the first if there are several. */
   get(key: string): string | undefined;
   all(key: string): string[];
   /**
-   * The configuration files that ssh read, named as it names them: by `-F` possibly relative. A path
-   * of 200 bytes and more is cut there, so who depends on a file must see that it exists.
+   * The configuration files that ssh read, as it names them: relative if `-F` is. ssh cuts a path of 200
+   * bytes and more, so check that a file exists before relying on it.
    */
   readonly files: readonly string[];
-  /** What ssh puts for the tokens in a file's name, by their letters; see expandPath(). */
+  /** What ssh substitutes for the tokens in a file name, by their letters; see expandPath(). */
   readonly tokens: ReadonlyMap<string, string>;
-  /** The commands that ran for a `Match exec`, as far as the log shows them (500 bytes). */
+  /** The commands that ssh ran for a `Match exec`, as far as the log shows them (500 bytes). */
   readonly execs: readonly string[];
-  /** What ssh had against the configuration (`Deprecated option "x"`), as the call itself will say it. */
+  /** ssh's complaints about the configuration (`Deprecated option "x"`), which the call will repeat. */
   readonly warnings: readonly string[];
 }
 
@@ -35,7 +35,7 @@ export interface SshConfig {
 export function parseConfigDump(stdout: string, stderr: string): SshConfig {
   const dump = stdout.split("\n").filter((line) => line !== "");
   const tokens = parseTokens(dump.find(isControlPath)?.replace(/^\S+ /, "") ?? "");
-  // The ControlPath is then the question's own.
+  // That ControlPath is the one that we asked with.
   const lines = tokens.size > 0 ? dump.filter((line) => !isControlPath(line)) : dump;
   const values = new Map<string, string[]>();
   for (const line of lines) {
@@ -62,19 +62,19 @@ function isControlPath(line: string): boolean {
   return keyOf(line) === "controlpath";
 }
 
-/** What `ssh -G -v` says without a fault in the configuration: its log, and that nobody is at its stdin. */
+/** What `ssh -G -v` says of a faultless configuration: its log, and that stdin is no terminal. */
 const OF_ASKING = /^(debug1: |OpenSSH_|Pseudo-terminal will not be allocated)/;
 
 function found(lines: readonly string[], pattern: RegExp): string[] {
   return lines.flatMap((line) => pattern.exec(line)?.slice(1, 2) ?? []);
 }
 
-/** The keyword of a line of `ssh -G` in lower case: one is printed as canonicalizePermittedcnames. */
+/** Returns the keyword of a line of `ssh -G` in lower case: ssh prints canonicalizePermittedcnames. */
 export function keyOf(line: string): string {
   return line.split(" ", 1)[0].toLowerCase();
 }
 
-/** Undoes strnvis(3) with VIS_OCTAL, through which log.c sends every message. */
+/** Undoes strnvis(3) with VIS_OCTAL, which log.c applies to every message. */
 function unvis(text: string): string {
   const bytes: number[] = [];
   for (const [part, escaped] of text.matchAll(/\\([0-7]{3}|\\)|[^\\]+|\\/g)) {
@@ -84,28 +84,28 @@ function unvis(text: string): string {
   return new TextDecoder().decode(new Uint8Array(bytes));
 }
 
-// What a session asks for, which says nothing of a connection, and what -v would lose its word to: -q
-// sets the same log level, -y and -E send the log elsewhere.
+// Options of the session, which do not affect the connection, and those that would override -v: -q sets
+// the same log level, -y and -E send the log elsewhere.
 const SESSION_LETTERS = "tTnfNsWeEyqv";
 
 /**
- * The argv that asks how ssh would treat a call. The command goes with it, since `Match command` may
+ * Returns the argv that asks how ssh would treat a call. It includes the command, since `Match command` may
  * look at it.
  */
 export function dumpArguments(call: SshCall): string[] {
   const options = effectiveOptions(call).filter(({ letter }) => !SESSION_LETTERS.includes(letter));
-  // For what is said to a master (-O) the user's own ControlPath counts.
+  // A request to a master (-O) uses the user's own ControlPath.
   const isToMaster = options.some(({ letter }) => letter === "O");
   const asked = isToMaster ? [] : ["-o", `ControlPath=${TOKENS_PATH}`];
   const own = [...asked, ...options.flatMap(wordsOf)];
   return ["-G", "-v", ...own, "--", call.destination, ...call.command];
 }
 
-// A master logs as the call does (-q, -v), but neither to a file nor to syslog: what it says goes to
-// its lane's log. Forwards end with their own process, and what speaks to a master never makes one.
+// A master logs as the call does (-q, -v), but neither to a file nor to syslog: its messages go to its
+// lane's log. Forwards end with their own process, and a request to a master never starts one.
 const NOT_FOR_MASTER = "tTnfNsWeEy" + "DLRw" + "MSOGQVZ";
 
-// The same as keywords, and what the master is started with itself: the first value would win.
+// The same as keywords, and those that we start the master with: the first value would win.
 const KEYS_NOT_FOR_MASTER = new Set([
   ...["requesttty", "sessiontype", "stdinnull", "forkafterauthentication", "escapechar", "sendenv"],
   ...["remotecommand", "localcommand", "permitlocalcommand"],
@@ -115,10 +115,10 @@ const KEYS_NOT_FOR_MASTER = new Set([
 ]);
 
 /**
- * The options that a master for a call must be started with: the caller's, less what is the
- * session's, and `SendEnv=*`. A master hands on only those variables of a session that its own SendEnv
- * names (env_permitted() in mux.c, tried on 9.2), whether the session has them from its SendEnv or
- * its SetEnv; it sends nothing of its own environment. `without` is letters to leave out as well.
+ * Returns the options that a call's master must be started with: the caller's, without the session's, and
+ * `SendEnv=*`. A master passes on only those variables of a session that its own SendEnv names
+ * (env_permitted() in mux.c, tried on 9.2), whether they come from the session's SendEnv or SetEnv; it
+ * sends nothing of its own environment. `without` lists letters to leave out as well.
  */
 export function connectionOptions(call: SshCall, without = ""): string[] {
   const options = effectiveOptions(call).filter((option) =>
@@ -129,9 +129,8 @@ export function connectionOptions(call: SshCall, without = ""): string[] {
 }
 
 /**
- * The options in an order that allows to put them all before the destination. In ssh the first value
- * wins, and a destination with a user or a port counts where it stands: of `ssh a@host -l b` only a
- * remains.
+ * Returns the options that still count if all are put before the destination. In ssh the first value wins,
+ * and a user or port in the destination counts where it stands: of `ssh a@host -l b` only a remains.
  */
 function effectiveOptions(call: SshCall): SshOption[] {
   const { user, port } = parseDestination(call.destination);
@@ -142,7 +141,7 @@ function effectiveOptions(call: SshCall): SshOption[] {
   });
 }
 
-/** The ssh_config keyword that an option sets, as far as it matters here. */
+/** Returns the ssh_config keyword that an option sets, as far as it matters here. */
 function optionKey({ letter, value }: SshOption): string | undefined {
   if (letter === "l") return "user";
   if (letter === "p") return "port";
@@ -159,12 +158,12 @@ export type ConfigAnswer =
   }
   | { readonly kind: "failed"; readonly reason: string };
 
-/** How long ssh may take for its configuration, ms: a `Match exec` may do much. */
+/** How long ssh may take for its configuration, ms: a `Match exec` may take long. */
 const CONFIG_WAIT = 30_000;
 
 /**
- * Asks ssh what its configuration makes of a call. A `Match exec` in it may run `ssh` again: the mark
- * makes that one plain.
+ * Asks ssh for its configuration for a call. A `Match exec` in it may run `ssh` again: {@linkcode INSIDE}
+ * makes that one plain ssh.
  */
 export async function readConfig(
   ssh: string,
@@ -181,56 +180,56 @@ export async function readConfig(
   if (code === 0 && config.get("hostname") !== undefined) {
     return { kind: "config", config, took: performance.now() - start };
   }
-  // A script in the place of ssh may know no -G: to it all hosts would be one.
+  // A script in place of ssh may not know -G: all hosts would then look the same.
   const reason = code === 0 ? "ssh -G names no host" : `ssh -G ended with ${code}`;
   return { kind: "failed", reason: config.warnings.at(-1) ?? reason };
 }
 
-/** How long a `Match exec` may take before a call is better off logging in than asking first, ms. */
+/** How long a `Match exec` may take before logging in is better than asking first, ms. */
 const SLOW = 400;
 
 /**
- * Why a call goes direct for the time that its configuration takes: where a `Match exec` is slow, asking
- * costs more than a shared connection saves, since ssh runs it again for the session. `took` is ms.
+ * Returns why a call goes direct because of the time that its configuration took (`took`, ms). With a slow
+ * `Match exec`, asking costs more than a shared connection saves, since ssh runs it again for the session.
  */
 export function slowExec(config: SshConfig, took: number): string | undefined {
   if (config.execs.length === 0 || took <= SLOW) return undefined;
   return `a Match exec takes ${(took / 1000).toFixed(1)} s, longer than a login is worth`;
 }
 
-/** Whether X11 is for a time only, which begins with each connection (client_x11_get_proto()). */
+/** Whether X11 forwarding is limited in time, from the start of a connection (client_x11_get_proto()). */
 export function isUntrustedX11(config: SshConfig): boolean {
   return config.get("forwardx11") === "yes" && config.get("forwardx11trusted") !== "yes" &&
     (config.get("forwardx11timeout") ?? "0") !== "0";
 }
 
-// The tokens of ssh_config(5) in the names of files: `%h`, `~`, `${NAME}`. Nothing is guessed of what
-// they stand for: `ssh -G` prints ControlPath expanded, so it is asked with one that holds them all.
+// The tokens of ssh_config(5) in file names: `%h`, `~`, `${NAME}`. We do not guess their values: `ssh -G`
+// prints ControlPath expanded, so we ask with one that contains them all.
 
-/** The tokens that ControlPath takes in each version since 8.4 (percent_expand() in ssh.c). */
+/** The tokens that ControlPath takes in every version since 8.4 (percent_expand() in ssh.c). */
 const LETTERS = "CLhilnpru";
 
-/** Stands in none of their values. */
+/** Occurs in none of their values. */
 const SEPARATOR = "\x1f";
 
-/** The ControlPath to ask with. It ends in a dot, since ssh cuts blanks at the end of a line. */
+/** The ControlPath to ask with. It ends in a dot, since ssh strips blanks at the end of a line. */
 export const TOKENS_PATH = `~/${
   [...LETTERS].map((c) => `${SEPARATOR}%${c}`).join("")
 }${SEPARATOR}.`;
 
-/** What each token stands for, from ControlPath as it comes back; `%d` is the home directory. */
+/** Returns the value of each token, from the expanded ControlPath; `%d` is the home directory. */
 export function parseTokens(path: string): Map<string, string> {
   const [home, ...values] = path.split(SEPARATOR);
-  // An ssh that is none has not expanded it.
+  // A program that is not really ssh does not expand it.
   if (!home.startsWith("/") || values.length !== LETTERS.length + 1) return new Map();
   const tokens = new Map([...LETTERS].map((letter, i) => [letter, values[i]]));
   return tokens.set("d", home.replace(/(.)\/+$/, "$1")).set("%", "%");
 }
 
 /**
- * A file's name as ssh expands it (default_client_percent_dollar_expand() in ssh.c), absolute.
- * `undefined` for one that we do not understand: another user's home, a token that is not known here, a
- * variable that is not set.
+ * Expands a file name as ssh does (default_client_percent_dollar_expand() in ssh.c), to an absolute path.
+ * `undefined` if it contains what we do not understand: another user's home, an unknown token, a variable
+ * that is not set.
  */
 export function expandPath(
   path: string,
@@ -252,20 +251,20 @@ export function expandPath(
   return isKnown ? absolutePath(expanded, system) : undefined;
 }
 
-/** The path from the root, for one that is relative to the directory of the call. */
+/** Returns the absolute path for one that may be relative to the directory of the call. */
 export function absolutePath(path: string, system: Pick<System, "cwd">): string {
   return path.startsWith("/") ? path : `${system.cwd()}/${path}`;
 }
 
-// How much a session may ask of a master. The request carries the command and all variables that SendEnv
-// and SetEnv name; a master closes the connection on one that is too long (CHANNEL_MUX_MAX_PACKET in
-// channels.c), and the session's ssh then ends with 255, where one with a connection of its own sends
-// each variable by itself.
+// How long a session's request to a master may be. It carries the command and all variables that SendEnv
+// and SetEnv name. A master closes the connection if it is too long (CHANNEL_MUX_MAX_PACKET in channels.c),
+// and the session's ssh then exits with 255, whereas an ssh with its own connection sends each variable
+// separately.
 
-/** CHANNEL_MUX_MAX_PACKET, less what the rest of the request may take (the terminal's type among it). */
+/** CHANNEL_MUX_MAX_PACKET, less what the rest of the request may take (the terminal type, for one). */
 const MAX_REQUEST = 256 * 1024 - 4096;
 
-/** Whether the request for this call's session is one that a master takes. */
+/** Whether the request for this call's session is short enough for a master. */
 export function fitsRequest(
   call: SshCall,
   config: SshConfig,
@@ -280,13 +279,13 @@ export function fitsRequest(
   return lengths.reduce((sum, length) => sum + length, 0) <= MAX_REQUEST;
 }
 
-/** What Debian and others send by default; nobody's locale is long. */
+/** What Debian and others send by default; no locale is long. */
 const LOCALE = /^(LANG|LC_\w*\*?)$/;
 
 /**
- * The variables whose lengths a plan has to bound, since SendEnv names them: `[ $((${#A} + ${#B})) -le
- * SMALL_ENVIRONMENT ]`. `undefined` where SendEnv has a pattern: which variables that takes, a shell
- * cannot tell without a fork, so that such calls are decided each time.
+ * Returns the variables that SendEnv names, whose length a plan has to limit: `[ $((${#A} + ${#B})) -le
+ * SMALL_ENVIRONMENT ]`. `undefined` if SendEnv has a pattern: a shell cannot tell without a fork which
+ * variables match it, so such calls are decided each time.
  */
 export function sentNames(config: SshConfig): string[] | undefined {
   const names = config.all("sendenv").filter((name) => !LOCALE.test(name));
@@ -294,7 +293,7 @@ export function sentNames(config: SshConfig): string[] | undefined {
 }
 
 /**
- * So many characters fit, whatever they are and whatever a locale adds: a quarter, as UTF-8 has up
+ * How many characters fit in any case, with any locale added: a quarter, since a character of UTF-8 has up
  * to 4 bytes.
  */
 export const SMALL_ENVIRONMENT = 60_000;

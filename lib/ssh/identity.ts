@@ -1,73 +1,74 @@
 /**
  * A connection identity: two calls share a master only if ssh would have connected the same way for
- * both. It is the answer of `ssh -G` less what is the session's own, and what else ssh looks at.
+ * both. It consists of the answer of `ssh -G`, without the session's own part, and whatever else ssh
+ * looks at.
  */
 import { keyOf, type SshConfig } from "./configuration.ts";
 
 /**
- * The keywords that tell nothing of a connection. Whatever is not here splits, so that a keyword of
- * an OpenSSH to come never joins two connections. ServerAlive*, IPQoS, ObscureKeystrokeTiming,
- * ChannelTimeout, PermitRemoteOpen, ForwardAgent and ForwardX11* stay: the master's are in force. So
- * does SetEnv: a master puts its own over that of each session (client_session2_setup()).
+ * The keywords that do not affect a connection. Any other keyword separates connections, so that a keyword
+ * of a future OpenSSH never joins two. ServerAlive*, IPQoS, ObscureKeystrokeTiming, ChannelTimeout,
+ * PermitRemoteOpen, ForwardAgent and ForwardX11* separate too: the master's values are in force. So does
+ * SetEnv: a master puts its own over that of each session (client_session2_setup()).
  */
 const SESSION_KEYS = new Set([
-  // The mux client sends these with each session (mux_client_request_session() in mux.c). SendEnv
-  // too, as far as the master lets it through, see connectionOptions().
+  // The mux client sends these with each session (mux_client_request_session() in mux.c), SendEnv as
+  // far as the master lets it through; see connectionOptions().
   ...["requesttty", "sessiontype", "remotecommand", "escapechar", "sendenv"],
   ...["stdinnull", "forkafterauthentication"],
-  // Over a master there is no ~C (process_escapes() in clientloop.c).
+  // A session over a master has no ~C (process_escapes() in clientloop.c).
   "enableescapecommandline",
-  // What one process says, and where.
+  // What a process logs, and where.
   ...["loglevel", "logverbose", "syslogfacility"],
-  // How hard and how loudly a connection is tried for, not which it is.
+  // How hard and how loudly ssh tries for a connection, not which connection.
   ...["batchmode", "connecttimeout", "connectionattempts", "numberofpasswordprompts"],
   "visualhostkey",
-  // Multiplexing is ours.
+  // We control multiplexing.
   ...["controlmaster", "controlpath", "controlpersist"],
-  // What is forwarded is asked of the master, whose GatewayPorts and StreamLocalBind* count.
+  // Forwards are requested from the master, whose GatewayPorts and StreamLocalBind* count.
   ...["localforward", "remoteforward", "dynamicforward"],
   ...["clearallforwardings", "exitonforwardfailure"],
-  // A call that has a LocalCommand goes direct, and a master is started without.
+  // A call with a LocalCommand goes direct, and a master is started without one.
   ...["permitlocalcommand", "localcommand"],
-  // Names that have done their work once the configuration is read.
+  // Names that only matter while the configuration is read.
   ...["host", "tag"],
 ]);
 
-// Values that are files, relative to the directory that ssh is started in.
+// Keywords whose values are files, relative to the directory that ssh is started in.
 const FILE_KEYS = new Set([
   ...["identityfile", "certificatefile", "globalknownhostsfile", "userknownhostsfile"],
   ...["revokedhostkeys", "identityagent", "forwardagent", "xauthlocation"],
 ]);
 const NO_FILES = new Set(["none", "no", "yes", "SSH_AUTH_SOCK"]);
 
-// Values in which any word may be a file: commands, and libraries, which dlopen() searches unless
-// there is a slash.
+// Keywords in whose values any word may be a file: commands, and libraries, which dlopen() searches for
+// unless there is a slash.
 const COMMAND_KEYS = new Set([
   ...["proxycommand", "knownhostscommand", "pkcs11provider", "securitykeyprovider"],
 ]);
 
 /** Where a call is made from. */
 export interface IdentityContext {
-  /** The real ssh's path. */
+  /** The path of the real ssh. */
   readonly ssh: string;
   /** The destination as written. */
   readonly destination: string;
   /** The directory that the call is made in. */
   readonly cwd: string;
-  /** The network namespace, where there are such: a container may share our files and not our network. */
+  /** The network namespace, if there is one: a container may share our files but not our network. */
   readonly network?: string;
-  /** The namespace of pids, likewise: leases and masters are known by theirs. */
+  /** The pid namespace, likewise: leases and masters are known by their pids. */
   readonly pids?: string;
-  /** The system service that the call runs in: a master of its ends with it. */
+  /** The system service that the call runs in: its masters end with it. */
   readonly service?: string;
-  /** What the key and certificate files hold, as a digest (readKeys()). */
+  /** A digest of the contents of the key and certificate files (readKeys()). */
   readonly keys?: string;
-  /** The identity of the jump host's connection, where it is known. */
+  /** The identity of the jump host's connection, if known. */
   readonly jump?: string;
   env(name: string): string | undefined;
 }
 
-/** The identity as text, one fact a line. Equal texts: one connection does for both calls. */
+/** Returns the identity as text, one fact per line. If the texts are equal, calls can share a connection. */
 export function identityText(config: SshConfig, context: IdentityContext): string {
   const lines = [...connectionLines(config), `ssh ${context.ssh}`];
   for (const name of environmentNames(config)) {
@@ -81,38 +82,38 @@ export function identityText(config: SshConfig, context: IdentityContext): strin
   if (context.jump) {
     lines.push(...context.jump.trimEnd().split("\n").map((line) => `jump ${line}`));
   } else if (config.get("proxyjump")) {
-    // The jump host's own settings are read by another ssh, from these (with -F handed on to it).
+    // Another ssh reads the jump host's own settings, from these files (-F is passed on to it).
     lines.push(...config.files.map((file) => `file ${file}`));
   }
   return lines.join("\n") + "\n";
 }
 
-/** A short name for what a text says, an identity for one: 16 hex digits of its SHA-256. */
+/** Returns a short name for a text, such as an identity: 16 hex digits of its SHA-256. */
 export async function shortDigest(text: string): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
   return new Uint8Array(digest).toHex().slice(0, 16);
 }
 
-/** The text as it may lie in a file: without the values of variables, which may be secrets. */
+/** Removes the values of variables, which may be secrets, so that the text may be stored in a file. */
 export function withoutValues(text: string): string {
   return text.replace(/^((?:jump )*(?:environment \S+|setenv [^\s=]+))[ =].*$/gm, "$1");
 }
 
-/** Whether a master for this may open the caller's agent or display to the far side. */
+/** Whether a master for this configuration may open the caller's agent or display to the far side. */
 export function sharesAgentOrDisplay(config: SshConfig): boolean {
   return (config.get("forwardagent") ?? "no") !== "no" || config.get("forwardx11") === "yes";
 }
 
 /**
- * What is loaded into ssh, or takes one host for another, may connect it elsewhere: torsocks, proxychains,
- * tsocks, resolv.conf(5), hostname(7).
+ * Variables that load code into ssh or replace one host by another, so that it may connect elsewhere:
+ * torsocks, proxychains, tsocks, resolv.conf(5), hostname(7).
  */
 export const REDIRECTING: readonly string[] = [
   ...["LD_PRELOAD", "DYLD_INSERT_LIBRARIES", "HOSTALIASES", "LOCALDOMAIN"],
   ...["TORSOCKS_CONF_FILE", "PROXYCHAINS_CONF_FILE", "TSOCKS_CONF_FILE"],
 ];
 
-/** The variables that decide about the connection beside what `ssh -G` has expanded, sorted. */
+/** Returns the variables that affect the connection besides those that `ssh -G` has expanded, sorted. */
 export function environmentNames(config: SshConfig): string[] {
   const names = new Set<string>(REDIRECTING);
   if (asksCallersAgent(config)) names.add("SSH_AUTH_SOCK");
@@ -127,7 +128,7 @@ export function environmentNames(config: SshConfig): string[] {
   return [...names].sort();
 }
 
-/** Whether the same configuration is another one in another directory, by a relative path in it. */
+/** Whether a relative path makes the configuration depend on the directory of the call. */
 export function dependsOnDirectory(config: SshConfig): boolean {
   if (config.files.some((file) => !file.startsWith("/"))) return true;
   return connectionLines(config).some((line) => {
@@ -139,7 +140,7 @@ export function dependsOnDirectory(config: SshConfig): boolean {
   });
 }
 
-/** `python3 relay.py %h %p`; not any word that ends so, as hosts in Poland do. */
+/** Matches `python3 relay.py %h %p`, but not every word that ends so, as hosts in Poland (.pl) do. */
 const RELATIVE_SCRIPT =
   /\b(?:(?:ba|da|k|z)?sh|deno run|lua|node|perl|php|python[\d.]*|ruby|tclsh)(?:\s+-\S+)*\s+\w[\w.-]*\.(?:js|lua|mjs|php|pl|py|rb|sh|tcl|ts)\b(?!\/)/;
 
@@ -147,17 +148,17 @@ function isRelativeFile(word: string): boolean {
   return !/^([/~$-]|%d|$)/.test(word) && !NO_FILES.has(word);
 }
 
-/** The lines of `ssh -G` that tell of the connection. */
+/** Returns the lines of `ssh -G` that affect the connection. */
 function connectionLines(config: SshConfig): string[] {
   const lines = config.lines.filter((line) => !SESSION_KEYS.has(keyOf(line)));
-  // Debian's ssh makes 300 of an unset interval under BatchMode, and 0 else.
+  // Debian's ssh sets an unset interval to 300 under BatchMode, and to 0 otherwise.
   if (config.get("batchmode") !== "yes") return lines;
   return lines.map((line) => line === "serveraliveinterval 300" ? "serveraliveinterval 0" : line);
 }
 
 /**
- * Whether the agent of SSH_AUTH_SOCK comes into it. With another IdentityAgent ssh puts that one into
- * the variable, but only after it has started a ProxyCommand or a jump host (main() in ssh.c).
+ * Whether the agent of SSH_AUTH_SOCK matters. With another IdentityAgent ssh puts that one into the
+ * variable, but only after it has started a ProxyCommand or a jump host (main() in ssh.c).
  */
 function asksCallersAgent(config: SshConfig): boolean {
   const agent = config.get("identityagent") ?? "SSH_AUTH_SOCK";
@@ -165,7 +166,7 @@ function asksCallersAgent(config: SshConfig): boolean {
     (config.get("proxycommand") ?? "none") !== "none";
 }
 
-/** Whether a value still holds %n, the destination as written, or %k, which is the same by default. */
+/** Whether a value still contains %n, the destination as written, or %k, which is the same by default. */
 function dependsOnName(config: SshConfig): boolean {
   const aliased = (config.get("hostkeyalias") ?? "none") !== "none";
   return connectionLines(config).some((line) =>

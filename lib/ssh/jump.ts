@@ -1,22 +1,22 @@
 /**
- * Jump hosts that share too. ssh reaches a jump host by running itself again with `-W '[%h]:%p'`
- * (main() in ssh.c, "ProxyJump"); here that ssh is a client of the jump host's own lane, so ten hosts
- * behind one bastion make one login there. Pure.
+ * Sharing of connections to jump hosts. ssh reaches a jump host by running itself again with `-W '[%h]:%p'`
+ * (main() in ssh.c, "ProxyJump"). Here that ssh is a client of the jump host's own lane, so ten hosts
+ * behind one bastion need one login there. Pure.
  */
 import { parseSshArgs, type SshCall, wordsOf } from "./arguments.ts";
 import type { SshConfig } from "./configuration.ts";
 
-/** Where the jump host connects to, for ssh to fill in. */
+/** What the jump host connects to; ssh fills it in. */
 const TARGET = "[%h]:%p";
 
 /**
- * The argv by which ssh would call the jump host of a call, after the program's name: `undefined`
- * without a jump host, and for one that is left to ssh. As in ssh.c the last of a chain is the jump
- * host, the rest is its own, and of the call's options it gets only -F and -v.
+ * Returns the argv, after the program's name, with which ssh would call the jump host of a call.
+ * `undefined` without a jump host, and for one that is left to ssh. As in ssh.c, the last of a chain is the
+ * jump host, the others are its own jump hosts, and of the call's options it gets only -F and -v.
  */
 export function jumpCall(call: SshCall, config: SshConfig): string[] | undefined {
   const hops = config.get("proxyjump")?.split(",");
-  // "none" is not printed.
+  // ssh -G does not print "none".
   if (!hops || !isValidHost(config.get("hostname") ?? "")) return undefined;
   const last = parseHop(hops[hops.length - 1]);
   if (!last || !isValidHost(last.host) || !isValidUser(last.user ?? "")) return undefined;
@@ -34,23 +34,23 @@ export function jumpCall(call: SshCall, config: SshConfig): string[] | undefined
 }
 
 const CHANNEL_ONLY = [
-  // Implied by -W, for those who look at the options only.
+  // Implied by -W; written out for code that looks only at the options.
   ...["-o", "ClearAllForwardings=yes"],
-  // No session runs on the jump host, and its master stays as long as those behind it: it must not
-  // be able to open the agent or the display (ssh leaves them open to it for the time of the jump).
+  // No session runs on the jump host, but its master stays as long as those behind it: it must not
+  // have access to the agent or the display (to which plain ssh gives it access during the jump).
   ...["-a", "-x"],
   ...["-W", TARGET],
   "--",
 ];
 
 /**
- * The argv of the jump host's call, after the program's name, for a ProxyCommand that is only another
- * ssh: `ssh [options] -W %h:%p host`. `undefined` for one that does more, or that a shell would
- * change: then it stays a command. `home` is what the user's shell puts for `~`.
+ * Returns the argv of the jump host's call, after the program's name, for a ProxyCommand that is just
+ * another ssh: `ssh [options] -W %h:%p host`. `undefined` for one that does more, or that a shell would
+ * change: it stays a command. `home` is what the user's shell substitutes for `~`.
  */
 export function proxyJump(command: string, ssh: string, home?: string): string[] | undefined {
   const [program, ...argv] = shellWords(command.replace(/^exec\s+/, ""), home) ?? [];
-  // Another ssh of the user's choice is not ours to replace.
+  // We do not replace another ssh that the user chose.
   if (program !== "ssh" && program !== ssh) return undefined;
   const call = parseSshArgs(argv);
   if (call.kind !== "call" || call.command.length > 0) return undefined;
@@ -64,15 +64,15 @@ export function proxyJump(command: string, ssh: string, home?: string): string[]
   return [...options.flatMap(wordsOf), ...CHANNEL_ONLY, call.destination];
 }
 
-/** What -W implies, or what only a session has; and -W itself. */
+/** Options that -W implies or that only a session has, and -W itself. */
 const NO_MATTER = "WNTntaAxXY";
 
-/** What may be said of the connection to a jump host. */
+/** Options that may apply to the connection to a jump host. */
 const OF_CONNECTION = "46CqlpiFJobBcmI";
 
 /**
- * A command's words, if it is one that every shell takes apart alike: words, in single or double quotes
- * or in none, and nothing that a shell would act on. `~/` at a word's beginning is the home.
+ * Splits a command into words, if every shell would split it alike: words in single, double or no quotes,
+ * and nothing that a shell would act on. `~/` at the beginning of a word is the home directory.
  */
 function shellWords(command: string, home?: string): string[] | undefined {
   const WORD = /\s*((?:'[^'\n]*'|"[^"$`\\!\n]*"|[\w@%+=:,.\/[\]~-])+)(?=\s|$)/gy;
@@ -82,7 +82,7 @@ function shellWords(command: string, home?: string): string[] | undefined {
     const word = WORD.exec(text)?.[1];
     if (word === undefined) return undefined;
     const bare = word.replace(/'[^']*'|"[^"]*"/g, "");
-    // A glob, were it not only the brackets of -W; a ~ that is not the user's home.
+    // Refuses a glob, which brackets are except in -W's target, and a ~ that is not the user's home.
     if (/[[\]]/.test(bare) && bare !== TARGET) return undefined;
     if (bare.includes("~") && !(word.startsWith("~/") && home && !bare.includes("~", 1))) {
       return undefined;
@@ -92,13 +92,13 @@ function shellWords(command: string, home?: string): string[] | undefined {
   return words;
 }
 
-/** A jump host as `ssh -G` prints it: `[user@]host[:port]`, an address in brackets. */
+/** Parses a jump host as `ssh -G` prints it: `[user@]host[:port]`, an address in brackets. */
 function parseHop(text: string): { user?: string; host: string; port?: string } | undefined {
   const hop = /^(?:(.+)@)?(?:\[([^\]]+)\]|([^:/[\]]+))(?::(\d+))?$/s.exec(text);
   return hop ? { user: hop[1], host: hop[2] ?? hop[3], port: hop[4] } : undefined;
 }
 
-/** valid_hostname() in ssh.c, which looks only at a host from the command line; here it is every one. */
+/** valid_hostname() in ssh.c, which checks only hosts from the command line; we check every host. */
 function isValidHost(host: string): boolean {
   // deno-lint-ignore no-control-regex
   return /^(?!-)[^'`"$\\;&<>|(){},\s\x00-\x1f\x7f]+$/.test(host);
@@ -110,15 +110,15 @@ function isValidUser(user: string): boolean {
   return !/^-|['`";&<>|(){}\x00-\x1f\x7f]|\s-|\\$/.test(user);
 }
 
-/** What no shell takes for anything else, so that no quoting is needed and none can be wrong. */
+/** A word that every shell takes literally, so it needs no quoting that could be wrong. */
 const PLAIN_WORD = /^[A-Za-z0-9@+:,._/-][A-Za-z0-9@+=:,._/-]*$/;
 
-/** What every shell takes as it is between single quotes, where ssh itself writes its `'[%h]:%p'`. */
+/** A word that every shell takes literally in single quotes, as ssh itself writes its `'[%h]:%p'`. */
 const BRACKETED_WORD = /^[A-Za-z0-9@+:,._/[\]-]+$/;
 
 /**
- * The words as a command line, for a ProxyCommand. The user's shell reads it, whichever that is, so a
- * word that would need more quoting than ssh's own makes it `undefined`: then ssh jumps by itself.
+ * Joins words into a command line for a ProxyCommand. The user's shell, whichever that is, reads it:
+ * `undefined` if a word needs more quoting than ssh's own, and then ssh jumps by itself.
  */
 export function jumpCommand(words: readonly string[]): string | undefined {
   const quoted = words.map((word) => {

@@ -8,9 +8,9 @@ import { connectUnix, NoConnection, type UnixConnection } from "../os/unix_socke
 import { absolutePath, expandPath, type SshConfig } from "./configuration.ts";
 
 /**
- * The files that ssh looks for, absolute, whether they are there or not; load_public_identity_files()
- * in ssh.c. `undefined` where a name holds what we do not understand, so that nothing may be shared or
- * planned on it.
+ * Returns the files that ssh looks for, as absolute paths, whether they exist or not, as in
+ * load_public_identity_files() in ssh.c. `undefined` if a name contains what we do not understand:
+ * nothing may be shared or planned then.
  */
 export function keyFiles(
   config: SshConfig,
@@ -20,10 +20,10 @@ export function keyFiles(
   const certificates = expandAll(config.all("certificatefile"), config, system);
   const identities = expandAll(config.all("identityfile"), config, system);
   if (!certificates || !identities) return undefined;
-  // A certificate is only looked for beside its key where none is named.
+  // ssh looks for a certificate beside its key only if none is named.
   const beside = certificates.length === 0 ? identities.map((path) => `${path}-cert`) : [];
   const named = [...identities, ...beside, ...certificates];
-  // Each is tried as it stands and as `.pub` (sshkey_load_public() in authfile.c).
+  // ssh tries each as named and with `.pub` (sshkey_load_public() in authfile.c).
   return [...new Set(named.flatMap((path) => [path, `${path}.pub`]))];
 }
 
@@ -42,19 +42,19 @@ function expandAll(
   return paths;
 }
 
-/** What key files hold. */
+/** The contents of key files. */
 export interface Keys {
-  /** 64 hex digits that change with each content, and with what is there and what is not. */
+  /** 64 hex digits that change with the contents, and with which files exist. */
   readonly digest: string;
-  /** The public keys and certificates that ssh can read without a passphrase, as publicKeyIn() writes them. */
+  /** The public keys and certificates readable without a passphrase, as publicKeyIn() returns them. */
   readonly publicKeys: readonly string[];
 }
 
-/** MAX_KEY_FILE_SIZE of sshkey.h: ssh reads no larger one. */
+/** MAX_KEY_FILE_SIZE of sshkey.h: ssh reads no larger file. */
 const MAX_KEY_FILE_SIZE = 1024 * 1024;
 
 /**
- * Reads the files that `keyFiles()` names. `undefined` where one is a pipe (`-i <(...)`), which only ssh
+ * Reads the files that `keyFiles()` returns. `undefined` if one is a pipe (`-i <(...)`), which only ssh
  * may read.
  */
 export async function readKeys(paths: readonly string[]): Promise<Keys | undefined> {
@@ -76,14 +76,14 @@ export async function readKeys(paths: readonly string[]): Promise<Keys | undefin
 }
 
 async function digestOf(bytes: Uint8Array): Promise<string> {
-  // A buffer of its own, as crypto asks for.
+  // A copy, since crypto requires a buffer of its own.
   return new Uint8Array(await crypto.subtle.digest("SHA-256", new Uint8Array(bytes))).toHex();
 }
 
 /**
- * The socket of the agent that a master of this configuration may ask for keys; `undefined` for none.
- * As in main() of ssh.c: IdentityAgent, which may be `none`, `SSH_AUTH_SOCK`, the name of another
- * variable after a `$`, or a path; else SSH_AUTH_SOCK.
+ * Returns the socket of the agent that a master of this configuration may ask for keys; `undefined` for
+ * none. As in main() of ssh.c: IdentityAgent, which may be `none`, `SSH_AUTH_SOCK`, the name of another
+ * variable after a `$`, or a path; otherwise SSH_AUTH_SOCK.
  */
 export function agentOf(
   config: SshConfig,
@@ -111,25 +111,25 @@ export interface OfferRule {
   readonly publicKeys: readonly string[];
 }
 
-/** The keys of an agent in the order in which ssh offers them: those that key files name come first. */
+/** Returns an agent's keys in the order in which ssh offers them: first those that key files name. */
 export function offeredKeys(agentKeys: readonly string[], rule: OfferRule): string[] {
   const named = agentKeys.filter((key) => rule.publicKeys.includes(key));
   if (rule.identitiesOnly) return named;
   return [...named, ...agentKeys.filter((key) => !rule.publicKeys.includes(key))];
 }
 
-// Of draft-ietf-sshm-ssh-agent.
+// From draft-ietf-sshm-ssh-agent.
 const SSH_AGENT_FAILURE = 5;
 const SSH_AGENTC_REQUEST_IDENTITIES = 11;
 const SSH_AGENT_IDENTITIES_ANSWER = 12;
 
-/** Of authfd.c: longer answers, or with more keys, are none to ssh. */
+/** From authfd.c: ssh rejects an answer that is longer or has more keys. */
 const MAX_AGENT_REPLY_LEN = 256 * 1024;
 const MAX_AGENT_IDENTITIES = 2048;
 
 /**
- * The public keys in an agent, in its order, each as "type base64". `"absent"`: nobody listens there.
- * `"silent"`: no answer within `deadline` (ms), or one that cannot be understood.
+ * Returns the public keys in an agent, in its order, each as "type base64". `"absent"`: nobody listens
+ * there. `"silent"`: no answer within `deadline` (ms), or one that we do not understand.
  */
 export async function agentKeys(
   socket: string,
@@ -139,7 +139,7 @@ export async function agentKeys(
   const connection = await connectUnix(socket, options);
   if (connection instanceof NoConnection) return connection.why === "late" ? "silent" : "absent";
   const left = Math.max(0, Math.ceil(options.deadline - (performance.now() - start)));
-  // Not setTimeout(), whose first use costs as much as all the rest.
+  // Not setTimeout(): its first use costs as much as all the rest.
   AbortSignal.timeout(left).addEventListener("abort", () => connection.close());
   try {
     const request = new Uint8Array([0, 0, 0, 1, SSH_AGENTC_REQUEST_IDENTITIES]);
@@ -151,7 +151,7 @@ export async function agentKeys(
   }
 }
 
-/** One message: its length and its body. */
+/** Reads one message, a length and a body, and returns the body. */
 async function readMessage(connection: UnixConnection): Promise<Uint8Array | undefined> {
   const head = await readExactly(connection, 4);
   const length = head && new DataView(head.buffer).getUint32(0);
@@ -172,7 +172,7 @@ async function readExactly(
   return bytes;
 }
 
-/** The keys in an answer. One that refuses has none to offer. */
+/** Returns the keys in an answer. An agent that refuses has none to offer. */
 function keysIn(answer: Uint8Array): string[] | undefined {
   return parseWire(answer, (reader) => {
     const type = reader.byte();
@@ -182,7 +182,7 @@ function keysIn(answer: Uint8Array): string[] | undefined {
     if (count > MAX_AGENT_IDENTITIES) return undefined;
     const keys: string[] = [];
     for (let i = 0; i < count; i++) {
-      // What is no key is none to ssh either.
+      // ssh also ignores what is not a key.
       const key = publicKeyText(reader.bytes());
       if (key !== undefined) keys.push(key);
       reader.bytes(); // its comment
@@ -192,12 +192,12 @@ function keysIn(answer: Uint8Array): string[] | undefined {
 }
 
 /**
- * How long an agent may take, ms. One that takes longer may show a dialog, and is not asked behind
- * the user's back.
+ * How long an agent may take to answer, ms. One that takes longer may show a dialog, so we do not ask it
+ * behind the user's back.
  */
 export const AGENT_DEADLINE = 200;
 
-/** The keys in the user's agents, which are asked as long as a lane that may have used them is in use. */
+/** The keys in the user's agents. We ask an agent as long as a lane that may have used it is in use. */
 export class Agents {
   readonly #ask: typeof agentKeys;
   readonly #silent = new Set<string>();
@@ -207,7 +207,7 @@ export class Agents {
     this.#ask = ask;
   }
 
-  /** The public keys in the agent at a socket; `undefined` where it does not say. */
+  /** Returns the public keys in the agent at a socket; `undefined` if it does not say. */
   keysOf(socket: string): Promise<readonly string[] | undefined> {
     if (this.#silent.has(socket)) return Promise.resolve(undefined);
     const asked = this.#answers.get(socket) ?? this.#keysOf(socket);
@@ -215,7 +215,7 @@ export class Agents {
     return asked;
   }
 
-  /** What was heard so far is old: each agent is asked anew. */
+  /** Forgets the answers so far, so that agents are asked again. */
   forget(): void {
     this.#answers.clear();
   }
@@ -228,16 +228,16 @@ export class Agents {
   }
 }
 
-/** How a public key (or a certificate) is written: its type and its data in base64, without a comment. */
+/** Returns a public key (or a certificate) as text: type and data in base64, without a comment. */
 function publicKeyText(blob: Uint8Array): string | undefined {
   const type = parseWire(blob, (reader) => new TextDecoder().decode(reader.bytes()));
   return type && /^[\x21-\x7e]+$/.test(type) ? `${type} ${blob.toBase64()}` : undefined;
 }
 
 /**
- * The public key in the text of a key file: a `.pub` file or a certificate, or a private key in
- * OpenSSH's own format, which has it in clear (sshkey_load_public() in authfile.c). `undefined` for
- * anything else: an older private key tells ssh nothing of it until it is decrypted.
+ * Returns the public key in the text of a key file: a `.pub` file, a certificate, or a private key in
+ * OpenSSH's own format, which contains it in clear (sshkey_load_public() in authfile.c). `undefined` for
+ * anything else: ssh does not learn it from an older private key before decrypting that.
  */
 export function publicKeyIn(text: string): string | undefined {
   for (const line of text.split("\n")) {
@@ -252,7 +252,7 @@ export function publicKeyIn(text: string): string | undefined {
 
 const MAGIC = "openssh-key-v1\0";
 
-/** The public part of a private key (PROTOCOL.key). */
+/** Returns the public part of a private key (PROTOCOL.key). */
 function publicPartOf(text: string): string | undefined {
   const armour =
     /^-----BEGIN OPENSSH PRIVATE KEY-----\r?\n([A-Za-z0-9+/=\s]+)-----END OPENSSH PRIVATE KEY-----/m
@@ -260,7 +260,7 @@ function publicPartOf(text: string): string | undefined {
   const bytes = armour ? decode(armour[1].replace(/\s+/g, "")) : undefined;
   return bytes && parseWire(bytes, (reader) => {
     if (new TextDecoder().decode(reader.take(MAGIC.length)) !== MAGIC) return undefined;
-    // Cipher, key derivation, its options, and how many keys there are: always one.
+    // Cipher, key derivation, its options, and the number of keys: always one.
     for (let i = 0; i < 3; i++) reader.bytes();
     reader.uint32();
     return publicKeyText(reader.bytes());
@@ -278,7 +278,7 @@ function decode(base64: string): Uint8Array | undefined {
 
 // The data types of SSH's own formats (RFC 4251 section 5), for agents and key files.
 
-/** Reads one value after the other. Throws RangeError where the bytes end too early. */
+/** Reads one value after another. Throws RangeError if the bytes end too early. */
 class WireReader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
@@ -299,13 +299,13 @@ class WireReader {
     return value;
   }
 
-  /** A `string`: its length, and so many bytes. */
+  /** Reads a `string`: its length, and that many bytes. */
   bytes(): Uint8Array {
     const length = this.uint32();
     return this.take(length);
   }
 
-  /** So many bytes as they stand. */
+  /** Reads `length` bytes as they are. */
   take(length: number): Uint8Array {
     const end = this.#at + length;
     if (end > this.#bytes.length) throw new RangeError("Cannot read beyond the end");
@@ -315,7 +315,7 @@ class WireReader {
   }
 }
 
-/** What `read` makes of the bytes; `undefined` where they end too early. */
+/** Returns the result of `read` on the bytes; `undefined` if they end too early. */
 function parseWire<T>(
   bytes: Uint8Array,
   read: (reader: WireReader) => T,

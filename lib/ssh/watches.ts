@@ -1,13 +1,13 @@
 /**
- * What must still be as it was for a decision to hold, in terms that a shell can test without a fork:
- * `-e`, `-nt`, `-ot`, `-ef`.
+ * What must be unchanged for a decision to hold, in terms that a shell can test without a fork: `-e`,
+ * `-nt`, `-ot`, `-ef`.
  *
- * A file counts as the same while its modification time is that of a stamp, an empty file which got it
- * from there (touch -r). That catches what writes into it (cp, an editor), what replaces it, be it by
- * an older one (mv, cp -p, a link moved), and that it vanishes; and it is no matter what else happens in
- * its directory: ~/.ssh changes with each known_hosts rewritten. What is left is a file that replaces
- * another with just the same time: to the nanosecond in dash, bash and zsh, to the second in busybox.
- * Deno knows times in ms only, so touch(1) makes the stamps.
+ * A file counts as unchanged while its modification time is that of its stamp, an empty file that copied
+ * the time from it (touch -r). This catches a write to the file (cp, an editor), its replacement, even by
+ * an older file (mv, cp -p, a moved link), and its removal. Other changes in its directory do not matter:
+ * ~/.ssh changes whenever known_hosts is rewritten. It misses only a file that replaces another with
+ * exactly the same time: to the nanosecond in dash, bash and zsh, to the second in busybox. Deno knows
+ * times only in ms, so touch(1) makes the stamps.
  */
 import { dirname } from "@std/path/posix/dirname";
 import { exists, isSystemError, makeDir, realPathOf, statOf } from "../os/files.ts";
@@ -16,26 +16,26 @@ import { type ConfigLine, parseConfigLine } from "./arguments.ts";
 import { shortDigest } from "./identity.ts";
 
 export interface Watches {
-  /** Files that must have just the modification time of their stamp. */
+  /** Files that must have exactly the modification time of their stamp. */
   readonly same: readonly { readonly path: string; readonly stamp: string }[];
-  /** What must not exist: key and configuration files that ssh looked for and did not find. */
+  /** Paths that must not exist: key and configuration files that ssh looked for and did not find. */
   readonly absent: readonly string[];
   /** Directories in which no file may have appeared since the plan was made (`Include config.d/*`). */
   readonly newer: readonly string[];
-  /** Paths that must lead to the same file as the other: links, on the way or at the end. */
+  /** Paths that must still lead to their target: links, on the way or at the end. */
   readonly pins: readonly { readonly link: string; readonly target: string }[];
 }
 
 export interface WatchOptions {
   /** The directory for stamps. */
   readonly stamps: string;
-  /** When the decision began, ms since the epoch: what has changed since is not watched but void. */
+  /** When the decision began, ms since the epoch: a file that has changed since voids the decision. */
   readonly since: number;
 }
 
 /**
- * The watches of the files and directories that a decision rests on. `undefined` where it cannot be
- * kept: one of them has only just changed, or cannot be stamped.
+ * Returns the watches of the files and directories that a decision rests on. `undefined` if the decision
+ * cannot be kept: one of them has only just changed, or cannot be stamped.
  */
 export async function watchesOf(
   files: readonly string[],
@@ -61,25 +61,25 @@ function pinsOf(paths: readonly string[]): { link: string; target: string }[] {
 }
 
 /**
- * For so long a file must have been as it is when the decision begins, ms. Some shells compare seconds,
- * and some file systems keep two of them: a later change must not be taken for the same time.
+ * How long a file must have been unchanged when the decision begins, ms. Some shells compare seconds, and
+ * some file systems round to two of them: a later change must not appear to have the same time.
  */
 const SETTLED = 2000;
 
-/** A tick of the kernel's clock, ms: the time of a change may be so much too early. */
+/** A tick of the kernel's clock, ms: the time of a change may be this much too early. */
 const TICK = 10;
 
-/** Stamps each pair, and says by its status whether the shell's own tests then find them equal. */
+/** Stamps each pair. Its status says whether the shell's own tests then find them equal. */
 const SCRIPT = `while [ $# -gt 0 ]; do
   touch -r "$1" "$2" && [ ! "$1" -nt "$2" ] && [ ! "$1" -ot "$2" ] || exit
   shift 2
 done`;
 
 /**
- * Makes a stamp in `dir` for each of the files, all of which exist. A stamp is named after what tells its
- * file from another, so it is made once and serves every plan. `undefined` where a file cannot be stamped,
- * or may not be what the decision has read, which began at `since` (ms since the epoch): it was written
- * since or shortly before, or something has moved in its directory.
+ * Makes a stamp in `dir` for each of the files, all of which exist. A stamp is named after what identifies
+ * its file, so it is made once and serves every plan. `undefined` if a file cannot be stamped, or may not
+ * be what the decision read, which began at `since` (ms since the epoch): the file was written since or
+ * shortly before, or something was moved in its directory.
  */
 async function stampFiles(
   files: readonly string[],
@@ -98,7 +98,7 @@ async function stampFiles(
       [path, info.dev, info.ino, info.size, time].join(" "),
     )}`;
     pairs.push({ path, stamp });
-    // Half made, it has another time.
+    // A stamp that is only half made has another time.
     if (statOf(stamp)?.mtime?.getTime() !== time) missing.push(path, stamp);
   }
   if (missing.length === 0) return pairs;
@@ -111,7 +111,7 @@ async function stampFiles(
   }
 }
 
-/** Whether another file, which may be older, may have taken the place of this one since then. */
+/** Whether another file, possibly an older one, may have replaced this one since then. */
 function hasMoved(path: string, since: number): boolean {
   return [path, realPathOf(path) ?? path].some((place) => {
     const time = statOf(dirname(place))?.mtime?.getTime();
@@ -119,10 +119,10 @@ function hasMoved(path: string, since: number): boolean {
   });
 }
 
-// What the text of a configuration file tells of how long an answer of `ssh -G` holds.
+// What the text of a configuration file says about how long an answer of `ssh -G` holds.
 
 /**
- * Whether the same argv could be answered differently although no file has changed: by a program, a
+ * Whether the same argv could get another answer although no file has changed: because of a program, a
  * network, a name server, the environment, or the command of the session.
  */
 export function dependsOnMore(text: string): boolean {
@@ -130,7 +130,7 @@ export function dependsOnMore(text: string): boolean {
     // ${NAME}, $NAME. Where a $ means nothing to ssh, caution costs only speed.
     if (rest.includes("$")) return true;
     if (key === "match") return hasCriterion(words, "exec", "localnetwork", ...OF_SESSION);
-    // CNAMEs are followed without CanonicalizeHostname too (main() in ssh.c).
+    // ssh follows CNAMEs even without CanonicalizeHostname (main() in ssh.c).
     if (key === "canonicalizehostname") return !isOff(words[0], "no", "false");
     if (key === "canonicalizepermittedcnames") return !isOff(words[0], "none");
     return key === "include" && words.some(isUnwatchable);
@@ -138,8 +138,8 @@ export function dependsOnMore(text: string): boolean {
 }
 
 /**
- * Whether the text asks what the session does (`Match command`, `Match sessiontype`): a master, which
- * runs none, would then be given another configuration than the call.
+ * Whether the text depends on the session (`Match command`, `Match sessiontype`): a master, which runs
+ * none, would then get another configuration than the call.
  */
 export function dependsOnSession(text: string): boolean {
   return linesOf(text).some(({ key, words }) =>
@@ -147,16 +147,16 @@ export function dependsOnSession(text: string): boolean {
   );
 }
 
-/** The arguments of a file's Include lines, as written. */
+/** Returns the arguments of a file's Include lines, as written. */
 export function includePatterns(text: string): string[] {
   return linesOf(text).filter(({ key }) => key === "include").flatMap(({ words }) => words);
 }
 
 /**
- * What the file's Include lines look at, absolute: files by their names, there or not, and the directories
- * of globs, in which one could appear. `home` is the user's. A relative name is looked up in ~/.ssh from
- * a user's file and in the system file's own directory from there; which of them `file` belongs to is not
- * in its text, so it is both.
+ * Returns what the file's Include lines look at, as absolute paths: files by name, whether they exist or
+ * not, and the directories of globs, in which one could appear. `home` is the user's. ssh looks up a
+ * relative name in ~/.ssh for a user's file, and in the file's own directory for a system file. The text
+ * does not say which of them `file` is, so the result has both.
  */
 export function includedPaths(
   file: string,
@@ -191,8 +191,8 @@ function isOff(value: string | undefined, ...words: string[]): boolean {
 }
 
 /**
- * Whether an Include's files depend on the call (%h) or on more than one directory (a glob before
- * the last slash).
+ * Whether the files of an Include depend on the call (%h) or on more than one directory (a glob before the
+ * last slash).
  */
 function isUnwatchable(pattern: string): boolean {
   return /%/.test(pattern) || /[*?[{].*\//.test(pattern) || /^~[^/]/.test(pattern);

@@ -3,26 +3,26 @@ import { exists } from "./exists.ts";
 import { processesOf, signal } from "./processes.ts";
 import { run } from "./programs.ts";
 
-/** Whom the tests log in as. As a program this file removes the accounts that killed runs have left. */
+/** The account that tests log in as. As a program, this file removes the accounts that killed runs left. */
 export interface Account {
   name: string;
   home: string;
-  /** Known for an account of our own only, which takes root to make. */
+  /** Known only for an account that we made, which takes root. */
   password?: string;
 }
 
-/** Accounts, and with them logins by password, need root. */
+/** Whether tests can make accounts, and so log in by password: that takes root. */
 export const canMakeAccounts: boolean = Deno.uid() === 0;
 
-/** Names the test process too: a run that was killed leaves its account, and the next removes it. */
+/** Contains the pid of the test process: a killed run leaves its account, and the next run removes it. */
 const NAME = /^sshs-test-(\d+)-\w+$/;
 
 let own: Promise<Account> | undefined;
 
 /**
- * As root a temporary account, with a password and with /bin/sh as its shell (root's own shell may
- * read start-up files that print or take time); else the current user. One for each test file,
- * gone when the file is done.
+ * Returns, as root, a temporary account with a password and with /bin/sh as its shell (root's own shell
+ * may read startup files that print or take time); otherwise the current user. There is one account for
+ * each test file, removed when the file is done.
  */
 export function account(): Promise<Account> {
   own ??= canMakeAccounts ? create() : currentUser();
@@ -42,7 +42,7 @@ async function create(): Promise<Account> {
   remove(isStale);
   const user = ["--no-log-init", "--home-dir", home, "--shell", "/bin/sh", name];
   await run("useradd", user);
-  // The test file's end. A signal skips it, hence isStale().
+  // At the end of the test file. A signal skips this, hence isStale().
   addEventListener("unload", () => {
     using _lock = lock();
     remove((other) => other === name);
@@ -52,7 +52,7 @@ async function create(): Promise<Account> {
   return { name, home, password };
 }
 
-/** useradd(8) waits a whole second and tries again when another one runs: take turns instead. */
+/** Takes turns: useradd(8) waits a whole second before it tries again if another one runs. */
 function lock(): Deno.FsFile {
   const file = Deno.openSync("/run/sshs-test-accounts.lock", { write: true, create: true });
   file.lockSync(true);
@@ -72,10 +72,10 @@ function remove(wanted: (name: string) => boolean): void {
   }
 }
 
-/** An sshd that was killed leaves the directory of its agent socket, in /tmp whatever TMPDIR is (session.c). */
+/** Removes agent socket directories that a killed sshd leaves, in /tmp whatever TMPDIR is (session.c). */
 function removeAgentSockets(uid: number): void {
   for (const { name } of Deno.readDirSync("/tmp")) {
-    // Those of other test files may go at this very moment.
+    // Those of other test files may disappear meanwhile.
     if (!name.startsWith("ssh-") || statOf(`/tmp/${name}`)?.uid !== uid) continue;
     removePath(`/tmp/${name}`);
   }

@@ -4,7 +4,7 @@ import { endAll } from "./processes.ts";
 import { needProgram, run } from "./programs.ts";
 import type { Scene } from "./scene.ts";
 
-/** An ssh-agent of a scene: the client has its keys from there alone. */
+/** An ssh-agent for a scene, whose client has its keys only from there. */
 export class Agent implements AsyncDisposable {
   readonly #scene: Scene;
   readonly #child: Deno.ChildProcess;
@@ -20,7 +20,7 @@ export class Agent implements AsyncDisposable {
     return agent;
   }
 
-  /** Puts this key into it, and no other. */
+  /** Makes this key the only one in the agent. */
   async hold(key: string): Promise<void> {
     await this.#scene.run(["ssh-add", "-q", "-D"]);
     const { code, stderr } = await this.#scene.run(["ssh-add", "-q", key]);
@@ -46,7 +46,7 @@ export async function startAgent(
   return child;
 }
 
-/** Has the client take its keys from the agent alone. */
+/** Makes the client take its keys only from the agent. */
 export async function useAgentAlone(scene: Scene): Promise<void> {
   const config = await Deno.readTextFile(scene.config);
   const without = config.replace(/^(IdentityFile|IdentitiesOnly).*\n/gm, "");
@@ -54,7 +54,7 @@ export async function useAgentAlone(scene: Scene): Promise<void> {
   scene.sshd.ageConfigs();
 }
 
-/** Makes a key that the server takes too, and answers `word` to instead of what is asked for, as a git host does. */
+/** Adds a key that the server accepts and answers with `word` instead of the command, as a git host does. */
 export async function addAccount({ sshd }: Scene, path: string, word: string): Promise<void> {
   await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", path]);
   const authorized = `${sshd.dir}/authorized_keys`;

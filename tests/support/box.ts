@@ -1,4 +1,4 @@
-/** A plan and an open lane, and programs that only tell how they were called. */
+/** A plan and an open lane, and programs that only report how they were called. */
 import { answerText, type Conditions, planKey, planText } from "../../lib/call/plan.ts";
 import type { Shared } from "../../lib/call/decide.ts";
 import { type Lane, laneAt } from "../../lib/lane/layout.ts";
@@ -10,26 +10,26 @@ import { exists } from "./exists.ts";
 
 /** How a call ended. */
 export interface Called {
-  /** The program that the launcher became, and the words that it got. */
+  /** The program that the launcher became, and its arguments. */
   program: string;
   args: string[];
   pid: number;
-  /** Whether the launcher asked the program first, as where no plan holds. */
+  /** Whether the launcher asked the program first, as it does if no plan holds. */
   asked: boolean;
   code: number;
   stderr: string;
 }
 
 export interface CallOptions {
-  /** The launcher's name; `ssh` unless told. */
+  /** The launcher's name; `ssh` by default. */
   name?: string;
   env?: Readonly<Record<string, string | undefined>>;
   cwd?: string;
 }
 
 /**
- * A machine in a directory: its ssh, scp and sftp only print their words, its Deno gives no answer, and
- * there is a lane with a plan for `ssh host`.
+ * A machine in a directory: its ssh, scp and sftp only print their arguments, its Deno gives no answer,
+ * and there is an open lane. {@linkcode plan} adds a plan, by default for `ssh host`.
  *
  *     using box = new Box();
  *     box.plan();
@@ -37,7 +37,7 @@ export interface CallOptions {
  */
 export class Box implements Disposable {
   readonly #root: string;
-  /** Where all of it is; in it `state`, `ours` and `real`. */
+  /** Where the programs are, in `ours` and `real`. */
   readonly dir: string;
   readonly state: string;
   readonly lane: Lane;
@@ -82,7 +82,7 @@ export class Box implements Disposable {
     };
   }
 
-  /** Where the plan for these words is. */
+  /** Returns the path of the plan for these words. */
   planPath(words: readonly string[] = ["host"]): string {
     return `${this.state}/plans/${planKey(words)}`;
   }
@@ -137,14 +137,14 @@ export class Box implements Disposable {
     Deno.chmodSync(`${this.dir}/${path}`, mode);
   }
 
-  /** Sets the time of a file in the box, made if need be, to so many seconds from now. */
+  /** Sets the time of a file in the box to `seconds` from now; creates the file if needed. */
   date(path: string, seconds: number): void {
     if (!exists(`${this.dir}/${path}`)) this.write(path, "");
     const time = Date.now() / 1000 + seconds;
     Deno.utimeSync(`${this.dir}/${path}`, time, time);
   }
 
-  /** Calls a launcher, which runs in a shell. */
+  /** Calls a launcher in a shell. */
   call(shell: readonly string[], args: readonly string[], options: CallOptions = {}): Called {
     const { name = "ssh", env = {}, cwd = this.dir } = options;
     const set = Object.entries({ ...this.env, ...env })
@@ -170,7 +170,7 @@ export class Box implements Disposable {
     };
   }
 
-  /** What ssh gets for a call that shares. */
+  /** Returns the arguments that ssh gets for a call that shares. */
   shared(args: readonly string[]): string[] {
     return ["-S", this.lane.socket, "-o", "ControlMaster=no", ...args];
   }

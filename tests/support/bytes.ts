@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 
 /**
- * Asserts that two runs of bytes are the same, by length and hash. For all that may hold a megabyte:
- * where such values differ, node:assert draws up a comparison of them that takes gigabytes.
+ * Asserts that two byte arrays are the same, by length and hash. For whatever may hold a megabyte: if
+ * such values differ, node:assert builds a comparison that takes gigabytes.
  */
 export async function assertSameBytes(
   actual: Uint8Array,

@@ -1,4 +1,4 @@
-/** For the tests of our commands: a scene whose lanes stay, and ways to look at them. */
+/** For the tests of our commands: a scene whose lanes stay open, and ways to look at them. */
 import assert from "node:assert/strict";
 import type { RunOptions, RunResult } from "./sandbox.ts";
 import { Scene, type SceneOptions } from "./scene.ts";
@@ -10,7 +10,7 @@ export const DEADLINE = { deadline: 30_000 };
 const KEPT =
   /^(plans\/.*|stamps.*|ssh|used|sleeper|sleeper\.log|[0-9a-f]{16}\/(about|starter\.\d+)?)$/;
 
-/** A scene whose lanes linger for 10 minutes. */
+/** Opens a scene whose lanes linger for 10 minutes. */
 export function openScene(options: SceneOptions = {}): Promise<Scene> {
   return Scene.open({ ...options, env: { SSHS_LINGER: "10m", SSHS_LOOK: "2", ...options.env } });
 }
@@ -24,20 +24,20 @@ export function sshs(
   return scene.run(["sshs", ...args], options);
 }
 
-/** What `--list --json` prints. */
+/** Returns what `--list --json` prints. */
 // deno-lint-ignore no-explicit-any
 export async function listed(scene: Scene): Promise<any[]> {
   return JSON.parse((await sshs(scene, ["--list", "--json"])).stdout);
 }
 
-/** Asserts some of what a program left, and shows all of it where that is not so. */
+/** Asserts some parts of a program's result, and shows all of it on failure. */
 export function expect({ code, stdout, stderr }: RunResult, want: Partial<RunResult>): void {
   for (const [key, value] of Object.entries(want)) {
     assert.deepEqual({ code, stdout, stderr }[key as "code"], value, `${key}: ${stdout}${stderr}`);
   }
 }
 
-/** Starts a session that runs until its end is asked for. */
+/** Starts a session that runs until `end` is called. */
 export async function startSession(scene: Scene, host = "host") {
   const child = scene.spawnSsh([host, "echo up; cat"]);
   const reader = child.stdout.getReader();

@@ -1,16 +1,16 @@
 /** How long {@linkcode eventually} waits, and how often it looks. */
 export interface EventuallyOptions {
-  /** In ms; 5000 unless told. */
+  /** In ms; 5000 by default. */
   deadline?: number;
-  /** Between two looks, in ms; 20 unless told. */
+  /** Between two looks, in ms; 20 by default. */
   interval?: number;
 }
 
 /**
- * Polls `condition` until it gives something truthy, and resolves to that.
+ * Polls `condition` until it returns something truthy, and resolves to that.
  *
- * @throws {Error} which names `what` and the last value, when the deadline passes; and whatever
- * `condition` throws, at once.
+ * @throws {Error} with `what` and the last value when the deadline passes; and at once whatever
+ * `condition` throws.
  */
 export async function eventually<T>(
   what: string,

@@ -1,4 +1,4 @@
-/** Whether there is something at a path, be it a link that leads nowhere. */
+/** Whether there is something at a path, even a dangling link. */
 export function exists(path: string): boolean {
   try {
     Deno.lstatSync(path);

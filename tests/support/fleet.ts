@@ -1,15 +1,15 @@
 import { Scene, type SceneOptions } from "./scene.ts";
 import { Sshd, type SshdOptions } from "./sshd.ts";
 
-/** A host of the fleet's ssh_config, and what its own lines say before the common ones. */
+/** A host of the fleet's ssh_config, with its own lines, which come before the common ones. */
 export interface FleetHost {
   server: Sshd;
   lines?: readonly string[];
 }
 
 /**
- * A bastion, a target, and a sandbox that knows them as `b` and as `t` behind it. All servers take the same
- * key, and no line of the configuration is for all hosts, as in a real one.
+ * A bastion, a target, and a sandbox that knows them as `b` and as `t` behind it. All servers accept the
+ * same key, and no line of the configuration applies to all hosts, as in a real one.
  */
 export class Fleet implements AsyncDisposable {
   readonly bastion: Sshd;
@@ -37,7 +37,7 @@ export class Fleet implements AsyncDisposable {
     return this.scene.sshd;
   }
 
-  /** Writes the client's ssh_config anew, with more hosts than `b` and `t`; `bastion` are lines for `b`. */
+  /** Rewrites the client's ssh_config, with `more` hosts beside `b` and `t`; `bastion` has lines for `b`. */
   async write(
     more: Readonly<Record<string, FleetHost>> = {},
     { bastion = [] }: { bastion?: readonly string[] } = {},
@@ -65,7 +65,7 @@ export class Fleet implements AsyncDisposable {
     );
     await Deno.writeTextFile(this.scene.config, texts.join(""));
     this.target.ageConfigs();
-    // A plan would hold on, were it another text with the same time.
+    // A plan would still hold if the text changed but the time did not.
     Deno.utimeSync(this.scene.config, ++this.#writes, this.#writes);
   }
 

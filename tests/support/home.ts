@@ -1,4 +1,4 @@
-/** Somebody's home, in which nothing is installed yet; and the checkout that is installed from. */
+/** A home in which nothing is installed yet, and the checkout to install from. */
 import { fromFileUrl } from "@std/path/posix/from-file-url";
 import assert from "node:assert/strict";
 import { findProgram } from "./programs.ts";
@@ -30,7 +30,7 @@ export class Home implements Disposable {
       stderr: "piped",
     }).spawn();
     const writer = child.stdin.getWriter();
-    // A shell that has met an error reads no further.
+    // A shell stops reading after an error.
     await writer.write(new TextEncoder().encode(input ?? "")).catch(() => {});
     await writer.close().catch(() => {});
     const { code, stdout, stderr } = await child.output();
@@ -38,14 +38,14 @@ export class Home implements Disposable {
     return { code, stdout: text(stdout), stderr: text(stderr) };
   }
 
-  /** Runs install.sh from the checkout; fails unless it ends well. */
+  /** Runs install.sh from the checkout; fails unless it succeeds. */
   async install(...args: string[]): Promise<string> {
     const result = await this.run("sh", [INSTALLER, "--prefix", this.prefix, ...args]);
     assert.deepEqual({ code: result.code, stderr: result.stderr }, { code: 0, stderr: "" });
     return result.stdout;
   }
 
-  /** Every file and directory under the prefix, and what is in the files. */
+  /** Returns every file and directory under the prefix, with the contents of the files. */
   contents(directory = this.prefix): Record<string, string> {
     const found: Record<string, string> = {};
     for (const { name, isDirectory } of Deno.readDirSync(directory)) {
@@ -61,36 +61,36 @@ export class Home implements Disposable {
   }
 }
 
-/** All files below a directory. */
+/** Returns all files below a directory. */
 export function walk(directory: string): string[] {
   return Array.from(Deno.readDirSync(directory)).flatMap(({ name, isDirectory }) =>
     isDirectory ? walk(`${directory}/${name}`) : [`${directory}/${name}`]
   );
 }
 
-/** Contents without what depends on where it was bundled: packages are named relative to that. */
+/** Removes from contents what depends on where they were bundled: packages are named relative to that. */
 export function normal(contents: Record<string, string>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(contents).map(([path, text]) => [path, text.replace(/(\.\.\/)+/g, "../")]),
   );
 }
 
-/** Deno's cache, where the packages that bundling takes are already. */
+/** Deno's cache, which already has the packages that bundling needs. */
 export const cacheDir: string = JSON.parse(
   new TextDecoder().decode(
     new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).outputSync().stdout,
   ),
 ).denoDir;
 
-/** What a server makes of .ts where /etc/mime.types is Debian's: no module, by Deno's lights. */
+/** The type of .ts files in Debian's /etc/mime.types, which Deno does not accept for a module. */
 const ODD_TYPE = "text/vnd.trolltech.linguist";
 
-/** Serves the checkout as a raw file server would; `spoil` may answer in its place. */
+/** Serves the checkout as a raw file server would; `spoil` may answer instead. */
 export function serve({ spoil, type = ODD_TYPE, root = REPOSITORY }: {
   spoil?: (path: string) => Response | undefined;
   /** The type of its modules. */
   type?: string;
-  /** Another checkout, with a slash at its end. */
+  /** Another checkout; ends in a slash. */
   root?: string;
 } = {}) {
   const served = new Set<string>();
@@ -116,7 +116,7 @@ export function serve({ spoil, type = ODD_TYPE, root = REPOSITORY }: {
   };
 }
 
-/** Puts links to programs into a directory that is all of a PATH, and scripts beside them. */
+/** Makes a directory that can be the whole PATH, with links to programs, and scripts. */
 export function fillBin(bin: string, programs: string, scripts: Record<string, string>): void {
   Deno.mkdirSync(bin);
   for (const name of programs.split(" ")) {

@@ -6,26 +6,26 @@ import type { Sshd } from "./sshd.ts";
 
 /** How a lane differs from an ordinary one. */
 export interface LaneOptions {
-  /** "1" unless told. */
+  /** "1" by default. */
   name?: string;
-  /** s, 600 unless told; null: for ever. */
+  /** In s; 600 by default; null: forever. */
   linger?: number | null;
   agent?: string | null;
   /** The pid namespace. */
   pids?: string;
-  /** Who has a lease on it from the start, if not this process. */
+  /** The pid that has a lease on it from the start; by default this process, with null none. */
   lease?: number | null;
 }
 
 /**
- * Lanes to a server behind a relay, of masters that are started by hand: their files are as the launcher
+ * Lanes to a server behind a relay. Their masters are started by hand; their files are as the launcher
  * leaves them.
  */
 export class Lanes implements AsyncDisposable {
   readonly sandbox: Sandbox;
   readonly sshd: Sshd;
   readonly relay: Relay;
-  /** Of the one identity. */
+  /** The directory of the one identity. */
   readonly dir: string;
   #config?: string;
 
@@ -78,7 +78,7 @@ export class Lanes implements AsyncDisposable {
     return this.sandbox.run(this.argv(lane, command), { timeout: 60_000 });
   }
 
-  /** The argv that does so. */
+  /** Returns the argv of such a call. */
   argv(lane: Lane, command: string): string[] {
     const script = 'true >"$0/$$"; true >"$1"; shift; exec "$@"';
     const ssh = ["ssh", "-S", lane.socket, "-o", "ControlMaster=no", "-F", this.#config!];
@@ -93,7 +93,7 @@ export class Lanes implements AsyncDisposable {
   }
 }
 
-/** Opens a session on a lane. Returns what sees it work, and to its end. */
+/** Opens a session on a lane. Returns a function that checks that it still works, and ends it. */
 export async function openSession(lanes: Lanes, lane: Lane): Promise<() => Promise<void>> {
   const child = lanes.sandbox.spawn(lanes.argv(lane, "echo up; cat"));
   const reader = child.stdout.getReader();
@@ -110,7 +110,7 @@ export async function openSession(lanes: Lanes, lane: Lane): Promise<() => Promi
   };
 }
 
-/** The pid of a process that has ended. */
+/** Resolves to the pid of a process that has ended. */
 export async function deadPid(): Promise<number> {
   const child = new Deno.Command("true").spawn();
   await child.status;

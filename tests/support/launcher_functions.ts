@@ -1,4 +1,4 @@
-/** The launcher's functions, each by itself in each shell that may be /bin/sh. */
+/** Runs single functions of the launcher, in each shell that may be /bin/sh. */
 import { type LauncherSettings, launcherText } from "../../lib/launcher/launcher.ts";
 import { BUNDLE_FLAGS, VERSION } from "../../lib/os/program.ts";
 import { BUNDLE } from "./programs.ts";
@@ -8,20 +8,20 @@ import { SHELLS } from "./shells.ts";
 export interface ScriptOptions {
   /** The words of the call, `$@`. */
   args?: readonly string[];
-  /** Set beside PATH. */
+  /** Set in addition to PATH. */
   env?: Readonly<Record<string, string | undefined>>;
   settings?: Partial<LauncherSettings>;
-  /** Changes in the launcher's text: what it reads from a file of the system. */
+  /** Replacements in the launcher's text, for a system file that it reads. */
   replace?: readonly (readonly [from: string, to: string])[];
   stdin?: string;
 }
 
-/** What the launcher does as soon as it has read so far. */
+/** The lines at which the launcher acts as soon as it has read them. */
 const BEGIN = '\nsshs_begin "$@"\n';
 const GO_ON = '\nsshs_go_on "$@"\n';
 
 /**
- * The launcher's functions, and a script in place of what it does with them.
+ * Returns the launcher's functions, and a script in place of what the launcher does with them.
  *
  * @throws {Error} when the text has no such lines, or nothing to replace
  */
@@ -45,7 +45,7 @@ export function textWith(script: string, { settings, replace = [] }: ScriptOptio
   return text + script;
 }
 
-/** Starts a script among the launcher's functions. */
+/** Starts a script that can call the launcher's functions. */
 export function spawnScript(
   shell: readonly string[],
   script: string,
@@ -65,7 +65,7 @@ export function spawnScript(
   }).spawn();
 }
 
-/** What such a script prints; its stderr is part of it, as there should be none. */
+/** Resolves to what such a script prints, including stderr, which should be empty. */
 export async function outputOf(
   shell: readonly string[],
   script: string,

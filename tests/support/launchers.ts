@@ -4,13 +4,13 @@ import { BUNDLE_FLAGS, SLEEPER_FLAGS, VERSION } from "../../lib/os/program.ts";
 import { BUNDLE, needProgram } from "./programs.ts";
 
 /**
- * Another `ssh` than ours that all scenes install, by an absolute path. The system's own shows whether a
- * test asks for nothing that plain ssh does not do; that of an older sshs, whether the test can fail.
+ * The absolute path of an `ssh` that all scenes install instead of ours. The system's own shows whether a
+ * test asks only for what plain ssh does; that of an older sshs, whether the test can fail.
  */
 const TESTED_SSH = Deno.env.get("SSHS_TEST_SSH");
 
 /**
- * Puts `ssh`, `scp` and `sftp` into an empty directory: launchers that run the bundle by `deno`, or where
+ * Puts `ssh`, `scp` and `sftp` into an empty directory: launchers that run the bundle with `deno`, or if
  * `plain` the system's own.
  */
 export async function writeLaunchers(
@@ -25,7 +25,7 @@ export async function writeLaunchers(
   }
 }
 
-/** The text of a launcher in `bin`, as an installation has it. */
+/** Returns the text of a launcher in `bin`, as an installation has it. */
 function textFor(bin: string, deno: string): string {
   return launcherText({
     version: VERSION,

@@ -2,7 +2,7 @@
 import { canMakeAccounts } from "./account.ts";
 import { run } from "./programs.ts";
 
-/** Whether root may mount a file system: in most containers not, and an ordinary user nowhere. */
+/** Whether root may mount a file system. In most containers root may not; an ordinary user never may. */
 export const canMount: boolean = canMakeAccounts && await mounts();
 
 async function mounts(): Promise<boolean> {

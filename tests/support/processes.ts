@@ -1,6 +1,6 @@
 import { eventually } from "./eventually.ts";
 
-/** A living process, as /proc tells it. */
+/** A living process, as /proc shows it. */
 export interface Process {
   pid: number;
   ppid: number;
@@ -11,12 +11,12 @@ export interface Process {
   environ: string;
 }
 
-/** All living processes (no zombies). */
+/** Returns all living processes (no zombies). */
 export function processes(): Process[] {
   return pids().flatMap((pid) => readProcess(pid) ?? []);
 }
 
-/** The children of `pid`, their children and so on. */
+/** Returns the children of `pid`, their children and so on. */
 export function descendants(pid: number): number[] {
   const all = pids().flatMap((pid) => readStat(pid) ?? []);
   const found = [pid];
@@ -26,7 +26,7 @@ export function descendants(pid: number): number[] {
   return found.slice(1);
 }
 
-/** The processes of the user `uid`. */
+/** Returns the processes of the user `uid`. */
 export function processesOf(uid: number): number[] {
   return pids().filter((pid) => {
     try {
@@ -38,7 +38,7 @@ export function processesOf(uid: number): number[] {
   });
 }
 
-/** The processes that keep a directory busy: they work in it or below, or have a file open there. */
+/** Returns the processes that keep a directory busy: they work in it or below, or have a file open there. */
 export function usersOf(dir: string): Process[] {
   return processes().filter(({ pid }) =>
     [`/proc/${pid}/cwd`, ...namesOfFiles(pid)].some((link) => readLink(link).startsWith(dir))
@@ -68,7 +68,7 @@ export function isAlive(pid: number): boolean {
   return readStat(pid) !== undefined;
 }
 
-/** Sends a signal to each; one that is gone already does not count. */
+/** Sends a signal to each; ignores those that are gone. */
 export function signal(pids: Iterable<number>, name: Deno.Signal): void {
   for (const pid of pids) {
     try {
@@ -79,7 +79,7 @@ export function signal(pids: Iterable<number>, name: Deno.Signal): void {
   }
 }
 
-/** Ends these processes, by force those that have not gone after 2 s; resolves when all are. */
+/** Ends these processes, after 2 s with SIGKILL; resolves when all are gone. */
 export async function endAll(pids: readonly number[]): Promise<void> {
   signal(pids, "SIGTERM");
   // A stopped process takes no signal but SIGKILL until it goes on.
@@ -124,7 +124,7 @@ function readProc(pid: number, name: string): string {
 }
 
 function isGone(error: unknown): boolean {
-  // ESRCH, which Deno gives as a plain Error for a read and as NotFound for a kill.
+  // ESRCH, which Deno throws as a plain Error for a read and as NotFound for a kill.
   return error instanceof Deno.errors.NotFound ||
     (error instanceof Error && /os error 3\)/.test(error.message));
 }

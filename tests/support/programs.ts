@@ -1,11 +1,11 @@
-/** Where the programs are that the tests run: the bundle of sshs and those of the system. */
+/** Finds the programs that the tests run: the bundle of sshs and those of the system. */
 import { fromFileUrl } from "@std/path/posix/from-file-url";
 import { BUNDLE_FLAGS } from "../../lib/os/program.ts";
 
 /** The bundle that `deno task bundle` writes. */
 export const BUNDLE: string = fromFileUrl(new URL("../../dist/sshs.js", import.meta.url));
 
-/** What stands before sshs' own arguments: Deno with the flags and permissions of the installed program. */
+/** The words before the arguments of sshs: Deno with the flags and permissions of the installed program. */
 export const SSHS: readonly string[] = [
   Deno.execPath(),
   "run",
@@ -16,7 +16,7 @@ export const SSHS: readonly string[] = [
 // An ordinary user's PATH has no sbin, where sshd is.
 const PATH = `${Deno.env.get("PATH") ?? ""}:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin`;
 
-/** The absolute path of a program in `path` (PATH and the system's own), if it is installed. */
+/** Returns the absolute path of a program in `path` (PATH and the system's own), if it is installed. */
 export function findProgram(name: string, path: string = PATH): string | undefined {
   for (const dir of path.split(":").filter((dir) => dir.startsWith("/"))) {
     try {
@@ -29,7 +29,7 @@ export function findProgram(name: string, path: string = PATH): string | undefin
 }
 
 /**
- * The absolute path of a program that a test cannot do without.
+ * Returns the absolute path of a program that a test needs.
  *
  * @throws {Error} when it is not installed
  */
@@ -39,7 +39,7 @@ export function needProgram(name: string): string {
   return file;
 }
 
-/** The system's own python: a version manager's stand-in in PATH is slow, and needs its own environment. */
+/** Returns the system's python: a version manager's shim in PATH is slow, and needs its own environment. */
 export function needPython(): string {
   return findProgram("python3", "/usr/bin") ?? needProgram("python3");
 }

@@ -3,20 +3,20 @@ import { eventually, type EventuallyOptions } from "./eventually.ts";
 import { isAlive, signal } from "./processes.ts";
 import { needPython } from "./programs.ts";
 
-/** What a program on a terminal is given. */
+/** How a program is started on a terminal. */
 export interface PtyOptions {
-  /** The whole environment; that of the test process unless told. */
+  /** The whole environment; by default that of the test process. */
   env?: Readonly<Record<string, string>>;
   cwd?: string;
-  /** 24 unless told. */
+  /** 24 by default. */
   rows?: number;
-  /** 80 unless told. */
+  /** 80 by default. */
   columns?: number;
 }
 
 /**
- * A program on a real terminal, which controls it: Ctrl-C, Ctrl-Z, hang-up and resizing do what
- * they do at a desk, and `output` has the echo of what was typed.
+ * A program on a real terminal that controls it: Ctrl-C, Ctrl-Z, hang-up and resizing work as for a
+ * user, and `output` has the echo of what was typed.
  *
  *     await using pty = await Pty.spawn(sandbox.argv(["host"]), { env: sandbox.env });
  *     await pty.waitFor("password: ");
@@ -24,13 +24,13 @@ export interface PtyOptions {
  *     assert.equal((await pty.status).code, 0);
  */
 export class Pty implements AsyncDisposable {
-  /** Of the program. */
+  /** The pid of the program. */
   readonly pid: number;
-  /** How the program ended. Terminal and program end together, even if a child holds on. */
+  /** How the program ended. Terminal and program end together, even if a child holds the terminal. */
   readonly status: Promise<Deno.CommandStatus>;
   /** Everything shown so far. */
   output = "";
-  /** The modes (echo and the like) in which the program has left the terminal; none after a hang-up. */
+  /** The terminal modes (echo and the like) that the program left; none after a hang-up. */
   modes = "";
   #helper: Deno.ChildProcess;
   #requests: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
@@ -78,7 +78,7 @@ export class Pty implements AsyncDisposable {
     return pty;
   }
 
-  /** Types. Enter is `\r`, Ctrl-C `\x03`, Ctrl-Z `\x1a`, Ctrl-D `\x04`. */
+  /** Types `text`. Enter is `\r`, Ctrl-C `\x03`, Ctrl-Z `\x1a`, Ctrl-D `\x04`. */
   write(text: string): void {
     this.#request(`write ${new TextEncoder().encode(text).toHex()}`);
   }
@@ -88,15 +88,15 @@ export class Pty implements AsyncDisposable {
     this.#request(`resize ${rows} ${columns}`);
   }
 
-  /** Closes the terminal, as its window closes: the program gets SIGHUP. */
+  /** Closes the terminal, as when its window is closed: the program gets SIGHUP. */
   hangup(): void {
     this.#request("hangup");
   }
 
   /**
-   * Resolves when the terminal shows `text`, after what earlier calls have waited for; to the match.
+   * Waits until the terminal shows `text`, after what earlier calls waited for; resolves to the match.
    *
-   * @throws {Error} which tells the output, when the deadline passes or the program ends without
+   * @throws {Error} with the output, when the deadline passes or the program ends first
    */
   async waitFor(text: string | RegExp, options?: EventuallyOptions): Promise<string> {
     const look = () => {
@@ -120,7 +120,7 @@ export class Pty implements AsyncDisposable {
     }
   }
 
-  /** Hangs up, and ends by force a program that does not mind. */
+  /** Hangs up, and after 1 s kills a program that ignores that. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.hangup();
     await this.#sent;
@@ -136,7 +136,7 @@ export class Pty implements AsyncDisposable {
 
   #request(line: string): void {
     const bytes = new TextEncoder().encode(`${line}\n`);
-    // In order; typing at a program that has ended goes nowhere, as at a desk.
+    // In order; what is typed at a program that has ended is lost, as on a real terminal.
     this.#sent = this.#sent.then(() => this.#requests.write(bytes)).catch(() => {});
   }
 

@@ -2,10 +2,10 @@
 import { run } from "./programs.ts";
 import type { Scene } from "./scene.ts";
 
-/** Of the key that {@linkcode lockKey} locks. */
+/** The passphrase of the key that {@linkcode lockKey} locks. */
 export const PASSPHRASE = "a passphrase";
 
-/** Puts the client's key under a passphrase. */
+/** Protects the client's key with a passphrase. */
 export async function lockKey({ sshd }: Scene): Promise<void> {
   const key = `${sshd.dir}/user_key`;
   await run("ssh-keygen", ["-q", "-p", "-P", "", "-N", PASSPHRASE, "-f", key]);

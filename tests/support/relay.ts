@@ -1,8 +1,8 @@
 /** How a relay treats what passes. */
 export interface RelayOptions {
-  /** How long each way takes, in ms: the round trip is twice that. 0 unless told. */
+  /** How long each way takes, in ms: the round trip is twice that. 0 by default. */
   delayMs?: number;
-  /** How fast each way is; what is too much for it waits here. No limit unless told. */
+  /** How fast each way is; what exceeds it waits here. No limit by default. */
   bytesPerSecond?: number;
 }
 
@@ -10,14 +10,14 @@ export interface RelayOptions {
 const WINDOW = 32 << 20;
 
 /**
- * A TCP relay on a free port of the loopback interface that can be slow, or dead without saying so.
+ * A TCP relay on a free port of the loopback interface that can be slow, or silently dead.
  *
  *     await using relay = Relay.start(sshd.port, { delayMs: 25 });
  *     const config = await sshd.writeConfig({ port: relay.port });
  *     relay.cut();
  *
- * Also a program, `deno run --allow-net tests/support/relay.ts TARGET-PORT DELAY-MS`: it prints its
- * port and runs until it is ended.
+ * Also a program: `deno run --allow-net tests/support/relay.ts TARGET-PORT DELAY-MS` prints its port and
+ * runs until it is killed.
  */
 export class Relay implements AsyncDisposable {
   readonly port: number;
@@ -30,7 +30,7 @@ export class Relay implements AsyncDisposable {
   /** The sides of each open connection; the far one comes later. */
   #open: Set<Deno.TcpConn[]> = new Set();
   #gate: PromiseWithResolvers<void> | undefined;
-  /** The connections that the gate is closed to; all unless set. */
+  /** The connections that the gate is closed to; all if not set. */
   #shut: ReadonlySet<Deno.TcpConn[]> | undefined;
   #closed = false;
   #work: Promise<void>;
@@ -44,7 +44,7 @@ export class Relay implements AsyncDisposable {
     this.#work = this.#accept();
   }
 
-  /** Listens, for connections to `target` on the loopback interface. */
+  /** Starts a relay to the port `target` of the loopback interface. */
   static start(target: number, options: RelayOptions = {}): Relay {
     return new Relay(target, options);
   }
@@ -60,7 +60,7 @@ export class Relay implements AsyncDisposable {
   }
 
   /**
-   * A black hole, as a sleeping laptop or a lost VPN is: everything stays connected and nothing
+   * Becomes a black hole, like a sleeping laptop or a lost VPN: everything stays connected and nothing
    * passes. New connections are accepted, since the kernel does that, but never answered.
    */
   cut(): void {
@@ -68,7 +68,7 @@ export class Relay implements AsyncDisposable {
     this.#shut = undefined;
   }
 
-  /** Likewise, but new connections pass: another network, on which the old ones are lost. */
+  /** Likewise, but new connections pass, as in another network, where the old ones are lost. */
   cutOpen(): void {
     this.#gate ??= Promise.withResolvers();
     this.#shut = new Set(this.#open);
@@ -80,7 +80,7 @@ export class Relay implements AsyncDisposable {
     this.#gate = undefined;
   }
 
-  /** Closes all; resolves when nothing is open. */
+  /** Closes everything; resolves when nothing is open. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
@@ -119,7 +119,7 @@ export class Relay implements AsyncDisposable {
     }
   }
 
-  /** One direction: reading goes on while earlier parts are under way, which keep their order. */
+  /** Relays one direction: reads on while earlier parts are under way, and keeps the order. */
   async #pass(from: Deno.TcpConn, to: Deno.TcpConn, sides: Deno.TcpConn[]): Promise<void> {
     const buffer = new Uint8Array(64 << 10);
     let held = 0;
@@ -145,7 +145,7 @@ export class Relay implements AsyncDisposable {
     await last;
   }
 
-  /** Resolves at the time `due`, and when the relay is not cut. */
+  /** Waits until the time `due`, and until the relay is not cut. */
   async #passable(sides: Deno.TcpConn[], due = 0): Promise<void> {
     const wait = due - performance.now();
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
@@ -153,7 +153,7 @@ export class Relay implements AsyncDisposable {
   }
 }
 
-/** Resolves to 0 at the end, whichever way the connection ended. */
+/** Reads; resolves to 0 at the end, however the connection ended. */
 async function read(from: Deno.TcpConn, buffer: Uint8Array<ArrayBuffer>): Promise<number> {
   try {
     return await from.read(buffer) ?? 0;

@@ -4,25 +4,25 @@ import { needProgram, SSHS } from "./programs.ts";
 
 /** How a program is run in a sandbox. */
 export interface RunOptions {
-  /** Nothing (/dev/null) unless told. */
+  /** /dev/null by default. */
   stdin?: string | Uint8Array<ArrayBuffer>;
-  /** Set beside the sandbox's own; `undefined` unsets. */
+  /** Set in addition to the sandbox's own; `undefined` unsets. */
   env?: Readonly<Record<string, string | undefined>>;
-  /** The sandbox's home unless told. */
+  /** The sandbox's home by default. */
   cwd?: string;
   /** Ends the program when aborted. */
   signal?: AbortSignal;
-  /** For the program and everything that holds its stdout or stderr, in ms; 30000 unless told. */
+  /** For the program and everything that holds its stdout or stderr, in ms; 30000 by default. */
   timeout?: number;
 }
 
 /** How sshs is run. */
 export interface SshsOptions extends RunOptions {
-  /** The name it is called by: `ssh` (as the launchers do) unless told. */
+  /** The name it is called by: `ssh` (as the launchers do) by default. */
   as?: "ssh" | "sshs";
 }
 
-/** What a program left. */
+/** The result of a program. */
 export interface RunResult {
   code: number;
   signal: Deno.Signal | null;
@@ -31,24 +31,24 @@ export interface RunResult {
   stdoutBytes: Uint8Array;
 }
 
-/** How a program is only started: what it reads, writes and how long it takes is up to the test. */
+/** How a program is started whose input, output and duration are up to the test. */
 export type SpawnOptions = Pick<RunOptions, "env" | "cwd" | "signal">;
 
 /**
- * A home, a state directory and an environment that touch nothing outside of a temporary directory.
+ * A home, a state directory and an environment that touch nothing outside a temporary directory.
  *
  *     await using sandbox = await Sandbox.create();
  *     const { code, stdout } = await sandbox.sshs(["-F", sshd.config, "host", "echo hello"]);
  *     assert.equal(sandbox.masters().length, 1);
  *
- * What runs here leads a process group and a session of its own, without a terminal: it cannot ask
- * whoever runs the tests, and can be signalled as a group. For a terminal there is Pty. The sandbox's
- * end ends every process that belongs to it, and removes the directory.
+ * A program here leads a process group and a session of its own, without a terminal: it cannot ask the
+ * person who runs the tests, and can be signalled as a group. For a terminal there is Pty. Disposing of the
+ * sandbox ends every process that belongs to it, and removes the directory.
  */
 export class Sandbox implements AsyncDisposable {
   readonly dir: string;
   readonly home: string;
-  /** SSHS_DIR. sshs makes it, so that it is not there before the first call. */
+  /** SSHS_DIR. sshs makes it, so it does not exist before the first call. */
   readonly stateDir: string;
   /** The first directory in PATH, empty at first. */
   readonly bin: string;
@@ -68,10 +68,10 @@ export class Sandbox implements AsyncDisposable {
       SSHS_DIR: this.stateDir,
       LANG: "C.UTF-8",
       TERM: "xterm",
-      // Deno's cache of compiled code, warm as it is at a user's: else each sandbox starts cold.
+      // Deno's cache of compiled code, warm as it is for a user: otherwise each sandbox starts cold.
       DENO_DIR: outer.DENO_DIR ?? `${outer.XDG_CACHE_HOME ?? `${outer.HOME}/.cache`}/deno`,
     };
-    // Which registry install.sh takes is found out already.
+    // The registry that install.sh uses is known already.
     if (outer.SSHS_IMPORTS) this.env.SSHS_IMPORTS = outer.SSHS_IMPORTS;
   }
 
@@ -85,12 +85,12 @@ export class Sandbox implements AsyncDisposable {
     return sandbox;
   }
 
-  /** The argv that runs sshs, for what is not run by {@linkcode sshs}: a Pty, a shim, a hook. */
+  /** Returns the argv that runs sshs, where {@linkcode sshs} does not: for a Pty, a shim, a hook. */
   argv(args: readonly string[]): string[] {
     return [...SSHS, ...args];
   }
 
-  /** Runs sshs to its end, and to the end of all that holds its stdout or stderr. */
+  /** Runs sshs to its end, and to the end of everything that holds its stdout or stderr. */
   sshs(args: readonly string[], options: SshsOptions = {}): Promise<RunResult> {
     return this.run(this.argv(args), options);
   }
@@ -103,8 +103,8 @@ export class Sandbox implements AsyncDisposable {
   /**
    * Runs any program likewise; a name without a slash is looked up in the sandbox's PATH.
    *
-   * @throws {Error} when time is up; it says whether it was the program that still ran or only
-   * somebody who holds its output.
+   * @throws {Error} when time is up; it says whether the program still ran or only another process held
+   * its output.
    */
   async run(argv: readonly string[], options: RunOptions = {}): Promise<RunResult> {
     const { stdin, timeout = 30_000 } = options;
@@ -127,7 +127,7 @@ export class Sandbox implements AsyncDisposable {
       const stdout = new TextDecoder().decode(stdoutBytes);
       return { code: status.code, signal: status.signal, stdout, stderr, stdoutBytes };
     } catch (error) {
-      // So that the output comes to an end, and no pipe is left to the next test.
+      // So that the output ends, and no pipe is left for the next test.
       await endAll(this.processes().map(({ pid }) => pid));
       throw error;
     } finally {
@@ -135,7 +135,7 @@ export class Sandbox implements AsyncDisposable {
     }
   }
 
-  /** Starts any program and gives the child, with pipes for its input and output. */
+  /** Starts any program and returns the child, with pipes for its input and output. */
   spawn(argv: readonly string[], options: SpawnOptions = {}): Deno.ChildProcess {
     return this.#command(argv, options, "piped").spawn();
   }
@@ -148,14 +148,14 @@ export class Sandbox implements AsyncDisposable {
     return this.spawn(this.argv(args), options);
   }
 
-  /** The living processes whose arguments or environment name the sandbox. */
+  /** Returns the living processes whose arguments or environment name the sandbox. */
   processes(): Process[] {
     return processes().filter(({ pid, args, environ }) =>
       pid !== Deno.pid && (environ.includes(this.dir) || args.some((a) => a.includes(this.dir)))
     );
   }
 
-  /** The connection masters: ssh that was given, or has taken as its title, a socket of ours. */
+  /** Returns the connection masters: each ssh that has a socket of ours in its arguments or title. */
   masters(): Process[] {
     return this.processes().filter(({ args }) => {
       const text = args.join(" ");
@@ -164,12 +164,12 @@ export class Sandbox implements AsyncDisposable {
     });
   }
 
-  /** The sleepers. */
+  /** Returns the sleepers. */
   sleepers(): Process[] {
     return this.processes().filter(({ args }) => args.includes("--sleeper"));
   }
 
-  /** Everything in the state directory, sorted, with paths relative to it; directories end in `/`. */
+  /** Lists everything in the state directory, sorted, with paths relative to it; directories end in `/`. */
   files(): string[] {
     return [...walk(this.stateDir, "")].sort();
   }
@@ -177,7 +177,7 @@ export class Sandbox implements AsyncDisposable {
   /**
    * Waits until no process of the sandbox is left, and no file in its state directory either.
    *
-   * @throws {Error} which names what is left after `deadline` ms
+   * @throws {Error} that names what is left after `deadline` ms
    */
   async assertClean(
     { deadline = 5_000, ignore }: {
@@ -209,14 +209,14 @@ export class Sandbox implements AsyncDisposable {
 
   /** Puts an `ssh` first in PATH that records its arguments, then goes on as `script` (sh) says. */
   fakeSsh(script = "exit 0"): Promise<string> {
-    // One printf, so that calls at the same moment do not mix.
+    // One printf, so that simultaneous calls do not mix.
     return this.addProgram(
       "ssh",
       `printf '%s\\0' "$#" "$@" >>'${this.dir}/recorded'\n${script}`,
     );
   }
 
-  /** The arguments of each call of the fake ssh, in order. */
+  /** Returns the arguments of each call of the fake ssh, in order. */
   recorded(): string[][] {
     let words: string[];
     try {

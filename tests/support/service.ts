@@ -11,7 +11,7 @@ const ROOT = ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup"].find((dir) =>
 export const canMakeServices: boolean = canMake();
 
 /**
- * A system service as systemd makes one: a control group, with which all ends that was started in it.
+ * A system service as systemd makes one: a control group. When it ends, everything started in it ends.
  *
  *     await using service = Service.start();
  *     await scene.run(service.argv(["ssh", ...scene.args("true")]));
@@ -30,12 +30,12 @@ export class Service implements AsyncDisposable {
     return new Service();
   }
 
-  /** A program that runs in it. */
+  /** Returns the argv that runs a program in it. */
   argv(words: readonly string[]): string[] {
     return ["sh", "-c", 'echo $$ >"$0" && exec "$@"', `${this.#dir}/cgroup.procs`, ...words];
   }
 
-  /** Ends all that runs in it. */
+  /** Ends everything that runs in it. */
   async stop(): Promise<void> {
     const pids = Deno.readTextFileSync(`${this.#dir}/cgroup.procs`).split("\n").filter(Boolean);
     await endAll(pids.map(Number));
@@ -48,13 +48,13 @@ export class Service implements AsyncDisposable {
   }
 }
 
-/** Whether a control group, which has files but no processes in it, could be removed. */
+/** Removes a control group, which has files but no processes in it; returns whether that worked. */
 function removes(dir: string): boolean {
   try {
     Deno.removeSync(dir);
     return true;
   } catch {
-    return false; // Those that have ended are in it for a moment more.
+    return false; // Processes that have ended are in it for a moment longer.
   }
 }
 

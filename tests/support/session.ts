@@ -20,7 +20,7 @@ export class Session implements AsyncDisposable {
     this.#stderr = child.stderr.text();
   }
 
-  /** Opens one; `call` is what stands before the command, the installed `ssh` with the scene's host unless told. */
+  /** Opens a session; `call` precedes the command, by default the installed `ssh` with the scene's host. */
   static async open(
     scene: Scene,
     call: readonly string[] = ["ssh", "-F", scene.config, "host"],
@@ -35,7 +35,7 @@ export class Session implements AsyncDisposable {
     return this.#child.pid;
   }
 
-  /** Sees that it works, without a word on stderr so far, and ends it. */
+  /** Checks that it works and has printed nothing on stderr, and ends it. */
   async finish(): Promise<void> {
     await this.#input.write(new TextEncoder().encode("still here\n"));
     assert.equal((await this.#output.read()).value, "still here\n");
@@ -44,7 +44,7 @@ export class Session implements AsyncDisposable {
     assert.deepEqual([(await this.#child.status).code, await this.#stderr], [0, ""]);
   }
 
-  /** Ends it by force, if it has not ended. */
+  /** Kills it, if it has not ended. */
   async [Symbol.asyncDispose](): Promise<void> {
     try {
       this.#child.kill("SIGKILL");

@@ -1,4 +1,4 @@
-/** The shells that may be /bin/sh somewhere, as far as they are installed. */
+/** The installed ones of the shells that may be /bin/sh somewhere. */
 import { findProgram } from "./programs.ts";
 
 const ALL: readonly [name: string, program: string, ...args: string[]][] = [

@@ -8,30 +8,30 @@ import { Scene, type SceneOptions } from "./scene.ts";
 
 const DEADLINE = { deadline: 20_000 };
 
-/** How long what a call may have left has to go, ms. */
+/** How long the processes that a call left have to exit, ms. */
 const GRACE = 3_000;
 
-/** What a call on a terminal has shown and left. */
+/** What a call on a terminal showed and left. */
 export interface Ending {
-  /** What the terminal has shown, without what differs from scene to scene. */
+  /** What the terminal showed, without what differs from scene to scene. */
   transcript: string;
   code: number;
   signal: Deno.Signal | null;
-  /** The terminal's modes after it, as pty.py tells them. */
+  /** The terminal's modes after it, as pty.py prints them. */
   modes: string;
-  /** The command lines of the processes that it left, but for the sleeper and masters that work. */
+  /** The command lines of the processes that it left, except the sleeper and working masters. */
   left: string[];
   /** How many connections logged in for it. */
   logins: number;
 }
 
-/** What somebody does at the terminal. */
+/** What a user does at the terminal. */
 export type Script = (terminal: Terminal) => Promise<unknown>;
 
-/** A call, as words or, where it depends on the side, as a function. */
+/** A call, as words or, if it depends on the side, as a function. */
 type Words = readonly string[] | ((scene: Scene) => readonly string[]);
 
-/** A call that waits for what a person does. */
+/** A call that waits for what its user does. */
 export class Terminal {
   readonly scene: Scene;
   readonly #pty: Pty;
@@ -49,7 +49,7 @@ export class Terminal {
     await eventually("it is connected", isConnected, DEADLINE);
   }
 
-  /** Whom the server takes. */
+  /** The account that the server accepts. */
   get user(): Account {
     return this.scene.user;
   }
@@ -76,8 +76,8 @@ export class Terminal {
 }
 
 /**
- * The same server twice, with a client each: one calls it by plain ssh, the other by ours. Whatever is
- * done on both must look the same.
+ * The same server twice, with a client each: one uses plain ssh, the other ours. Whatever is done on both
+ * sides must look the same.
  *
  *     await using sides = await SideBySide.open({ passwords: true });
  *     await sides.assertSame(["host", "true"], async (terminal) => {
@@ -94,7 +94,7 @@ export class SideBySide implements AsyncDisposable {
     this.ours = ours;
   }
 
-  /** Opens both scenes; `prepare` is done to each. */
+  /** Opens both scenes, and runs `prepare` on each. */
   static async open(
     options: SceneOptions = {},
     prepare: (scene: Scene) => Promise<unknown> = () => Promise.resolve(),
@@ -108,7 +108,7 @@ export class SideBySide implements AsyncDisposable {
     return new SideBySide(plain, ours);
   }
 
-  /** Runs a call of `ssh` on a terminal on both sides; the endings are as they were. */
+  /** Runs a call of `ssh` on a terminal on both sides; resolves to both endings as they are. */
   async onTerminal(
     words: Words,
     script: Script,
@@ -134,7 +134,7 @@ export class SideBySide implements AsyncDisposable {
     return { plain, ours };
   }
 
-  /** Asserts that a call on a terminal ends alike on both sides in all points; resolves to plain ssh's ending. */
+  /** Asserts that a call on a terminal ends the same on both sides; resolves to plain ssh's ending. */
   async assertSame(
     words: Words,
     script: Script,
@@ -168,7 +168,7 @@ export class SideBySide implements AsyncDisposable {
   }
 }
 
-/** Both results, or what kept one of them, once both are over. */
+/** Waits for both; resolves to both results, or throws why one failed. */
 async function bothOf<T>(plain: Promise<T>, ours: Promise<T>): Promise<[T, T]> {
   const [first, second] = await Promise.allSettled([plain, ours]);
   if (first.status === "rejected") throw new Error("Plain ssh", { cause: first.reason });
@@ -185,7 +185,7 @@ async function record(
   const before = scene.logins();
   const others = scene.processes();
   const connections = scene.connections();
-  // Wide, as no line should be broken at another place on another side.
+  // Wide, so that no line wraps at different places on the two sides.
   await using pty = await scene.pty(argv, { env, columns: 500 });
   await script(new Terminal(scene, pty, connections));
   let status: Deno.CommandStatus | undefined;
@@ -202,8 +202,8 @@ async function record(
 }
 
 /**
- * What is still there of a call's processes once all had time to go, beside those that were there before
- * it. These are ended.
+ * Gives the processes that a call left time to exit, kills those that remain, and resolves to their
+ * command lines. Processes in `others`, from before the call, do not count.
  */
 async function leftBy(scene: Scene, others: readonly Process[]): Promise<string[]> {
   const end = performance.now() + GRACE;
@@ -217,7 +217,7 @@ async function leftBy(scene: Scene, others: readonly Process[]): Promise<string[
   return strays.map(({ args }) => normalize(args.join(" "), scene)).sort();
 }
 
-/** Text without what differs from scene to scene: directories, the port, users, jobs' pids. */
+/** Replaces what differs from scene to scene: directories, the port, users, pids. */
 function normalize(text: string, { sandbox, sshd, port }: Scene): string {
   return text
     .replaceAll(sandbox.dir, "SANDBOX")

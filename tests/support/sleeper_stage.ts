@@ -15,13 +15,13 @@ const PATIENCE = { deadline: 30_000 };
 /** Lanes of {@linkcode Lanes}, and a sleeper in this process that looks after them. */
 export class SleeperStage extends Lanes {
   #awake: Promise<number> = Promise.resolve(0);
-  /** Added to the wall clock and to the steady one, ms. */
+  /** Added to the wall clock (`offset`) and to the steady one (`ahead`), ms. */
   offset = 0;
   ahead = 0;
   addresses = ["127.0.0.1", "192.0.2.1"];
   /** How often the sleeper has looked. */
   looks = 0;
-  /** Those of every agent. */
+  /** The keys of every agent. */
   keys: string[] | "silent" = ["ssh-ed25519 AAAAAAAAAAAAAAAA"];
   /** How often an agent was asked. */
   asked = 0;
@@ -52,12 +52,12 @@ export class SleeperStage extends Lanes {
     this.#awake = new Sleeper(this.sandbox.stateDir, { ...this.system, ...system }, agents).run();
   }
 
-  /** Waits until the sleeper has gone by itself. */
+  /** Waits until the sleeper exits by itself; resolves to its status. */
   gone(): Promise<number> {
     return this.#awake;
   }
 
-  /** Waits until it holds a lane and the far end has answered. */
+  /** Waits until the sleeper holds a lane and the server has answered. */
   async held(lane: Lane): Promise<void> {
     await eventually("the far end has answered", () => roundTripOf(lane), PATIENCE);
   }

@@ -5,11 +5,11 @@ import { canMount } from "./mounts.ts";
 import { descendants, endAll, isAlive, processes, signal } from "./processes.ts";
 import { findProgram, needProgram, run } from "./programs.ts";
 
-/** How a server differs from an ordinary one that takes a key. */
+/** How a server differs from an ordinary one that accepts a key. */
 export interface SshdOptions {
   /** Lines of sshd_config, such as `MaxSessions 2`; they win over the fixture's own. */
   config?: readonly string[];
-  /** Take a password instead of the key (root only: it needs PAM and an account). */
+  /** Accept a password instead of the key (root only: it needs PAM and an account). */
   passwords?: boolean;
   /** Ask for the password by keyboard-interactive instead of the key (root only). */
   keyboardInteractive?: boolean;
@@ -30,9 +30,9 @@ export interface SshdOptions {
 export interface ClientOptions {
   /** More names for the server, beside `host`. */
   aliases?: readonly string[];
-  /** Where to connect to; the server itself unless told, else for example a relay. */
+  /** Where to connect to: by default the server itself, or for example a relay. */
   port?: number;
-  /** `accept-new` unless told. */
+  /** `accept-new` by default. */
   hostKeyChecking?: "accept-new" | "ask" | "yes";
   /** Whether known_hosts has the server's key, so that a first login changes no file. */
   knowsHost?: boolean;
@@ -114,8 +114,8 @@ export class Sshd implements AsyncDisposable {
   }
 
   /**
-   * Sets back the time of the clients' configurations and key, once there is a first login's known_hosts beside
-   * them: what was changed just now makes the launcher's plans void.
+   * Sets back the times of the clients' configurations and key, once a first login's known_hosts is beside
+   * them: recent changes make the launcher's plans void.
    */
   ageConfigs(): void {
     for (const { name } of Deno.readDirSync(this.dir)) {
@@ -149,17 +149,17 @@ export class Sshd implements AsyncDisposable {
     return this.#child === undefined ? [] : descendants(this.#child.pid);
   }
 
-  /** Stops everything where it is, so that the far end falls silent but stays connected. */
+  /** Stops all processes (SIGSTOP), so that the server is silent but stays connected. */
   freeze(): void {
     signal(this.#tree(), "SIGSTOP");
   }
 
-  /** Goes on after {@linkcode freeze}. */
+  /** Resumes after {@linkcode freeze}. */
   thaw(): void {
     signal(this.#tree(), "SIGCONT");
   }
 
-  /** Ends the daemon and every connection; what follows on the port is "connection refused". */
+  /** Ends the daemon and every connection; after that the port refuses connections. */
   async stop(): Promise<void> {
     await endAll([...this.#tree(), ...this.#strays()]);
     await this.#child?.status;
@@ -185,7 +185,7 @@ export class Sshd implements AsyncDisposable {
     return this.#child === undefined ? [] : [this.#child.pid, ...this.children()];
   }
 
-  /** A command's background process leaves the daemon's tree, but keeps its environment. */
+  /** Returns the background processes of commands: they leave the daemon's tree, but keep its environment. */
   #strays(): number[] {
     const mark = new RegExp(`(^|\0)SSH_CONNECTION=\\S+ \\d+ 127\\.0\\.0\\.1 ${this.port}\0`);
     return processes().filter(({ environ }) => mark.test(environ)).map(({ pid }) => pid);
@@ -231,13 +231,13 @@ async function writeServerFiles(dir: string, options: SshdOptions): Promise<void
   await Deno.writeTextFile(`${dir}/sshd_config`, lines.join("\n") + "\n");
 }
 
-/** Whether a server can ask for codes: it takes root, a mount of its own, and a module of PAM. */
+/** Whether a server can ask for codes: that takes root, a mount of its own, and a PAM module. */
 export const canAskForCodes: boolean = canMount &&
   findProgram("google-authenticator") !== undefined;
 
-/** What PAM is to do for this sshd alone, and the codes in the form of google-authenticator(1). */
+/** Writes the PAM rules for this sshd alone, and the codes in the format of google-authenticator(1). */
 async function writeCodes(dir: string, codes: readonly string[]): Promise<void> {
-  const secret = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"; // Of the codes that go by time, which no test uses.
+  const secret = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"; // For time-based codes, which no test uses.
   await Deno.writeTextFile(`${dir}/codes`, [secret, ...codes, ""].join("\n"), { mode: 0o400 });
   const module = `pam_google_authenticator.so secret=${dir}/codes user=root echo_verification_code`;
   const rules = [`auth required ${module}`, "account required pam_permit.so"];
@@ -254,7 +254,7 @@ interface KeyPair {
 
 let cachedKeys: Promise<{ host: KeyPair; user: KeyPair }> | undefined;
 
-/** Made once for each test file: it takes longer than to start sshd. */
+/** Makes the keys once for each test file: that takes longer than starting sshd. */
 function keys(): Promise<{ host: KeyPair; user: KeyPair }> {
   cachedKeys ??= (async () => ({ host: await makeKey(), user: await makeKey() }))();
   return cachedKeys;
@@ -285,19 +285,19 @@ async function listenAnywhere(dir: string): Promise<{ port: number; child: Deno.
   }
 }
 
-/** A port of 127.0.0.1 that nobody listens on. */
+/** Returns a port of 127.0.0.1 that nobody listens on. */
 export function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;
 }
 
 async function listen(dir: string, port: number): Promise<Deno.ChildProcess> {
-  // sshd's directory to lock itself into; the service's start script makes it otherwise.
+  // sshd's chroot directory, which otherwise the service's start script makes.
   if (Deno.uid() === 0) await Deno.mkdir("/run/sshd", { recursive: true, mode: 0o755 });
   const log = `${dir}/log`;
   const before = (await readLog(log)).length;
   const sshd = [needProgram("sshd"), "-D", "-f", `${dir}/sshd_config`, "-p", `${port}`, "-E", log];
-  // sshd is "sshd" to PAM (UsePAM in sshd_config(5)): its rules are put in place for this one alone.
+  // PAM knows sshd as "sshd" (UsePAM in sshd_config(5)): mount the rules for this sshd alone.
   const mount = ["sh", "-c", 'mount --bind "$0" /etc/pam.d/sshd && exec "$@"', `${dir}/pam`];
   const [program, ...args] = exists(`${dir}/pam`)
     ? ["unshare", "--mount", ...mount, ...sshd]

@@ -4,8 +4,8 @@ import type { RunOptions, RunResult } from "./sandbox.ts";
 import type { Scene } from "./scene.ts";
 
 /**
- * What OpenSSH has by itself, `ControlMaster auto` + `ControlPersist`, in a scene: the system's own ssh
- * with a control socket beside ours. Its end ends what it has started.
+ * OpenSSH's own sharing, `ControlMaster auto` + `ControlPersist`, in a scene: the system's own ssh with a
+ * control socket beside ours. Disposing of it ends what it started.
  */
 export class StockPair implements AsyncDisposable {
   readonly socket: string;
@@ -19,14 +19,14 @@ export class StockPair implements AsyncDisposable {
     this.socket = `${scene.sandbox.dir}/stock`;
   }
 
-  /** A call of it: a program and its arguments. */
+  /** Returns the argv of a call. */
   argv(...words: readonly string[]): string[] {
     const path = words.includes("-S") ? [] : ["-S", this.socket];
     const auto = ["-o", "ControlMaster=auto", "-o", "ControlPersist=60"];
     return [needProgram("ssh"), "-F", this.config, ...path, ...auto, ...words];
   }
 
-  /** Runs a call to its end, and to that of all that holds its output. */
+  /** Runs a call to its end, and to the end of everything that holds its output. */
   run(words: readonly string[], options?: RunOptions): Promise<RunResult> {
     return this.#scene.run(this.argv(...words), options);
   }

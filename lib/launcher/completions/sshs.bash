@@ -24,7 +24,7 @@ _sshs() {
     COMP_POINT=$((COMP_POINT - ${#COMP_LINE} + ${#rest}))
     COMP_LINE=$rest COMP_WORDS=(ssh "${COMP_WORDS[@]:skip + 1}") COMP_CWORD=$((COMP_CWORD - skip))
   fi
-  # bash-completion has it, under a name that changed in 2.12.
+  # bash-completion has the one for ssh, under a name that changed in 2.12.
   for ssh in _comp_cmd_ssh _ssh; do
     declare -F $ssh >/dev/null || { _comp_load ssh || _completion_loader ssh; } &>/dev/null
     declare -F $ssh >/dev/null && $ssh ssh "$word" "${COMP_WORDS[COMP_CWORD - 1]}" && return

@@ -23,6 +23,6 @@ complete -c sshs -n __sshs_first -l version -d 'Show the versions of sshs, Deno 
 complete -c sshs -n '__sshs_after --list --warm --why' -l json -d 'Print JSON'
 complete -c sshs -n '__sshs_after --list' -l watch -d 'Keep the list current'
 complete -c sshs -n '__sshs_after --stop' -l all -d 'All connections'
-complete -c sshs -n '__sshs_after --stop' -l now -d 'End its sessions too'
+complete -c sshs -n '__sshs_after --stop' -l now -d 'End the sessions too'
 complete -c sshs -n '__sshs_after --install --uninstall' -l prefix -r -F -d 'Directory, instead of ~/.local'
 complete -c sshs -n '__sshs_after --completions' -f -a 'bash zsh fish'
