@@ -94,6 +94,13 @@ Deno.test("removeLane removes all files of the lane, and none of other lanes", (
     assert.deepEqual([...Deno.readDirSync(lane.dir)].map(({ name }) => name), ["11.lane"]);
   }));
 
+Deno.test("removeLane removes a retired lane too", () =>
+  withLane((lane) => {
+    retire(lane);
+    removeLane(lane);
+    assert.deepEqual([...Deno.readDirSync(lane.dir)], []);
+  }));
+
 Deno.test("readRecord treats a damaged record as missing", () =>
   withLane((lane) => {
     assert.deepEqual(readRecord(lane), RECORD);

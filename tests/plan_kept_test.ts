@@ -82,3 +82,20 @@ for (const [isKept, rows] of [[true, KEPT], [false, NOT_KEPT]] as const) {
     });
   }
 }
+
+Deno.test("a plan that goes direct because of a slow Match exec lapses after an hour or two", async () => {
+  const slow = ['Match exec "sleep 0.5"', "ServerAliveCountMax 7", "Match all"];
+  await using scene = await Scene.open({ client: { config: slow } });
+  const decisions = async () => {
+    const before = scene.starts().length;
+    assert.equal((await scene.ssh(["host", "echo hello"])).stdout, "hello\n");
+    return scene.starts().length - before;
+  };
+  assert.deepEqual([await decisions(), await decisions()], [1, 0]);
+  const [until] = scene.sandbox.files().filter((file) => /^stamps\/until\./.test(file));
+  const path = `${scene.sandbox.stateDir}/${until}`;
+  const left = Deno.statSync(path).mtime!.getTime() - Date.now();
+  assert.ok(left > 0 && left <= 2 * 3600_000, `${left} ms`);
+  Deno.utimeSync(path, new Date(), new Date(Date.now() - 1000));
+  assert.deepEqual([await decisions(), await decisions()], [1, 0]);
+});

@@ -8,6 +8,7 @@ import { install } from "./support/installed.ts";
 import { isAlive, signal } from "./support/processes.ts";
 import { Sandbox } from "./support/sandbox.ts";
 import { Scene } from "./support/scene.ts";
+import { Session } from "./support/session.ts";
 
 const DEADLINE = { deadline: 30_000 };
 
@@ -69,6 +70,15 @@ Deno.test("a job's directory is beside the state directory, and is not made agai
   assert.match(long, /^\/tmp\/sshs-job-/);
   Deno.removeSync(long);
   Deno.removeSync(base);
+});
+
+Deno.test("a command of --with under nohup outlives SIGHUP", async () => {
+  await using scene = await Scene.open();
+  const call = ["sh", "-c", `trap '' HUP; exec sshs --with -- sh -c "$1"`, "sh"];
+  await using session = await Session.open(scene, call);
+  signal([session.pid], "SIGHUP");
+  await session.finish();
+  await assertNothingLeft(scene);
 });
 
 Deno.test("--with logs in to the hosts, and the command's calls share the logins", async () => {

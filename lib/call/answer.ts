@@ -1,7 +1,7 @@
 /** Answers the launcher (`--decide`): says what to do with a call, and writes the plan for the next one. */
 import { checkAgents, closeLane } from "../lane/health.ts";
 import { isOpen, lookSeconds, retire } from "../lane/lane.ts";
-import { identityDir, type Lane, lanesOf } from "../lane/layout.ts";
+import { aboutPath, identityDir, type Lane, lanesOf } from "../lane/layout.ts";
 import { CHOOSE_ANOTHER, openStateDir, StateDirError } from "../lane/state_dir.ts";
 import {
   createText,
@@ -15,8 +15,8 @@ import {
 import { restorePath } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { print, words } from "../os/terminal.ts";
-import { parseConfigOption, parseSshArgs, type SshOption } from "../ssh/arguments.ts";
-import { readConfig } from "../ssh/configuration.ts";
+import { parseConfigOption, parseSshArgs, type SshOption, wordsOf } from "../ssh/arguments.ts";
+import { effectiveOptions, readConfig } from "../ssh/configuration.ts";
 import { withoutValues } from "../ssh/identity.ts";
 import { findRealSsh } from "../ssh/real_ssh.ts";
 import { decide, type DecideSystem, settingsOf, type Shared } from "./decide.ts";
@@ -72,8 +72,8 @@ function prepared(decision: Shared | Direct): Shared | Direct {
     makeDir(dir);
     // ssh hard-links its socket into place (mux.c, muxserver_listen). Without hard links it would
     // remain as a detached ssh that nobody can reach.
-    if (!exists(`${dir}/about`)) {
-      writeWhole(`${dir}/about`, withoutValues(decision.identityText), { linked: true });
+    if (!exists(aboutPath(dir))) {
+      writeWhole(aboutPath(dir), withoutValues(decision.identityText), { linked: true });
     }
     return decision;
   } catch (error) {
@@ -101,7 +101,7 @@ async function keepPlan(
     const text = conditions && planText(key, conditions, answer, asker);
     if (text) writePlan(stateDir, key, text, basis.since);
   } catch (error) {
-    if (!(error instanceof StateDirError)) throw error;
+    if (!(error instanceof StateDirError) && !isSystemError(error)) throw error;
   }
 }
 
@@ -120,12 +120,10 @@ export interface Control {
 }
 
 /** The commands in mux.c and ssh.c, up to 10.5. */
-const COMMANDS = [
-  ...["check", "exit", "stop", "forward", "cancel", "proxy", "conninfo", "channels"],
-];
+const COMMANDS = ["check", "exit", "stop", "forward", "cancel", "proxy", "conninfo", "channels"];
 
 /** The options that say what the master must do, but not which master. */
-const WHAT = "ODLR";
+const OF_REQUEST = "ODLR";
 
 /**
  * Returns the lanes that the call talks to; `undefined` if it has no -O, names its own socket, or there is
@@ -142,11 +140,9 @@ export async function controlOf(
   const command = call.options.find(({ letter }) => letter === "O")?.value;
   if (command === undefined || !COMMANDS.includes(command)) return undefined;
   if (call.options.some(namesSocket)) return undefined;
-  const options = call.options.filter(({ letter }) => !WHAT.includes(letter));
-  const words = options.flatMap(({ letter, value }) =>
-    value === undefined ? [`-${letter}`] : [`-${letter}`, value]
-  );
-  const decision = await decide([...words, "--", call.destination], ssh, system);
+  const options = effectiveOptions(call).filter(({ letter }) => !OF_REQUEST.includes(letter));
+  const session = [...options.flatMap(wordsOf), "--", call.destination];
+  const decision = await decide(session, ssh, system);
   if (decision.kind === "direct") return undefined;
   const lanes = lanesOf(identityDir(decision))
     .sort((a, b) => Number(b.name) - Number(a.name));

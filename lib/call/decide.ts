@@ -12,6 +12,7 @@ import { isJobDir, openStateDir, StateDirError } from "../lane/state_dir.ts";
 import { type Message, words } from "../os/terminal.ts";
 import { dependsOnSession } from "../ssh/watches.ts";
 import { isClosedToDeno, readText, statOf } from "../os/files.ts";
+import { LOST } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { parseDestination, parseSshArgs, type SshCall } from "../ssh/arguments.ts";
 import { fitsRequest, readConfig, type SshConfig } from "../ssh/configuration.ts";
@@ -38,6 +39,8 @@ export interface Basis {
   readonly texts: readonly ConfigText[];
   /** Our own settings file, with its path whether or not it exists. */
   readonly settings: SettingsFile | undefined;
+  /** The key and certificate files that ssh looks for, whether or not they exist. */
+  readonly keyFiles?: readonly string[];
 }
 
 /** A shared call: everything known about it, down to the master's command line. */
@@ -62,8 +65,6 @@ export interface Shared extends Basis {
   /** The agent that the master may use, and which of its keys. */
   readonly agent?: string;
   readonly offers: OfferRule;
-  /** The key and certificate files that ssh looks for, whether or not they exist. */
-  readonly keyFiles: readonly string[];
   readonly batch: boolean;
   readonly quiet: boolean;
   /** The namespaces of the call, one per line; empty if the system has none. */
@@ -94,9 +95,6 @@ export type DecideSystem = Pick<
 
 /** The arguments of -F that mean no configuration. */
 const NO_CONFIG = ["none", "/dev/null"];
-
-/** Replaces bytes in an argument that are not UTF-8. */
-const LOST = "\uFFFD";
 
 /**
  * Decides on a call by its arguments (after `ssh`), and on its jump host's call. Uses no network and
@@ -167,7 +165,8 @@ async function decideOn(
   const files = keyFiles(config, system);
   const keys = files && await readKeys(files);
   if (!files || !keys) {
-    return { kind: "direct", reason: "a key file has a name or type that sshs does not know" };
+    const reason = "a key file has a name or type that sshs does not know";
+    return { kind: "direct", reason, basis: { ...basis, keyFiles: files } };
   }
   const quiet = wantsQuiet(call.options) || config.get("batchmode") === "yes" ||
     /^(quiet|fatal)$/i.test(config.get("loglevel") ?? "");
@@ -250,7 +249,9 @@ async function decideJump(
   }
   const decision = await decide(words, ssh, system, inner);
   if (decision.kind === "share") return decision;
-  return { ...decision, basis, reason: `its jump host is not shared: ${decision.reason}` };
+  const reason = `its jump host is not shared: ${decision.reason}`;
+  const { texts = [], keyFiles } = decision.basis ?? {};
+  return { ...decision, reason, basis: { ...basis, texts: [...basis.texts, ...texts], keyFiles } };
 }
 
 /** Whether the configuration of the call or of a jump host depends on the working directory. */

@@ -23,6 +23,8 @@ export interface Conditions {
   readonly sent: readonly string[];
   /** The system service that the call runs in. */
   readonly service?: string;
+  /** A file in the state directory whose mtime is when the plan lapses. */
+  readonly lapses?: string;
   /** Missing if a file has changed so recently that a later change could not be told apart. */
   readonly watches?: Watches;
 }
@@ -167,14 +169,26 @@ export async function conditionsOf(
     return undefined;
   }
   const sent = isShared ? sentNames(decision.config) : [];
-  // Going direct is never wrong, even though the result of a Match exec may change.
-  const paths = sent && pathsOf(calls, system, isShared ? dependsOnMore : () => false);
-  if (!paths) return undefined;
+  const paths = sent && pathsOf(calls, system);
+  // Going direct is never wrong, but the result of a Match exec, or the time it takes, may change.
+  if (!paths || (isShared && paths.dependsOnMore)) return undefined;
+  const lapses = paths.dependsOnMore ? stampHour(stateDir, calls[0].since) : undefined;
   const options = { stamps: stampsDir(stateDir), since: calls[0].since };
   const watches = await watchesOf(paths.files, paths.directories, options, system);
   const names = [...ALWAYS, ...calls.flatMap(({ config }) => environmentNames(config))];
   const environment = Object.fromEntries(names.map((name) => [name, system.env(name)]));
-  return { environment, sent, service: system.service(), watches };
+  return { environment, sent, service: system.service(), lapses, watches };
+}
+
+const HOUR = 3600_000;
+
+/** Makes the file whose mtime is an hour or two after `since`, and returns its path in the state directory. */
+function stampHour(stateDir: string, since: number): string | undefined {
+  const hour = Math.floor(since / HOUR) + 2;
+  const path = `${stampsDir(stateDir)}/until.${hour}`;
+  makeDir(stampsDir(stateDir));
+  writeWhole(path, "", { mtime: hour * HOUR });
+  return path.slice(stateDir.length + 1);
 }
 
 /** Returns the call and those of its jump hosts. */
@@ -183,33 +197,36 @@ function callsOf(shared: Shared): Shared[] {
 }
 
 /**
- * Returns the files that the decision was read from, whether or not they exist, and the directories in which
- * one could appear. Returns `undefined` if the decision depends on more than these.
+ * Returns the files that the decision was read from, whether or not they exist, the directories in which one
+ * could appear, and whether the decision depends on more than these. Returns `undefined` if we cannot name
+ * the files.
  */
 function pathsOf(
-  calls: readonly (Basis & { readonly keyFiles?: readonly string[] })[],
+  calls: readonly Basis[],
   system: Pick<System, "env">,
-  dependsOnMore: (text: string) => boolean,
-): { files: string[]; directories: string[] } | undefined {
+): { files: string[]; directories: string[]; dependsOnMore: boolean } | undefined {
   const files: string[] = [];
   const directories: string[] = [];
+  const all = calls.flatMap(({ call, texts }) => [
+    ...call.options.map(({ value }) => value ?? ""),
+    ...texts.map(({ text }) => text),
+  ]);
   for (const { call, config, keyFiles = [], settings, texts } of calls) {
     // ssh uses the user's entry in passwd(5), whatever HOME is (they differ in some CI containers).
     const home = config.tokens.get("d") ?? system.env("HOME");
     if (!home) return undefined;
-    if (call.options.some(({ value }) => dependsOnMore(value ?? ""))) return undefined;
     files.push(...keyFiles, ...(settings ? [settings.path] : []));
     if (!call.options.some(({ letter }) => letter === "F")) {
       files.push(`${home}/.ssh/config`, "/etc/ssh/ssh_config");
     }
     for (const { path, text } of texts) {
-      if (!path.startsWith("/") || dependsOnMore(text)) return undefined;
+      if (!path.startsWith("/")) return undefined;
       const included = includedPaths(path, text, home);
       files.push(path, ...included.files);
       directories.push(...included.directories);
     }
   }
-  return { files, directories };
+  return { files, directories, dependsOnMore: all.some(dependsOnMore) };
 }
 
 /**
@@ -238,6 +255,7 @@ export function planText(
     !names.every((name) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) ||
     set.some(({ value }) => quote(value) === undefined)
   ) return undefined;
+  const lapses = conditions.lapses && `"$sshs_dir/${conditions.lapses}"`;
   const lengths = conditions.sent.map((name) => `\${#${name}}`);
   const tests = [
     `[ "$sshs_version/$sshs_key/$sshs_service" = ${place} ]`,
@@ -245,6 +263,9 @@ export function planText(
     `[ -z "${unset.map(([name]) => `\${${name}-}`).join("")}" ]`,
     ...set.map(({ name, value }) => `[ "\${${name}-}" = ${quote(value)} ]`),
     ...(lengths.length > 0 ? [`[ $((${lengths.join(" + ")})) -le ${SMALL_ENVIRONMENT} ]`] : []),
+    ...(lapses
+      ? [`[ -e ${lapses} ]`, 'true >"$sshs_dir/used"', `[ ${lapses} -nt "$sshs_dir/used" ]`]
+      : []),
     ...watches,
   ];
   // In braces, so that nothing runs unless the whole plan is there.

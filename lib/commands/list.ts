@@ -218,9 +218,16 @@ export async function watchList(system: SeeSystem): Promise<number> {
     return 1;
   }
   const ended = untilQuit(screen);
-  for (let isOver = false; !isOver; isOver = await isOverIn(EVERY, ended, screen)) {
+  let redraw = () => {};
+  screen.onResize(() => redraw());
+  for (let isOver = false; !isOver;) {
     const lines = listLines(await seeAll(system), system, screen.columns);
     screen.draw([...lines, "", colour(commandWords.watchKeys(), "dim")]);
+    const next = Promise.withResolvers<false>();
+    redraw = () => next.resolve(false);
+    const timer = setTimeout(redraw, EVERY);
+    isOver = await Promise.race([ended, next.promise]);
+    clearTimeout(timer);
   }
   return 0;
 }
@@ -228,16 +235,4 @@ export async function watchList(system: SeeSystem): Promise<number> {
 async function untilQuit(screen: Screen): Promise<true> {
   for await (const key of screen.keys()) if (["q", "Q", CTRL_C].includes(key)) break;
   return true;
-}
-
-/** Waits until the next update is due, at once if the terminal is resized. Returns true if the user quits. */
-async function isOverIn(ms: number, ended: Promise<true>, screen: Screen): Promise<boolean> {
-  const next = Promise.withResolvers<false>();
-  const timer = setTimeout(next.resolve, ms, false);
-  screen.onResize(() => next.resolve(false));
-  try {
-    return await Promise.race([ended, next.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -41,7 +41,7 @@ export interface SeenLane {
   readonly state: LaneState;
   /** The master's pid; `undefined` if unknown. */
   readonly pid?: number;
-  /** The number of live leases. */
+  /** The number of live sessions. */
   readonly sessions: number;
   /** What the sessions have forwarded, as ssh options. */
   readonly forwards: readonly string[];
@@ -175,7 +175,7 @@ function see(
     record,
     state: state(),
     pid: master.pid,
-    sessions: leases.length,
+    sessions: leases.filter(({ kind }) => kind !== "waiting").length,
     forwards: master.isAlive ? forwardsOn(lane).map(forwardOption) : [],
     age: Math.max(0, now - started) / 1000,
     idle,

@@ -18,7 +18,7 @@ export interface Starter {
   readonly ssh: number;
 }
 
-/** How long a file may be empty, ms: sh creates it and writes to it in two steps. */
+/** How long a file may be empty, ms: sh creates it and writes to it in two steps. sshs_look() has the same. */
 const EMPTY_FOR = 5000;
 
 /** Returns all recorded attempts, the highest number last. */

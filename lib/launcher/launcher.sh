@@ -122,23 +122,13 @@ sshs_is_apart() {
 sshs_stat() {
   sshs_group='' sshs_foreground='' sshs_nice='' sshs_policy='' sshs_line=''
   if read -r sshs_line </proc/$$/stat; then
-    sshs_split ${sshs_line##*) }
+    set -- ${sshs_line##*) } # proc(5), from the state on
+    sshs_group=${3-} sshs_foreground=${6-} sshs_nice=${17-} sshs_policy=${39-}
   else
-    sshs_line=$(exec ps -o pgid= -o tpgid= -o nice= -p $$)
-    sshs_split - - ${sshs_line% *} - - - - - - - - - - - "${sshs_line##* }"
+    set -- $(exec ps -o pgid= -o tpgid= -o nice= -p $$)
+    sshs_group=${1-} sshs_foreground=${2-} sshs_nice=${3-}
   fi
 } 2>/dev/null
-
-# The fields of /proc/PID/stat from the state on: proc(5).
-sshs_split() {
-  [ $# -ge 17 ] || return
-  sshs_group=$3 sshs_foreground=$6
-  shift 16
-  sshs_nice=$1
-  [ $# -ge 23 ] || return
-  shift 22
-  sshs_policy=$1
-}
 
 # ---- plans --------------------------------------------------------------------------------------------
 
@@ -566,7 +556,7 @@ sshs_look() {
   *)
     sshs_attempt=running
     if [ -n "$sshs_empty" ]; then
-      [ "$((sshs_waited - sshs_since))" -lt 2000 ] || sshs_attempt=broken
+      [ "$((sshs_waited - sshs_since))" -lt 5000 ] || sshs_attempt=broken
     else
       sshs_lives "$sshs_starter" || sshs_attempt=broken
     fi

@@ -120,7 +120,8 @@ export function writeWhole(
     }
     Deno.renameSync(draft, path);
   } catch (error) {
-    removePath(draft); // On a full disk it would occupy the rest.
+    // On a full disk they would occupy the rest.
+    for (const path of [draft, `${draft}.link`]) removePath(path);
     throw error;
   }
 }

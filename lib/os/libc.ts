@@ -24,7 +24,16 @@ const SYMBOLS = {
 } as const;
 
 /** Signals by number; these are the same on Linux, macOS and BSD. */
-const NUMBERS = { SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGPIPE: 13, SIGTERM: 15 } as const;
+export const SIGNAL_NUMBERS: { readonly [signal in Deno.Signal]?: number } = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGPIPE: 13,
+  SIGTERM: 15,
+};
+
+/** In signal.h. */
+const SIG_IGN = 1n;
 
 let loaded: ReturnType<typeof load> | null = null;
 
@@ -59,13 +68,20 @@ export function execv(path: string, argv: readonly Uint8Array[]): void {
   });
   // Rust's runtime ignores SIGPIPE, and an ignored signal stays ignored across exec: `ssh host | head`
   // would not end.
-  calls.signal(NUMBERS.SIGPIPE, null);
+  calls.signal(SIGNAL_NUMBERS.SIGPIPE!, null);
   calls.execv(terminated(path), pointers);
 }
 
 /** Restores the default action of a signal, if it is one that ends programs. */
-export function restoreSignal(signal: string): void {
-  if (signal in NUMBERS) libc()?.signal(NUMBERS[signal as keyof typeof NUMBERS], null);
+export function restoreSignal(signal: Deno.Signal): void {
+  const number = SIGNAL_NUMBERS[signal];
+  if (number !== undefined) libc()?.signal(number, null);
+}
+
+/** Ignores a signal, and so do the processes that are started from now on. */
+export function ignoreSignal(signal: Deno.Signal): void {
+  const number = SIGNAL_NUMBERS[signal];
+  if (number !== undefined) libc()?.signal(number, Deno.UnsafePointer.create(SIG_IGN));
 }
 
 /**

@@ -5,8 +5,8 @@
  * status need no forwarding. If it cannot become ssh, ssh runs as a child with our streams.
  */
 import { fromFileUrl } from "@std/path/posix/from-file-url";
-import { execv, processArgv, restoreSignal } from "./libc.ts";
-import { isInForeground, realSystem } from "./system.ts";
+import { execv, ignoreSignal, processArgv, restoreSignal } from "./libc.ts";
+import { ignores, isInForeground, realSystem } from "./system.ts";
 import { say } from "./terminal.ts";
 
 /** The version of sshs. A sleeper or a plan of another version is not used. */
@@ -176,6 +176,7 @@ const FORWARDED: readonly Deno.Signal[] = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGU
  */
 export async function runAsChild(path: string, args: readonly string[]): Promise<Ending> {
   let child: Deno.ChildProcess | undefined;
+  const ignored = FORWARDED.filter(ignores);
   // Before the start, as a signal may follow it at once; one in between waits until this turn ends.
   for (const signal of FROM_TERMINAL) {
     Deno.addSignalListener(signal, async () => {
@@ -183,6 +184,8 @@ export async function runAsChild(path: string, args: readonly string[]): Promise
     });
   }
   for (const signal of FORWARDED) Deno.addSignalListener(signal, () => forward(signal, child));
+  // With its first listener Deno handles others as well, so the child would not inherit "ignored".
+  for (const signal of ignored) ignoreSignal(signal);
   try {
     child = new Deno.Command(path, {
       args: [...args],

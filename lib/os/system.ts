@@ -4,7 +4,7 @@
  * BSD are here and in libc.ts.
  */
 import { isSystemError } from "./files.ts";
-import { networkNamespace, pidNamespace, readKernelFile } from "./libc.ts";
+import { networkNamespace, pidNamespace, readKernelFile, SIGNAL_NUMBERS } from "./libc.ts";
 
 /** The result of a finished process. */
 export interface Output {
@@ -63,8 +63,6 @@ export interface RunOptions {
   readonly signal?: AbortSignal;
 }
 
-const SIGTERM = 15;
-
 /** The system that this process runs on. */
 export const realSystem: System = {
   pid: Deno.pid,
@@ -90,10 +88,7 @@ export const realSystem: System = {
     }
   },
   births: (pids) => births(pids, realSystem),
-  catchesSigterm(pid) {
-    const status = readKernelFile(`/proc/${pid}/status`);
-    return status === undefined ? undefined : catchesSignal(status, SIGTERM);
-  },
+  catchesSigterm: (pid) => hasSignal(pid, "SigCgt", "SIGTERM"),
   async commandLine(pid) {
     const words = readKernelFile(`/proc/${pid}/cmdline`);
     return words?.replaceAll("\0", " ") ?? await commandLineFromPs(pid, this);
@@ -169,7 +164,7 @@ export async function isInForeground(
   const [group, foreground] = os === "linux"
     ? [2, 5].map((i) => fieldsAfterName(stdout)?.[i])
     : stdout.trim().split(/\s+/);
-  return group === foreground;
+  return foreground === undefined || group === foreground;
 }
 
 /** Exported for its test: Linux has /proc. */
@@ -251,12 +246,24 @@ function isZombie(pid: number): boolean {
 }
 
 /**
- * Whether a process handles a signal itself, from its `/proc/PID/status`: SigCgt is a mask, bit 0
- * for signal 1.
+ * Whether a process handles (SigCgt) or ignores (SigIgn) a signal, from its `/proc/PID/status`; `undefined`
+ * without one. The value is a mask, bit 0 for signal 1.
  */
-function catchesSignal(status: string, signal: number): boolean | undefined {
-  const mask = /^SigCgt:\s*([0-9a-f]+)$/m.exec(status)?.[1];
-  return mask === undefined ? undefined : (BigInt(`0x${mask}`) >> BigInt(signal - 1) & 1n) === 1n;
+function hasSignal(
+  pid: number | "self",
+  field: "SigCgt" | "SigIgn",
+  signal: Deno.Signal,
+): boolean | undefined {
+  const status = readKernelFile(`/proc/${pid}/status`) ?? "";
+  const mask = new RegExp(`^${field}:\\s*([0-9a-f]+)$`, "m").exec(status)?.[1];
+  const number = SIGNAL_NUMBERS[signal];
+  if (mask === undefined || number === undefined) return undefined;
+  return (BigInt(`0x${mask}`) >> BigInt(number - 1) & 1n) === 1n;
+}
+
+/** Whether this process was started with a signal ignored, as nohup(1) does. False if the system does not say. */
+export function ignores(signal: Deno.Signal): boolean {
+  return hasSignal("self", "SigIgn", signal) === true;
 }
 
 /**

@@ -6,6 +6,7 @@
  * commands are in commands/words.ts.
  */
 import { isSystemError } from "./files.ts";
+import { SIGNAL_NUMBERS } from "./libc.ts";
 
 /** A message: what is wrong, and what to do about it. */
 export interface Message {
@@ -126,7 +127,6 @@ const CLEAR_LINE = "\x1b[K";
 const CLEAR_BELOW = "\x1b[J";
 
 const ENDING: readonly Deno.Signal[] = ["SIGHUP", "SIGINT", "SIGTERM"];
-const NUMBERS: Partial<Record<Deno.Signal, number>> = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 };
 
 /**
  * The whole terminal, for a text that is kept current. Its previous contents come back however this ends,
@@ -143,7 +143,7 @@ export class Screen implements Disposable {
     for (const signal of ENDING) {
       this.#listen(signal, () => {
         this[Symbol.dispose]();
-        Deno.exit(128 + NUMBERS[signal]!);
+        Deno.exit(128 + SIGNAL_NUMBERS[signal]!);
       });
     }
     // Makes Ctrl-C and Ctrl-Z ordinary keys, which leaves us time to restore the terminal.

@@ -119,8 +119,9 @@ export async function isAbandoned(
   return !owner || !await isSameProcess(owner, system);
 }
 
-/** How often the directory is tried to be removed, while calls that still end make files in it. */
+/** How often, and after how long (ms), we try again while calls that still end make files in the directory. */
 const TRIES = 10;
+const PAUSE = 50;
 
 /** Ends all sessions, connections and logins of a job, and removes its directory. */
 export async function endJob(stateDir: string, system: JobSystem): Promise<void> {
@@ -135,6 +136,7 @@ export async function endJob(stateDir: string, system: JobSystem): Promise<void>
       return removePath(stateDir);
     } catch (error) {
       if (!isSystemError(error) || tries === TRIES) throw error;
+      await new Promise((resolve) => setTimeout(resolve, PAUSE));
     }
   }
 }

@@ -132,7 +132,7 @@ export function connectionOptions(call: SshCall, without = ""): string[] {
  * Returns the options that still count if all are put before the destination. In ssh the first value wins,
  * and a user or port in the destination counts where it stands: of `ssh a@host -l b` only a remains.
  */
-function effectiveOptions(call: SshCall): SshOption[] {
+export function effectiveOptions(call: SshCall): SshOption[] {
   const { user, port } = parseDestination(call.destination);
   return call.options.filter((option, index) => {
     const key = optionKey(option);

@@ -129,7 +129,8 @@ const MAX_AGENT_IDENTITIES = 2048;
 
 /**
  * Returns the public keys in an agent, in its order, each as "type base64". `"absent"`: nobody listens
- * there. `"silent"`: no answer within `deadline` (ms), or one that we do not understand.
+ * there. `"silent"`: no answer within `deadline` (ms), one that we do not understand, or a socket
+ * that we cannot connect to.
  */
 export async function agentKeys(
   socket: string,
@@ -137,7 +138,9 @@ export async function agentKeys(
 ): Promise<readonly string[] | "silent" | "absent"> {
   const start = performance.now();
   const connection = await connectUnix(socket, options);
-  if (connection instanceof NoConnection) return connection.why === "late" ? "silent" : "absent";
+  if (connection instanceof NoConnection) {
+    return connection.why === "absent" || connection.why === "refused" ? "absent" : "silent";
+  }
   const left = Math.max(0, Math.ceil(options.deadline - (performance.now() - start)));
   // Not setTimeout(): its first use costs as much as all the rest.
   AbortSignal.timeout(left).addEventListener("abort", () => connection.close());
