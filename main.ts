@@ -43,4 +43,6 @@ async function main(argv: readonly string[]): Promise<number> {
   return await callSsh(argv, realSystem);
 }
 
-if (import.meta.main) realSystem.exit(await main(ARGS));
+// No top-level await: with this module on the stack V8 would compile all of the bundle again to find the
+// lines of the first error's stack trace, and a file that is missing is an error (10 ms).
+if (import.meta.main) Promise.resolve(ARGS).then(main).then(realSystem.exit);

@@ -30,6 +30,7 @@ import { jumpCall, proxyJump } from "../ssh/jump.ts";
 export interface Basis {
   readonly argv: readonly string[];
   readonly call: SshCall;
+  readonly origin: Origin;
   readonly config: SshConfig;
   /** How long ssh took to read its configuration, ms. */
   readonly took: number;
@@ -41,6 +42,14 @@ export interface Basis {
   readonly settings: SettingsFile | undefined;
   /** The key and certificate files that ssh looks for, whether or not they exist. */
   readonly keyFiles?: readonly string[];
+}
+
+/** Where a call comes from. */
+interface Origin {
+  /** The network and pid namespaces; `undefined` if the system has none. */
+  readonly network?: string;
+  readonly pids?: string;
+  readonly service?: string;
 }
 
 /** A shared call: everything known about it, down to the master's command line. */
@@ -140,12 +149,19 @@ async function read(
   ) {
     return { kind: "direct", reason: `-F ${chosen} is not a regular file` };
   }
-  const answer = await readConfig(ssh, call, system);
+  const reading = readConfig(ssh, call, system);
+  // While ssh reads: to load libc takes 3 ms.
+  const origin = {
+    network: system.networkNamespace(),
+    pids: system.pidNamespace(),
+    service: system.service(),
+  };
+  const answer = await reading;
   if (answer.kind === "failed") return { kind: "direct", reason: answer.reason };
   const { config, took } = answer;
   const texts = readTexts(config.files.filter((file) => !NO_CONFIG.includes(file)));
   if (typeof texts === "string") return { kind: "direct", reason: texts };
-  return { kind: "read", argv, call, config, took, since, texts, settings };
+  return { kind: "read", argv, call, origin, config, took, since, texts, settings };
 }
 
 async function decideOn(
@@ -154,7 +170,7 @@ async function decideOn(
   system: DecideSystem,
   outer: readonly string[],
 ): Promise<Shared | Direct> {
-  const { call, config } = basis;
+  const { call, config, origin } = basis;
   const settings = settingsOf(call, basis.settings, system);
   const ruled = directByConfig(call, config, settings, basis.took);
   if (ruled) return ruled;
@@ -180,15 +196,12 @@ async function decideOn(
   }
   const jump = await decideJump(basis, ssh, system, outer);
   if (jump?.kind === "direct") return jump;
-  const [network, pids] = [system.networkNamespace(), system.pidNamespace()];
   const text = identityText(config, {
     ssh,
     jump: jump?.identityText,
     destination: call.destination,
     cwd: system.cwd(),
-    network,
-    pids,
-    service: system.service(),
+    ...origin,
     keys: keys.digest,
     env: (name) => system.env(name),
   });
@@ -213,7 +226,7 @@ async function decideOn(
     keyFiles: files,
     batch: config.get("batchmode") === "yes",
     quiet,
-    spaces: network === undefined ? "" : `${network}\n${pids}`,
+    spaces: origin.network === undefined ? "" : `${origin.network}\n${origin.pids}`,
     jump,
     notice: quiet || !basis.settings?.problem ? undefined : words.settings(basis.settings.problem),
   };

@@ -1,7 +1,7 @@
 /**
- * Is a lane fit for a session, and how one that is not comes to its end. The alive check of a master
- * is local; only the ping tells of the far end. A lane is not fit either once the agent has other keys than
- * when it logged in: another list may lead to another account.
+ * Checks whether a lane is fit for a session, and closes one that is not. The alive check of a master is
+ * local; only the ping reaches the server. A lane is also unfit once the agent has other keys than when the
+ * lane logged in: another list may lead to another account.
  */
 import { isDenied, readText, removePath, writeText } from "../os/files.ts";
 import { realSystem, type System } from "../os/system.ts";
@@ -23,24 +23,24 @@ import { type Lease, liveLeases } from "./lease.ts";
 import { DeadlineExceeded, MuxClosed, MuxConnection, MuxRefused } from "./mux_client.ts";
 import { MuxProtocolError } from "./mux_protocol.ts";
 
-/** How long a master may take to answer what it answers by itself, ms. */
+/** How long a master may take to answer without asking the server, ms. */
 const LOCAL_DEADLINE = 1000;
-/** How long the far end may take, ms; four times the last round trip where that is longer. */
+/** How long the far end may take, ms, or four times the last round trip if that is longer. */
 const PING_DEADLINE = 3000;
-/** How long a master may take to end, ms, before it is made to: one whose link is dead may hang. */
+/** How long a master may take to exit, ms, before it is killed: it may hang if its link is dead. */
 const END_DEADLINE = 300;
 
 /**
- * "late": the far end has not answered in time, but a session is open on the lane, and the question may
- * wait behind its data. Such a lane is left alone.
+ * "late": the far end has not answered in time, but a session is open on the lane, and the ping may be
+ * queued behind its data. Such a lane is left alone.
  */
 export type Fitness = "fit" | "late" | "dead";
 
 /**
- * Whether the far end of a lane answers, or has done so lately. Renews the mark. Never throws for a dead
+ * Whether the far end of a lane answers, or has answered lately. Renews the mark. Does not throw for a dead
  * lane.
  *
- * @param options.caller the process that wants to use the lane, whose lease is no session yet
+ * @param options.caller the process that wants to use the lane; its lease is not a session yet
  */
 export async function fitnessOf(
   lane: Lane,
@@ -76,14 +76,14 @@ async function askFarEnd(
   }
 }
 
-/** How long to wait for the far end, ms, with the last round trip to it (ms). */
+/** Returns how long to wait for the far end, ms, given the last round trip (ms). */
 export function pingDeadline(roundTrip = 0): number {
   return Math.max(PING_DEADLINE, 4 * roundTrip);
 }
 
 /**
- * Whether it is certain that none of these sessions is open yet, and so no command of theirs was sent: ssh
- * catches no signal until then (mux_client_request_session() in mux.c). `undefined`: it is not known.
+ * Whether it is certain that none of these sessions is open yet, so that none of their commands was sent:
+ * until then ssh catches no signals (mux_client_request_session() in mux.c). `undefined` if unknown.
  */
 export function isNoneOpen(
   leases: readonly Lease[],
@@ -95,8 +95,8 @@ export function isNoneOpen(
 }
 
 /**
- * Closes a lane: no call finds it any more, the sessions on it live on, and its master goes with the
- * last of them, or at once where there is none. With `now` the sessions end too.
+ * Closes a lane: no call finds it any more, its sessions stay, and its master exits with the last of them,
+ * or at once if there are none. With `now` it ends the sessions too.
  */
 export async function closeLane(
   lane: Lane,
@@ -117,16 +117,16 @@ export async function closeLane(
     removePath(lane.socket);
     if (end && master && await isSameProcess(master, system)) {
       system.kill(master.pid, "SIGTERM");
-      system.kill(master.pid, "SIGCONT"); // A stopped one takes SIGTERM only when it goes on.
+      system.kill(master.pid, "SIGCONT"); // A stopped process takes SIGTERM only once it continues.
     }
   }
 }
 
 /**
- * Ends a master, by force if need be, and with it every session. While the connection to it is open its
- * pid cannot be another process's.
+ * Ends a master and all its sessions, by force if necessary. While the connection to it is open, its pid
+ * cannot belong to another process.
  *
- * @param options.hasBeenTold it has agreed to end by itself
+ * @param options.hasBeenTold it has agreed to exit by itself
  */
 export async function endMaster(
   connection: MuxConnection,
@@ -152,7 +152,7 @@ async function closes(connection: MuxConnection): Promise<boolean> {
   }
 }
 
-/** Whether a recorded master is alive, and not another process with its pid. */
+/** Whether a recorded master is alive, and its pid is not another process's by now. */
 export async function isSameProcess(
   master: Master,
   system: Pick<System, "births" | "isAlive">,
@@ -161,12 +161,12 @@ export async function isSameProcess(
   return isBornAs(master, (await system.births([master.pid])).get(master.pid));
 }
 
-/** Whether a birth can be the recorded one's; where births cannot be had the pid must do. */
+/** Whether a birth can be that of the recorded process; if the system tells no births, the pid must do. */
 export function isBornAs(master: Master, birth: string | undefined): boolean {
   return birth === undefined || master.birth === undefined || birth === master.birth;
 }
 
-/** Errors that say something of the master and not of us. */
+/** Whether an error says something about the master, and not about us. */
 export function isMuxTrouble(error: unknown): boolean {
   return error instanceof DeadlineExceeded || error instanceof MuxClosed ||
     error instanceof MuxRefused || error instanceof MuxProtocolError ||
@@ -174,8 +174,8 @@ export function isMuxTrouble(error: unknown): boolean {
 }
 
 /**
- * What stands behind a control socket's path: a master that answers, a socket that nobody listens
- * on any more, nothing at all, or something that is not ours to use and not ours to remove.
+ * What is at a control socket's path: a master that answers, a socket on which nobody listens any more,
+ * nothing at all, or something that is not ours to use or to remove.
  */
 export type Probe =
   | { kind: "alive"; pid: number }
@@ -184,11 +184,11 @@ export type Probe =
   | { kind: "foreign"; reason: string };
 
 /**
- * Finds out what stands behind a control socket. All of it is local: it says nothing of the network,
- * which is what `MuxConnection.ping` is for.
+ * Finds out what is behind a control socket. It is a local check and says nothing about the network; use
+ * `MuxConnection.ping` for that.
  *
- * @param options.deadline ms for everything together, 1000 unless given; what has not answered by
- * then is foreign
+ * @param options.deadline ms for everything together, 1000 by default; what has not answered by then is
+ * foreign
  */
 export async function probe(socket: string, options: { deadline?: number } = {}): Promise<Probe> {
   const until = performance.now() + (options.deadline ?? 1000);
@@ -197,8 +197,8 @@ export async function probe(socket: string, options: { deadline?: number } = {})
   } catch (error) {
     if (!(error instanceof MuxClosed)) throw error;
   }
-  // It took the connection and hung up: a master that was on its way out. By now it is gone, and the
-  // second look says stale or absent; whoever hangs up twice is no master.
+  // It accepted the connection and hung up, as a master does that is exiting. By now it is gone, and a
+  // second try says stale or absent; what hangs up twice is no master.
   try {
     return await probeOnce(socket, until);
   } catch (error) {
@@ -207,11 +207,11 @@ export async function probe(socket: string, options: { deadline?: number } = {})
   }
 }
 
-/** @throws {MuxClosed} when the other side hangs up */
+/** @throws {MuxClosed} if the other side hangs up */
 async function probeOnce(socket: string, until: number): Promise<Probe> {
   try {
-    // connect(2) refuses a plain file just as it refuses a stale socket, so the entry is looked at
-    // first. Whether somebody listens only connecting can tell.
+    // connect(2) refuses a plain file as it refuses a stale socket, so we look at the entry first. Only
+    // connecting can tell whether anybody listens.
     const owner = socketOwner(socket);
     if (owner === "absent") return { kind: "absent" };
     if (owner === "other") return { kind: "foreign", reason: "Not a socket" };
@@ -232,8 +232,8 @@ async function probeOnce(socket: string, until: number): Promise<Probe> {
 type CheckSystem = Pick<System, "births" | "catchesSigterm" | "isAlive" | "kill" | "now">;
 
 /**
- * Asks the far end of each open lane of an identity, unless it has answered lately, and its agent; closes
- * those that do not answer, and those whose agent has other keys now. Returns the exit status 0.
+ * Pings the far end of each open lane of an identity, unless it has answered lately, and asks its agent.
+ * Closes the lanes that do not answer, and those whose agent has other keys now. Returns the exit status 0.
  */
 export async function checkLanes(dir: string, system: CheckSystem): Promise<number> {
   const open = lanesOf(dir).filter(isOpen);
@@ -255,33 +255,29 @@ async function isOutdated(lane: Lane): Promise<boolean> {
   const record = readRecord(lane);
   if (!record?.agent) return false;
   const keys = await agentKeys(record.agent, { deadline: AGENT_DEADLINE });
-  return keys !== "silent" && hasOtherKeys(lane, record, keys === "absent" ? [] : keys);
+  if (keys === "silent") return false;
+  return hasOtherKeys(record, notedKeys(lane), keys === "absent" ? [] : keys);
 }
 
 /**
- * The keys that the agent had when a lane logged in, as "type base64", in its order; `undefined` where they
- * were not noted. The launcher notes them by `ssh-add -L`, whose lines end in a comment.
+ * Returns the keys that the agent had when a lane logged in, as "type base64", in its order; `undefined` if
+ * they were not noted. The launcher notes them with `ssh-add -L`, whose lines end in a comment.
  */
 function notedKeys(lane: Lane): string[] | undefined {
   const text = readText(lane.agent);
-  // Without a key ssh-add says so in a sentence.
+  // If there is no key, ssh-add prints a sentence.
   return text?.match(/^[a-z0-9@.-]+-[a-z0-9@.-]+ [A-Za-z0-9+/=]{16,}/gm) ??
     (text === undefined ? undefined : []);
 }
 
-function noteKeys(lane: Lane, keys: readonly string[]): void {
-  writeText(lane.agent, keys.map((key) => `${key}\n`).join(""));
-}
-
 /** Whether ssh would offer other keys now than when the lane logged in. */
-export function hasOtherKeys(
-  lane: Lane,
-  record: Pick<LaneRecord, "offers">,
+function hasOtherKeys(
+  { offers }: Pick<LaneRecord, "offers">,
+  noted: readonly string[] | undefined,
   keys: readonly string[],
 ): boolean {
-  const noted = notedKeys(lane);
   if (noted === undefined) return false;
-  const rule = record.offers ?? { identitiesOnly: false, publicKeys: [] };
+  const rule = offers ?? { identitiesOnly: false, publicKeys: [] };
   return offeredKeys(noted, rule).join("\n") !== offeredKeys(keys, rule).join("\n");
 }
 
@@ -290,6 +286,8 @@ export class LaneAgent {
   readonly #lane: Lane;
   readonly #record: Pick<LaneRecord, "agent" | "offers">;
   readonly #agents: Agents;
+  /** The former, once known. */
+  #noted?: readonly string[];
 
   constructor(lane: Lane, record: Pick<LaneRecord, "agent" | "offers">, agents: Agents) {
     this.#lane = lane;
@@ -297,18 +295,20 @@ export class LaneAgent {
     this.#agents = agents;
   }
 
-  /** Notes its keys, where the login has not done so: it may have added one (AddKeysToAgent). */
+  /** Notes its keys if the call that logged in did not: the login may have added one (AddKeysToAgent). */
   async note(): Promise<void> {
     const { agent } = this.#record;
-    if (agent === null || notedKeys(this.#lane)) return;
-    const keys = await this.#agents.keysOf(agent);
-    if (keys) noteKeys(this.#lane, keys);
+    if (agent === null) return;
+    this.#noted = notedKeys(this.#lane);
+    if (this.#noted) return;
+    this.#noted = await this.#agents.keysOf(agent);
+    if (this.#noted) writeText(this.#lane.agent, this.#noted.map((key) => `${key}\n`).join(""));
   }
 
   /** Whether it has other keys now. */
   async hasChanged(): Promise<boolean> {
     const { agent } = this.#record;
     const keys = agent === null ? undefined : await this.#agents.keysOf(agent);
-    return keys !== undefined && hasOtherKeys(this.#lane, this.#record, keys);
+    return keys !== undefined && hasOtherKeys(this.#record, this.#noted, keys);
   }
 }

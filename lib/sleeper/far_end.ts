@@ -1,4 +1,4 @@
-/** The far end of a lane: asked one question at a time, and what its answers say. */
+/** The far end of a lane: pings it, one ping at a time, and keeps what the answers say. */
 import { isMuxTrouble, pingDeadline } from "../lane/health.ts";
 import { renew, roundTripOf, unverify, verify } from "../lane/lane.ts";
 import type { Lane } from "../lane/layout.ts";
@@ -8,12 +8,12 @@ import type { System } from "../os/system.ts";
 export class FarEnd {
   readonly #lane: Lane;
   readonly #system: Pick<System, "now" | "steady">;
-  /** Questions have a connection of their own: one that is pending pauses it. */
+  /** Pings have a connection of their own: a pending one pauses it. */
   #connection?: MuxConnection;
   #isClosed = false;
   #isAsking = false;
   #isSilent = false;
-  /** What is known of it, and what the mark says, ms. */
+  /** The last known round trip, and the one in the mark, ms. */
   #roundTrip?: number;
   #marked = Infinity;
   /** Steady clock, ms. */
@@ -30,32 +30,32 @@ export class FarEnd {
     return this.#isAsking;
   }
 
-  /** How long ago it was asked last, ms. */
+  /** How long ago the last ping was sent, ms. */
   get askedAgo(): number {
     return this.#system.steady() - this.#askedAt;
   }
 
-  /** How long ago it was asked what it has answered last, ms. */
+  /** How long ago the last ping that was answered was sent, ms. */
   get answeredAgo(): number {
     return this.#system.steady() - this.#answeredAt;
   }
 
-  /** How long it may take to answer, ms. */
+  /** How long an answer may take, ms. */
   get deadline(): number {
     return pingDeadline(this.#roundTrip);
   }
 
-  /** Whether it has not answered the last question within the deadline. */
+  /** Whether the last ping was not answered within the deadline. */
   get isSilent(): boolean {
     return this.#isSilent;
   }
 
   /**
-   * Asks, and renews the mark when it has answered. When the deadline has passed it withdraws the mark,
-   * calls `onSilence`, and waits on: an answer that comes later counts still.
+   * Pings, and renews the mark on an answer. At the deadline it withdraws the mark, calls `onSilence`, and
+   * keeps waiting: a late answer still counts.
    *
-   * @param isBusy the question may wait behind the data of sessions: a longer round trip is not the
-   * link's
+   * @param isBusy the ping may be queued behind the data of sessions, so a longer round trip says nothing
+   * about the link
    */
   async ask(isBusy: boolean, onSilence: () => void): Promise<void> {
     this.#isAsking = true;
@@ -68,7 +68,7 @@ export class FarEnd {
       } catch (error) {
         if (!(error instanceof DeadlineExceeded)) throw error;
         this.#isLate(onSilence);
-        // The connection stays: a forward that is granted late must be taken back on it.
+        // Keep the connection: a forward that is granted late must be cancelled on it.
         await connection.settled();
         this.#answer(this.#roundTrip ?? this.deadline);
       }
@@ -103,7 +103,7 @@ export class FarEnd {
     this.#roundTrip = roundTrip;
     const isAlike = roundTrip < 2 * this.#marked && this.#marked < 2 * roundTrip;
     const now = this.#system.now();
-    if (isAlike && renew(this.#lane, now)) return; // One call of the system in place of five.
+    if (isAlike && renew(this.#lane, now)) return; // One system call instead of five.
     verify(this.#lane, roundTrip, now);
     this.#marked = roundTrip;
   }

@@ -1,4 +1,4 @@
-/** A lane in the sleeper's hands: held, asked after, and let go when its time is over. */
+/** A lane that the sleeper holds: it keeps the master, pings the far end, and lets go after the linger. */
 import { FirstSession } from "../lane/direct.ts";
 import { hasForwards, takeBackForwards } from "../lane/forwards.ts";
 import { endMaster, isMuxTrouble, isNoneOpen, isSameProcess, LaneAgent } from "../lane/health.ts";
@@ -30,28 +30,28 @@ export type HeldSystem = Pick<
   "births" | "catchesSigterm" | "isAlive" | "kill" | "now" | "steady"
 >;
 
-/** What a lane needs of the sleeper. */
+/** What a lane needs from the sleeper. */
 export interface Hands {
   readonly system: HeldSystem;
   readonly agents: Agents;
   log(line: string): void;
-  /** Has the lanes looked after at once. */
+  /** Makes the sleeper look after its lanes at once. */
   wake(): void;
 }
 
-/** How often the far end is asked, ms. */
+/** The time between two pings, ms. */
 const PING_EVERY = 15_000;
 /**
- * A lane on which no session has begun for so long is in use no more, ms, and is not asked: the next call
- * will do it. A ping costs the master some 300 bytes for good, since mux.c and channels.c keep every
+ * A lane on which no session has begun for this long, ms, is not in use any more and not pinged: the next
+ * call does it. Each ping costs the master about 300 bytes for good, since mux.c and channels.c keep every
  * forward.
  */
 const IN_USE = 10 * 60_000;
-/** How long a session's link may be in doubt, ms: until then it opens, or has come to nothing. */
+/** How long a session may take to open, ms; after that it has opened or failed. */
 const OPENS_WITHIN = 30_000;
-/** An answer to a question counts for the leases that were this old when it was asked, ms. */
+/** An answer covers the leases that were at least this old when the ping was sent, ms. */
 const SETTLED_AFTER = 1000;
-/** How late an answer may be, ms, while sessions are open on the lane: behind a large upload it waits. */
+/** How late an answer may be, ms, while sessions are open on the lane: a large upload delays it. */
 const PATIENCE = 60_000;
 
 export class HeldLane {
@@ -71,7 +71,7 @@ export class HeldLane {
   #isEnding = false;
   #live: readonly SeenLease[] = [];
   #keptUntil = 0;
-  // Steady clock, ms: when a lease was last seen, and when one was last seen to come.
+  // Steady clock, ms: when a lease was last seen, and when a new one was last seen.
   #usedAt: number;
   #begunAt: number;
   #fault?: string;
@@ -88,7 +88,7 @@ export class HeldLane {
     this.#usedAt = this.#begunAt = hands.system.steady();
   }
 
-  /** Takes nothing for granted any more: withdraws the mark, and asks at the next look. */
+  /** Withdraws the mark, and pings at the next look. */
   doubt(): void {
     this.#isInDoubt = true;
     this.#leases.doubt();
@@ -96,8 +96,8 @@ export class HeldLane {
   }
 
   /**
-   * Looks after the lane once. "gone": its master is, and so are its files. Whatever goes wrong concerns
-   * this lane alone: it is logged, and nobody relies on the lane until all is well again.
+   * Looks after the lane once. Returns "gone" if its master has exited and its files are removed. A fault
+   * concerns this lane alone: it is logged, and the lane is unverified until all is well again.
    *
    * @param isCalled a call may have taken a lease since the last look
    */
@@ -110,13 +110,13 @@ export class HeldLane {
     }
   }
 
-  /** When it is to be looked after next, in ms; Infinity until a call comes. */
+  /** Returns when to look after it next, in ms; Infinity until a call comes. */
   dueIn(look: number): number {
     const isAtWork = !this.#hold || this.#live.length > 0 || this.#isInUse();
     return isAtWork ? look : Math.max(0, this.#idleFor());
   }
 
-  /** Closes our connections; the master goes after its grace, once it is idle. */
+  /** Closes our connections; the master exits after its grace, once it is idle. */
   letGo(): void {
     this.#isLeft = true;
     this.#farEnd.close();
@@ -136,7 +136,7 @@ export class HeldLane {
     if (sweep.isOpen && !this.#hold && !await this.#take()) return "here";
     if (this.#hold) await takeBackForwards(this.lane, this.#hold);
     if (!sweep.isOpen) {
-      // Who leaves it cannot come back: nobody listens then.
+      // Nobody listens after that, so forwards must be cancelled first.
       if (!this.#hold || !hasForwards(this.lane)) await this.#leave();
       return "here";
     }
@@ -149,7 +149,7 @@ export class HeldLane {
     return "here";
   }
 
-  /** Whether nothing is to be done but what is done at each look. */
+  /** Whether a look would find nothing to do. */
   #isQuiet(): boolean {
     if (!this.#hold || this.#live.length > 0 || this.#idleFor() <= 0) return false;
     return !this.#isPingDue() && !this.#first.isOpen;
@@ -167,7 +167,7 @@ export class HeldLane {
     return this.#system.steady() - this.#begunAt < IN_USE;
   }
 
-  /** How long the lane stays if nobody uses it, ms. */
+  /** Returns how much longer the lane stays if nobody uses it, ms. */
   #idleFor(): number {
     const linger = (this.#record.linger ?? Infinity) * 1000;
     return Math.max(
@@ -176,7 +176,7 @@ export class HeldLane {
     );
   }
 
-  /** Holds the master. False: it does not answer, or is gone. */
+  /** Holds the master. Returns false if it is gone. */
   async #take(): Promise<boolean> {
     let hold: MuxConnection | undefined;
     try {
@@ -186,9 +186,9 @@ export class HeldLane {
     } catch (error) {
       hold?.close();
       if (!isMuxTrouble(error)) throw error;
-      // Nobody listens, and on this socket nobody will: its name is used once.
+      // Nobody listens, and nobody will: a socket's name is used once.
       if (error instanceof NoConnection) return this.#retire("nobody listens"), false;
-      throw error; // Stopped, or on its way out: until it answers nobody should rely on it.
+      throw error; // It is stopped or exiting: no call should rely on it until it answers.
     }
     this.#hold = hold;
     hold.closed.then(() => this.#isCutOff(hold));
@@ -198,7 +198,7 @@ export class HeldLane {
 
   async #noteMaster(pid: number): Promise<void> {
     this.#master = await this.#masterWith(pid);
-    // It has only just logged in, and counts as verified: as long as it would without us.
+    // It has just logged in and counts as verified, for as long as it would without us.
     const until = (startOf(this.lane) ?? 0) + VERIFIED_FOR;
     if (!exists(this.lane.master) && until > this.#system.now()) {
       verify(this.lane, 0, until - VERIFIED_FOR);
@@ -210,11 +210,11 @@ export class HeldLane {
     return { pid, birth: (await this.#system.births([pid])).get(pid) };
   }
 
-  /** The master has closed the connection: it is gone. */
+  /** The master has closed the connection, so it has exited. */
   #isCutOff(hold: MuxConnection): void {
     if (this.#hold !== hold) return;
     this.#hold = undefined;
-    // A launcher would rely on the mark until the next look, and ssh complain.
+    // A launcher would rely on the mark until the next look, and ssh would print an error.
     this.#unverify();
     this.#hands.wake();
     const isInDoubt = this.#farEnd.isAsking || this.#farEnd.isSilent;
@@ -226,18 +226,18 @@ export class HeldLane {
       return liveLeases(this.lane, this.#system).some(({ kind }) => kind !== "waiting");
     } catch (error) {
       this.#fail(error);
-      return true; // For all that we know.
+      return true; // As far as we know.
     }
   }
 
-  /** Whether the master that we do not hold is gone, and not only hidden. */
+  /** Whether the master that we do not hold has exited, rather than only stopped answering. */
   async #isGone({ live }: Sweep): Promise<boolean> {
     this.#master ??= readMaster(this.lane);
     if (this.#master) return !await isSameProcess(this.#master, this.#system);
     if (live.length > 0 || !exists(this.lane.socket)) return live.length === 0;
     try {
       using connection = await MuxConnection.connect(this.lane.socket);
-      // Noted, and not asked for again: each client that it sees makes a master stay anew.
+      // Note it, so as not to ask again: every client restarts the master's ControlPersist.
       this.#master = await this.#masterWith(await connection.alive());
       return false;
     } catch (error) {
@@ -255,7 +255,7 @@ export class HeldLane {
     return "gone";
   }
 
-  /** Leaves a closed lane alone: its last session ends it. */
+  /** Lets go of a closed lane: it ends with its last session. */
   async #leave(): Promise<void> {
     if (this.#isLeft) return;
     const hold = this.#hold;
@@ -270,7 +270,7 @@ export class HeldLane {
     }
   }
 
-  /** Closes an idle lane; its master is gone 2 s later. */
+  /** Closes an idle lane; its master exits within 2 s. */
   async #withdraw(): Promise<void> {
     if (!withdraw(this.lane, this.#system)) {
       this.#usedAt = this.#system.steady(); // A session has begun just now.
@@ -285,7 +285,7 @@ export class HeldLane {
     return this.#isInDoubt || this.#farEnd.askedAgo >= PING_EVERY;
   }
 
-  /** Whether a session has come that the far end's last answer says nothing of. */
+  /** Whether there is a session that the far end's last answer does not cover. */
   #isUnproven(): boolean {
     if (this.#farEnd.isAsking) return false;
     return this.#live.some(({ pid, takenAt }) => {
@@ -308,7 +308,7 @@ export class HeldLane {
     }
   }
 
-  /** What becomes of a lane whose far end is silent. An idle one stays: the next call asks by itself. */
+  /** Decides about a lane whose far end is silent. An idle one stays: the next call pings by itself. */
   #judge(): void {
     if (!this.#farEnd.isSilent || this.#live.length === 0 || this.#isEnding) return;
     const silence = this.#farEnd.askedAgo;
@@ -324,7 +324,7 @@ export class HeldLane {
     return since < Infinity && this.#system.now() - takenAt < since;
   }
 
-  /** Ends a master that keeps calls waiting: no command of theirs was sent, and they connect by themselves. */
+  /** Ends a master that calls wait for: none of their commands was sent, and they connect by themselves. */
   async #rescue(): Promise<void> {
     this.#isEnding = true;
     this.#retire("the far end is silent, and no session is open yet");
@@ -358,7 +358,7 @@ export class HeldLane {
     try {
       unverify(this.lane);
     } catch (error) {
-      // A full disk, most likely: the mark lapses by itself.
+      // Most likely a full disk: the mark lapses by itself.
       this.#hands.log(`${this.#record.destination}: ${(error as Error).message}`);
     }
   }

@@ -1,7 +1,7 @@
 /**
- * What is left over: attempts to log in that were broken off, what was not used for a day, and the state
- * directory of a job (`sshs --with`), which lasts as long as its owner's process. The owner ends it; where
- * that was killed the sleeper does.
+ * Removes what is left over: broken-off attempts to log in, what was not used for a day, and the state
+ * directory of a job (`sshs --with`). A job lasts as long as its owner's process; the owner removes the
+ * directory, or the sleeper if the owner was killed.
  */
 import { directOf } from "../lane/direct.ts";
 import { closeLane, isSameProcess } from "../lane/health.ts";
@@ -31,7 +31,7 @@ import type { System } from "../os/system.ts";
 type UnusedSystem = Pick<System, "commandLine" | "isAlive" | "kill" | "now" | "pid">;
 
 const DAY = 24 * 3600_000;
-/** A file system notes when a file was read, if at all, only once a day (relatime), ms. */
+/** In ms. A file system records reads only once a day, if at all (relatime). */
 const PLAN_UNUSED = 2 * DAY;
 
 export async function clearUnused(stateDir: string, system: UnusedSystem): Promise<void> {
@@ -44,7 +44,7 @@ export async function clearUnused(stateDir: string, system: UnusedSystem): Promi
   }
 }
 
-/** Whether somebody logs in just now. */
+/** Whether a call is logging in. */
 export function isLoggingIn(stateDir: string, system: Pick<System, "isAlive" | "now">): boolean {
   return identityDirs(stateDir).some((dir) => startersOf(dir, system).some(isRunning));
 }
@@ -56,7 +56,7 @@ async function clearIdentity(dir: string, system: UnusedSystem): Promise<void> {
   }
   if (starters.some(isRunning)) return;
   const last = starters.at(-1)?.number ?? 0;
-  // The highest stays, so that no name is used twice.
+  // Keep the highest, so that no name is used twice.
   for (const { number, path } of starters) if (number !== last) removePath(path);
   if (lanesOf(dir).length > 0 || directOf(dir, system.now())) return;
   const unusedFor = system.now() - (statOf(dir)?.mtime?.getTime() ?? 0);
@@ -67,7 +67,7 @@ function isRunning({ state }: Starter): boolean {
   return state === "running";
 }
 
-/** As its starter, so that nobody else is at work in the directory. */
+/** Removes an identity's directory, as its starter so that no call works in it meanwhile. */
 function removeIdentity(dir: string, last: number, system: Pick<System, "pid">): void {
   const mine = starterPath(dir, last + 1);
   if (!createText(mine, `${system.pid} 0\n`)) return;
@@ -76,19 +76,19 @@ function removeIdentity(dir: string, last: number, system: Pick<System, "pid">):
   removeIfEmpty(dir);
 }
 
-/** Ends the ssh of an attempt whose starter was killed: it may wait for a silent server for ever. */
+/** Ends the ssh of an attempt whose starter was killed: it might wait forever for a silent server. */
 async function endAttempt(
   dir: string,
   { number, ssh }: Starter,
   system: UnusedSystem,
 ): Promise<void> {
   const lane = laneAt(dir, `${number}`);
-  if (statOf(lane.record)) return; // It had logged in by then.
+  if (statOf(lane.record)) return; // It had already logged in.
   if (ssh > 1 && await isStarting(ssh, lane, system)) system.kill(ssh, "SIGTERM");
   removeLane(lane);
 }
 
-/** Whether a process is the ssh that was to become a lane's master, as its socket in its argv tells. */
+/** Whether a process is the ssh that was to become a lane's master: its argv contains the socket. */
 async function isStarting(
   pid: number,
   lane: Lane,
@@ -109,7 +109,7 @@ export async function ownJob(
   writeProcess(ownerPath(stateDir), { pid, birth: (await system.births([pid])).get(pid) });
 }
 
-/** Whether a state directory is a job's whose owner has ended. */
+/** Whether a state directory belongs to a job whose owner has ended. */
 export async function isAbandoned(
   stateDir: string,
   system: Pick<System, "births" | "isAlive">,

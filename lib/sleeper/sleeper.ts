@@ -1,11 +1,11 @@
 /**
- * The sleeper: one small detached process per user, however many masters. It holds one control
- * connection to each lane, which keeps the master's ControlPersist from counting down and costs the
- * server nothing; it lets go of a lane when its last session has been gone for its linger.
+ * The sleeper: one small detached process per user, however many masters. It holds one control connection
+ * to each lane, which keeps the master's ControlPersist from counting down and costs the server nothing. It
+ * lets go of a lane when its last session has been over for its linger.
  *
- * It never ends a lane that works. When the sleeper dies, masters follow after their grace once idle,
- * and the next call starts another one. While a lane is in use it looks after all of them every second;
- * else it waits until a call writes to `used`, or the next linger is over.
+ * It never ends a lane that works. If the sleeper dies, idle masters exit after their grace, and the next
+ * call starts another sleeper. While a lane is in use it looks after all of them every second; otherwise it
+ * waits until a call writes to `used` or the next linger is over.
  */
 import { type LaneRecord, lookSeconds, readRecord, removeLane, startOf } from "../lane/lane.ts";
 import { allLanes, type Lane, plansDir, sleeperLogPath, usedPath } from "../lane/layout.ts";
@@ -30,16 +30,16 @@ export type SleeperSystem =
   & HeldSystem
   & Pick<System, "addresses" | "commandLine" | "env" | "pid" | "pidNamespace">;
 
-/** The clock was set, the machine slept or we were stopped if a look comes otherwise by this, ms. */
+/** If a look comes this much too early or late, ms, the clock was set, or the machine or we were stopped. */
 const JUMP = 2000;
-/** Looks follow each other no faster, ms. */
+/** The shortest time between two looks, ms. */
 const MIN_PAUSE = 50;
-/** sh writes the files of a new lane one after another, within this, ms. */
+/** How long sh may take to write the files of a new lane one after another, ms. */
 const NEW_FOR = 5000;
-/** How often memory is given back, ms; and how soon after lanes have come or gone. */
+/** How often memory is returned, ms, and how soon after the number of lanes has changed. */
 const SHRINK = { every: 300_000, afterChange: 10_000 };
 
-/** Is the sleeper of a state directory, detached from whoever has started it. Returns the exit status. */
+/** Becomes the sleeper of a state directory, detached from its caller. Returns the exit status. */
 export function runSleeper(stateDir: string): Promise<number> {
   detach();
   return new Sleeper(stateDir, realSystem).run();
@@ -57,7 +57,7 @@ export class Sleeper {
   /** Calls may have come since the last look. */
   #isCalled = true;
   #addresses: ReadonlySet<string> = new Set();
-  /** When memory is given back next, and how many lanes there are until then. */
+  /** When memory is returned next, and the number of lanes at the last look. */
   #shrinkAt = 0;
   #shrinkWith = 0;
 
@@ -87,7 +87,7 @@ export class Sleeper {
       if (!file.isMine()) return 0;
       await this.#clearUnused();
       file.remove();
-      // A call that saw our pid before the file was gone relies on us.
+      // A call that saw our pid before we removed the file relies on us.
       if (!allLanes(this.#dir).some((lane) => this.#isOurs(readRecord(lane)))) return 0;
       this.#isCalled = true;
     }
@@ -109,7 +109,7 @@ export class Sleeper {
     }
   }
 
-  /** Waits for `ms`, unless it is woken, and doubts all lanes if that was not as long as it should be. */
+  /** Waits for `ms` or until it is woken. Doubts all lanes if the clocks do not agree with that. */
   async #wait(ms: number): Promise<void> {
     const [wall, steady] = [this.#system.now(), this.#system.steady()];
     await this.#alarm.wait(ms);
@@ -120,34 +120,34 @@ export class Sleeper {
     else if (passed - ms > JUMP) this.#doubtAll("time has passed unseen");
   }
 
-  /** Creates it for calls, and wakes a sleeper of an older version, which gives way. */
+  /** Creates the file for calls, and wakes a sleeper of an older version, which then exits. */
   #touchUsed(): void {
     try {
       writeText(usedPath(this.#dir), "");
     } catch (error) {
-      if (!isSystemError(error)) throw error; // A full disk: it is looked for until a call has made it.
+      if (!isSystemError(error)) throw error; // A full disk: we poll until a call has made it.
     }
   }
 
   #isDone(): boolean {
-    if (isJobDir(this.#dir)) return false; // Its end is seen to, whether or not something is shared.
+    if (isJobDir(this.#dir)) return false; // We must see the job's end, whether or not it shares.
     return this.#held.size === 0 && !this.#isCalled && !isLoggingIn(this.#dir, this.#system);
   }
 
-  /** How long nothing is to be done, ms. */
+  /** Returns how long there is nothing to do, ms. */
   #pause(): number {
     if (this.#held.size === 0 || this.#isCalled || isJobDir(this.#dir)) return this.#look;
     const due = Array.from(this.#held.values(), (held) => held.dueIn(this.#look));
     return Math.max(MIN_PAUSE, Math.min(...due));
   }
 
-  /** Withdraws all marks first, and asks questions after. */
+  /** Withdraws all marks; the pings follow. */
   #doubtAll(why: string): void {
     this.#log(`all lanes in doubt: ${why}`);
     for (const held of this.#held.values()) held.doubt();
   }
 
-  /** A configuration that is edited after the clock was set back would be older than its plans. */
+  /** Removes all plans: a configuration edited after the clock was set back would look older than them. */
   #forgetPlans(): void {
     for (const name of namesIn(plansDir(this.#dir))) removePath(`${plansDir(this.#dir)}/${name}`);
   }
@@ -175,7 +175,7 @@ export class Sleeper {
       for (const lane of allLanes(this.#dir)) this.#take(lane);
     } catch (error) {
       if (!isSystemError(error)) throw error;
-      this.#log(`new lanes are not seen: ${error.message}`); // No more files to be had.
+      this.#log(`new lanes are not seen: ${error.message}`); // No more file descriptors.
       this.#isCalled = true;
     }
   }
@@ -184,15 +184,15 @@ export class Sleeper {
     if (this.#held.has(lane.record)) return;
     const record = readRecord(lane);
     const isNew = Math.abs(this.#system.now() - (startOf(lane) ?? 0)) < NEW_FOR;
-    if (!record && !isNew) removeLane(lane); // Torn, by a loss of power.
+    if (!record && !isNew) removeLane(lane); // Incomplete, after a power failure.
     else if (!record || (isNew && !exists(lane.leases) && !exists(lane.retired))) {
-      this.#isCalled = true; // Its files are not all there yet.
+      this.#isCalled = true; // Some of its files are still missing.
     } else if (this.#isOurs(record)) {
       this.#held.set(lane.record, new HeldLane(lane, record, this.#hands));
     }
   }
 
-  /** Whether we see the same processes as who has started the lane. */
+  /** Whether the lane was started in our pid namespace. */
   #isOurs(record?: LaneRecord): boolean {
     const namespace = this.#system.pidNamespace();
     return (record?.pids ?? namespace) === namespace;
@@ -223,19 +223,19 @@ export class Sleeper {
     shrink();
   }
 
-  /** What we did, and when. No argument and no answer of anybody is in it. */
+  /** Logs what we did, and when; never arguments or data. */
   #log(line: string): void {
     logLine(sleeperLogPath(this.#dir), this.#system.now(), line);
   }
 }
 
-/** A pause that others may shorten. */
+/** A pause that others can shorten. */
 export class Alarm {
   #due = Infinity;
   #timer?: ReturnType<typeof setTimeout>;
   #ring?: () => void;
 
-  /** Rings at most `ms` from now; before the pause has begun it counts for the next one. */
+  /** Ends the pause at most `ms` from now; outside a pause it counts for the next one. */
   within(ms: number): void {
     const due = performance.now() + ms;
     if (due >= this.#due) return;
@@ -243,7 +243,7 @@ export class Alarm {
     if (this.#ring) this.#set();
   }
 
-  /** Waits for `ms` (perhaps Infinity), or until it is told to ring. */
+  /** Waits for `ms` (possibly Infinity), or less if within() says so. */
   async wait(ms: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#ring = resolve;
@@ -266,15 +266,15 @@ export class Alarm {
   }
 }
 
-/** A timer takes no more than 2^31 ms. */
+/** In ms: a timer takes at most 2^31. */
 const LONGEST = 24 * 3600_000;
 
-/** What malloc(3) keeps for the next look, bytes: to get it anew each time is work. */
+/** How much malloc(3) keeps for the next look, bytes: getting it again each time would cost CPU. */
 const KEPT = 1024 * 1024;
 
-/** Gives back what is garbage. V8 and malloc(3) keep what they once had: with 50 lanes that was 3 to 6 MB. */
+/** Returns unused memory, which V8 and malloc(3) would keep: 3 to 6 MB with 50 lanes. */
 function shrink(): void {
-  // With --expose-gc. The last resort is the collection that moves what is left together.
+  // Needs --expose-gc. The "last resort" collection also compacts what is left.
   (globalThis as { gc?: (how: object) => void }).gc?.({
     type: "major",
     execution: "sync",

@@ -1,7 +1,7 @@
 /**
- * `<state>/sleeper` names the sleeper: its pid, its version, and "waking" or "awake". Whoever needs one
- * and finds the pid dead, or the version older, starts it; of several that are started the lock on the
- * file lets one stay.
+ * `<state>/sleeper` names the sleeper: its pid, its version, and "waking" or "awake". A process that needs a
+ * sleeper starts one if the pid is dead or the version older. If several are started, the one that gets
+ * the lock on the file stays.
  */
 import { sleeperPath, usedPath } from "../lane/layout.ts";
 import { isSystemError, LockedFile, readText, removePath, statOf, writeText } from "../os/files.ts";
@@ -11,7 +11,7 @@ import type { System } from "../os/system.ts";
 /** How long a sleeper may take from its start until it has the lock, ms. */
 const WAKING = 10_000;
 
-/** The pid of the sleeper that is awake, or about to be. */
+/** Returns the pid of the sleeper that is awake or about to be. */
 export function sleeperPid(
   stateDir: string,
   system: Pick<System, "isAlive" | "now">,
@@ -19,7 +19,7 @@ export function sleeperPid(
   const path = sleeperPath(stateDir);
   const [pid, , state] = (readText(path) ?? "").split("\n");
   if (!(Number(pid) > 1) || !system.isAlive(Number(pid))) return undefined;
-  // One that was killed has left its file, and its pid may be another process's by now.
+  // A killed sleeper leaves its file, and another process may have its pid by now.
   const age = system.now() - (statOf(path)?.mtime?.getTime() ?? 0);
   const mayWake = state === "waking" && age >= 0 && age < WAKING;
   return mayWake || LockedFile.isLocked(path) ? Number(pid) : undefined;
@@ -43,8 +43,8 @@ export class SleeperFile implements Disposable {
   }
 
   /**
-   * Takes the file. `undefined`: another of this version, or of a later one, is awake, or the state
-   * directory is gone. One of an older version finds that the file is another's.
+   * Takes the file. Returns `undefined` if a sleeper of this version or a later one is awake, or if the state
+   * directory is gone. A sleeper of an older version finds out that the file is not its own any more.
    */
   static tryTake(
     stateDir: string,
@@ -63,12 +63,12 @@ export class SleeperFile implements Disposable {
     return file && new SleeperFile(path, file);
   }
 
-  /** Whether the state directory is there still, and its sleeper is this one. */
+  /** Whether the state directory still exists and its sleeper is this one. */
   isMine(): boolean {
     return this.#file.isAt(this.#path);
   }
 
-  /** Removes the file: who comes from now on starts another sleeper. */
+  /** Removes the file: from now on calls start another sleeper. */
   remove(): void {
     if (this.isMine()) removePath(this.#path);
   }
@@ -78,13 +78,10 @@ export class SleeperFile implements Disposable {
   }
 }
 
-/** What Deno and we read; the rest of the caller's environment is not the sleeper's to keep. */
+/** The variables that Deno and we read; the sleeper keeps nothing else of the caller's environment. */
 const KEPT = ["PATH", "HOME", "TMPDIR", "DENO_DIR", "XDG_CACHE_HOME", "SSHS_LOOK"];
 
-/**
- * Starts a sleeper where none is awake. Where that cannot be, lanes serve without it and go after
- * their grace.
- */
+/** Starts a sleeper if none is awake. If that fails, lanes work without it and close after their grace. */
 export async function startSleeper(
   stateDir: string,
   system: Pick<System, "env" | "isAlive" | "now" | "run">,
@@ -95,12 +92,12 @@ export async function startSleeper(
     return value === undefined ? [] : [`${name}=${value}`];
   });
   const script = `{ trap '' HUP INT QUIT; exec env -i "$@"; } </dev/null >/dev/null 2>&1 &`;
-  // Deno asks its makers for news in processes that stay.
+  // Deno checks for updates in long-running processes.
   const command = [...env, "DENO_NO_UPDATE_CHECK=1", ...sleeperCommand(stateDir)];
   try {
     await system.run("/bin/sh", ["-c", script, "sh", ...command]);
   } catch (error) {
-    if (!isSystemError(error)) throw error; // No process to be had.
+    if (!isSystemError(error)) throw error; // Cannot start a process.
   }
 }
 
@@ -112,12 +109,12 @@ function isAwake(stateDir: string, system: Pick<System, "isAlive" | "now">): boo
 
 export type TellSystem = Pick<System, "env" | "isAlive" | "now" | "run">;
 
-/** Has the sleeper of a state directory look at what a command has changed; starts one where none is awake. */
+/** Makes the sleeper of a state directory look at what a command has changed; starts one if none is awake. */
 export async function tellSleeper(stateDir: string, system: TellSystem): Promise<void> {
   try {
     writeText(usedPath(stateDir), "\n");
   } catch (error) {
-    if (!isSystemError(error)) throw error; // A full disk: it looks by itself, if later.
+    if (!isSystemError(error)) throw error; // A full disk: the sleeper looks by itself, but later.
   }
   await startSleeper(stateDir, system);
 }

@@ -6,7 +6,7 @@ import { launcherText } from "../../lib/launcher/launcher.ts";
 import { BUNDLE_FLAGS, VERSION } from "../../lib/os/program.ts";
 import { parseSshArgs, type SshCall } from "../../lib/ssh/arguments.ts";
 import { parseConfigDump } from "../../lib/ssh/configuration.ts";
-import { exists } from "./exists.ts";
+import { isThere } from "./is_there.ts";
 
 /** How a call ended. */
 export interface Called {
@@ -99,6 +99,7 @@ export class Box implements Disposable {
       argv: words,
       call,
       config: parseConfigDump("", ""),
+      origin: {},
       took: 0,
       ssh: `${this.dir}/real/ssh`,
       stateDir: this.state,
@@ -139,7 +140,7 @@ export class Box implements Disposable {
 
   /** Sets the time of a file in the box to `seconds` from now; creates the file if needed. */
   date(path: string, seconds: number): void {
-    if (!exists(`${this.dir}/${path}`)) this.write(path, "");
+    if (!isThere(`${this.dir}/${path}`)) this.write(path, "");
     const time = Date.now() / 1000 + seconds;
     Deno.utimeSync(`${this.dir}/${path}`, time, time);
   }
@@ -150,7 +151,7 @@ export class Box implements Disposable {
     const set = Object.entries({ ...this.env, ...env })
       .filter((entry): entry is [string, string] => entry[1] !== undefined);
     const asked = `${this.dir}/deno.asked`;
-    if (exists(asked)) Deno.removeSync(asked);
+    if (isThere(asked)) Deno.removeSync(asked);
     const output = new Deno.Command(shell[0], {
       args: [...shell.slice(1), `${this.dir}/ours/${name}`, ...args],
       clearEnv: true,
@@ -164,7 +165,7 @@ export class Box implements Disposable {
       program,
       args: words,
       pid: Number(pid),
-      asked: exists(asked),
+      asked: isThere(asked),
       code: output.code,
       stderr: new TextDecoder().decode(output.stderr),
     };
