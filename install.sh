@@ -94,18 +94,30 @@ get_source() {
   say "Fetching $base"
   mkdir -p "$source/lib/launcher"
   # What is needed besides the modules of main.ts and their texts.
-  for file in deno.json deno.sh imports.npm.json imports.npm.lock lib/launcher/demo.sh \
-    lib/launcher/modules.ts; do
+  for file in deno.json deno.sh imports.npm.json imports.npm.lock lib/launcher/demo.sh; do
     fetch "$base/$file" "$source/$file" || fail "cannot fetch $base/$file"
   done
+  # Deno's own loader would refuse a .ts file that the server sends as something else, as many servers do.
+  # shellcheck disable=SC2016 # JavaScript
   "$deno" eval --no-config '
-    const [base, source] = Deno.args;
-    const { readModules } = await import(`file://${encodeURI(source)}/lib/launcher/modules.ts`);
-    for (const [path, text] of await readModules(new URL(`${base}/main.ts`))) {
-      const file = `${source}/${path}`;
+    const [main, source] = Deno.args;
+    const base = new URL(".", main).href;
+    const met = new Set();
+    async function get(url) {
+      if (met.has(url)) return;
+      met.add(url);
+      if (!url.startsWith(base)) throw new Error(`${url} is not below ${base}`);
+      const answer = await fetch(url);
+      if (!answer.ok) throw new Error(`${url}: ${answer.status} ${answer.statusText}`);
+      const text = await answer.text();
+      const file = `${source}/${url.slice(base.length)}`;
       Deno.mkdirSync(file.slice(0, file.lastIndexOf("/")), { recursive: true });
       Deno.writeTextFileSync(file, text);
-    }' "$base" "$source" </dev/null || fail "cannot fetch all modules of $base/main.ts"
+      const imports = text.matchAll(/\b(?:from |import |import\()"(\.[^"]+)"/g);
+      await Promise.all(Array.from(imports, ([, name]) => get(new URL(name, url).href)));
+    }
+    await get(new URL(main).href);' "$base/main.ts" "$source" </dev/null ||
+    fail "cannot fetch all modules of $base/main.ts"
 }
 
 sshs() {
