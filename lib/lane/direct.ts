@@ -2,7 +2,7 @@
  * What was learned about a server that does not support sharing: calls of the identity go direct for a day.
  * Some servers, on network devices for example, end the connection with its first session.
  */
-import { createText, exists, readText, removePath, setModified, writeText } from "../os/files.ts";
+import { createText, readText, removePath, setModified, writeText } from "../os/files.ts";
 import type { System } from "../os/system.ts";
 import { startOf } from "./lane.ts";
 import { directPath, endedEarlyPath, type Lane, terminalPath } from "./layout.ts";
@@ -11,14 +11,14 @@ import type { Sweep } from "./lease.ts";
 /** Seconds. */
 const DAY = 24 * 3600;
 
-export interface Direct {
+export interface Learned {
   /** Seconds since the epoch. */
   readonly until: number;
   readonly why: string;
 }
 
 /** Returns why calls of an identity go direct at `now` (ms since the epoch), if they do. */
-export function directOf(dir: string, now: number): Direct | undefined {
+export function directOf(dir: string, now: number): Learned | undefined {
   const [until, why] = (readText(directPath(dir)) ?? "").split("\n");
   return Number(until) * 1000 > now ? { until: Number(until), why: why ?? "" } : undefined;
 }
@@ -38,11 +38,6 @@ function noteEarlyEnd(dir: string, now: number): void {
 /** Forgets what was learned about an identity: a new login may show something else. */
 export function forgetLearned(dir: string): void {
   for (const path of [directPath(dir), endedEarlyPath(dir), terminalPath(dir)]) removePath(path);
-}
-
-/** Records that a connection outlived its first session. */
-function noteOutlived(dir: string): void {
-  if (exists(endedEarlyPath(dir))) removePath(endedEarlyPath(dir));
 }
 
 /** A connection that ends within this time after its first session has ended with it, ms. */
@@ -81,7 +76,7 @@ export class FirstSession {
   noteAlive(): void {
     if (!this.isOpen || !this.#isOver) return;
     this.#hasOutlived = this.#system.steady() - this.#seenAt > ENDS_WITH;
-    if (this.#hasOutlived) noteOutlived(this.#lane.dir);
+    if (this.#hasOutlived) removePath(endedEarlyPath(this.#lane.dir));
   }
 
   /** Records that the connection did not end with a session: one was still on it, or the link in doubt. */

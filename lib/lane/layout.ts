@@ -3,7 +3,12 @@
  * described only here:
  *
  *     <state>/plans/<key>        what to do with a call: sh text, first tests, then assignments
- *             stamps/            the times of files that plans depend on: see ssh/watches.ts
+ *                   <key>#       the claim of the call that asks the program for it: its pid, and "reading"
+ *                                once the program reads ssh's configuration
+ *             stamps/            the times of files that plans depend on: see ssh/watches.ts; until.<hour>:
+ *                                its mtime is when plans lapse that depend on it
+ *             ssh                a launcher, if the program was called without one (scp, sftp and sshs too
+ *                                in a job's directory)
  *             sleeper            the sleeper's pid, its version, and "waking" or "awake"; one per line
  *             sleeper.log        what the sleeper did
  *             used               every call that takes a lease writes to it, which wakes an idle sleeper
@@ -17,7 +22,8 @@
  *                ended-early     exists if the last connection ended together with its first session
  *                starter.<n>     the login attempt that creates lane <n>: see starter.ts
  *                <n>.sock        the control socket
- *                <n>.log         the messages of a ProxyCommand
+ *                <n>.log         the messages of a ProxyCommand, or of ssh if its configuration has warnings
+ *                <n>.try[ed]     exist for a moment: can a hard link be made here?
  *                <n>.lane        JSON, written once by the starter: LaneRecord; its mtime is the start
  *                <n>.leases/     exists exactly while the lane takes sessions: see lease.ts
  *                <n>.retired/    .leases, renamed once the lane takes no more sessions

@@ -120,7 +120,7 @@ export function openStateDir(system: Pick<System, "env" | "uid">): string {
 }
 
 /** What we create in the state directory, which the user may choose. */
-const OURS = /^(plans|stamps|sleeper|sleeper\.\w+|used|owner|[0-9a-f]{16})$/;
+const OURS = /^(plans|stamps|ssh|sleeper|sleeper\.\w+|used|owner|[0-9a-f]{16})$/;
 
 /** Removes the state, and its directory if it holds nothing else. Does nothing if it is not trusted. */
 export function removeState(system: Pick<System, "env" | "uid">): void {

@@ -7,7 +7,8 @@ export const DEADLINE = { deadline: 30_000 };
 
 /** What stays in the state directory when nothing is shared any more. */
 // A sleeper that was killed leaves its file.
-const KEPT = /^(plans\/.*|stamps.*|used|sleeper|sleeper\.log|[0-9a-f]{16}\/(about|starter\.\d+)?)$/;
+const KEPT =
+  /^(plans\/.*|stamps.*|ssh|used|sleeper|sleeper\.log|[0-9a-f]{16}\/(about|starter\.\d+)?)$/;
 
 /** Opens a scene whose lanes linger for 10 minutes. */
 export function openScene(options: SceneOptions = {}): Promise<Scene> {
@@ -34,22 +35,6 @@ export function expect({ code, stdout, stderr }: RunResult, want: Partial<RunRes
   for (const [key, value] of Object.entries(want)) {
     assert.deepEqual({ code, stdout, stderr }[key as "code"], value, `${key}: ${stdout}${stderr}`);
   }
-}
-
-/** Starts a session that runs until `end` is called. */
-export async function startSession(scene: Scene, host = "host") {
-  const child = scene.spawnSsh([host, "echo up; cat"]);
-  const reader = child.stdout.getReader();
-  await reader.read();
-  return {
-    child,
-    async end() {
-      await child.stdin.close();
-      while (!(await reader.read()).done);
-      await child.stderr.cancel();
-      return await child.status;
-    },
-  };
 }
 
 /** Waits until nothing is shared, and no process is left. */

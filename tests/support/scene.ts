@@ -27,7 +27,7 @@ const HOLD = "hold-deno";
 
 /** What is in the state directory when nothing is shared; a claim on a plan is not. */
 const OUTLIVES =
-  /^(plans\/[^#]*|stamps\/.*|used|sleeper\.log|[0-9a-f]{16}\/(about|starter\.\d+|terminal|direct|ended-early)?)$/;
+  /^(plans\/[^#]*|stamps\/.*|ssh|used|sleeper\.log|[0-9a-f]{16}\/(about|starter\.\d+|terminal|direct|ended-early)?)$/;
 
 /** A lane as the state directory shows it. */
 export interface SeenLane {
@@ -135,7 +135,7 @@ export class Scene implements AsyncDisposable {
 
   /** Runs a command of sshs, such as `--list`. */
   sshs(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-    return this.sandbox.sshs(args, { as: "sshs", ...options });
+    return this.sandbox.sshs(args, options);
   }
 
   /** Runs any program to its end; `ssh` is the installed one. */
