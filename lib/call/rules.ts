@@ -45,7 +45,8 @@ export function directByWords(args: SshArgs): Direct | undefined {
     case "invalid":
       return direct(args.reason);
     case "no-destination":
-      return direct("there is no destination");
+      return directOption(args.options.filter(({ letter }) => "QV".includes(letter))) ??
+        direct("there is no destination");
     case "call":
       return directOption(args.options);
     default:
@@ -55,7 +56,9 @@ export function directByWords(args: SshArgs): Direct | undefined {
 
 function directOption(options: readonly SshOption[]): Direct | undefined {
   for (const { letter } of options) {
-    if (letter in DIRECT) return direct(DIRECT[letter], `leave out -${letter}`);
+    // Without one of these it would be another call.
+    const remedy = "GOQV".includes(letter) ? undefined : `leave out -${letter}`;
+    if (letter in DIRECT) return direct(DIRECT[letter], remedy);
   }
 }
 

@@ -166,7 +166,7 @@ function parseHold([duration, ...argv]: readonly string[]): Command {
   if (duration === undefined) return misuse(words.durationAndHost(), USAGE.hold);
   const seconds = parseDuration(duration);
   if (seconds === undefined) {
-    return misuse(words.noDuration(duration), `${USAGE.hold}, with ${words.durations()}`);
+    return misuse(words.noDuration(duration), words.durationHint(USAGE.hold));
   }
   return oneHost("hold", argv) ?? { kind: "hold", seconds, argv };
 }

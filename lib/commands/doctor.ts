@@ -1,13 +1,13 @@
 /** `sshs --doctor [HOST]`: finds what prevents sharing, and gives the next thing to type for each. */
 import { dirname } from "@std/path/posix/dirname";
 import { decide, type DecideSystem, type Shared } from "../call/decide.ts";
-import { planKey, proxyOf } from "../call/plan.ts";
+import { proxyOf } from "../call/plan.ts";
 import { versionOf } from "../call/rules.ts";
 import { parseDuration, readSettingsFile } from "../call/settings.ts";
 import { startOf } from "../lane/lane.ts";
 import { identityDir } from "../lane/layout.ts";
 import { allStateDirs, openStateDir, StateDirError } from "../lane/state_dir.ts";
-import { ownPrefix, pathLine, placesBelow } from "../launcher/install.ts";
+import { inPath, ownPrefix, pathLine, placesBelow, shellOf } from "../launcher/install.ts";
 import { isExecutable, readText, tryFiles } from "../os/files.ts";
 import { hasLibc, readKernelFile } from "../os/libc.ts";
 import { DENO_VERSION, launcherSettings, VERSION } from "../os/program.ts";
@@ -18,8 +18,15 @@ import { AGENT_DEADLINE, agentKeys, agentOf } from "../ssh/keys.ts";
 import { findRealSsh, isLauncher, sshVersion } from "../ssh/real_ssh.ts";
 import { learnedOf, seeLanes, type SeeSystem } from "./seen.ts";
 import { cell, colour } from "./table.ts";
-import { hasPlan } from "./why.ts";
-import { type Finding, hostFindings, programFindings, stateFindings } from "./words.ts";
+import { planOf } from "./why.ts";
+import {
+  commandLine,
+  commandWords,
+  type Finding,
+  hostFindings,
+  programFindings,
+  stateFindings,
+} from "./words.ts";
 
 /** Prints all findings, without logging in. Returns 1 if something is wrong. */
 export async function doctor(
@@ -64,12 +71,6 @@ function proxyDetacher(system: Pick<System, "env">): string | undefined {
   return ["setsid", "perl"].flatMap((name) => inPath(name, system)).find(isExecutable);
 }
 
-/** Returns the paths that a program has in the directories of PATH, in order. */
-function inPath(name: string, system: Pick<System, "env">): string[] {
-  return (system.env("PATH") ?? "").split(":").filter((dir) => dir.startsWith("/"))
-    .map((dir) => `${dir.replace(/\/+$/, "")}/${name}`);
-}
-
 /** Checks that the first program of this name in PATH is ours, and works. */
 function checkPath(name: string, system: Pick<System, "env">): Finding[] {
   const found = inPath(name, system).filter((path) => isLauncher(path) !== undefined);
@@ -86,10 +87,6 @@ function checkPath(name: string, system: Pick<System, "env">): Finding[] {
       pathLine(shellOf(system), placesBelow(prefix).bin),
     ),
   ];
-}
-
-function shellOf(system: Pick<System, "env">): string {
-  return system.env("SHELL") ?? "/bin/sh";
 }
 
 /** Checks the version and the Deno that a launcher was installed with. */
@@ -221,26 +218,24 @@ async function checkHost(
   const ssh = findRealSsh(system);
   // Each of these has a finding of its own.
   if (ssh === undefined || system.env("SSHS") === "off" || !isStateDirUsable(system)) return [];
-  const host = argv.length > 0 ? argv.join(" ") : hostFindings.anyHost();
-  const decision = await decide(argv.length > 0 ? argv : [ANY_HOST], ssh, system);
-  const why = `sshs --why ${argv.length > 0 ? argv.join(" ") : "HOST"}`;
+  const isAny = argv.length === 0;
+  const host = isAny ? hostFindings.anyHost() : commandLine(argv);
+  const decision = await decide(isAny ? [ANY_HOST] : argv, ssh, system);
   if (decision.kind === "direct") {
+    const why = `sshs --why ${isAny ? "HOST" : commandLine(argv)}`;
     return [hostFindings.direct(host, decision.reason, decision.remedy ?? why)];
   }
   const learned = learnedOf(identityDir(decision), system);
   return [
-    learned ? hostFindings.direct(host, learned, why) : hostFindings.shares(host),
-    ...(argv.length > 0 ? [await checkPlan(argv, system)] : []),
+    learned
+      ? hostFindings.direct(host, learned, commandWords.freshHint(argv))
+      : hostFindings.shares(host),
+    ...(isAny ? [] : [hostFindings.plan(await planOf(argv, decision, system))]),
     ...await checkAgent(decision, system),
     ...(proxyOf(decision) !== "" && !proxyDetacher(system)
       ? [hostFindings.proxyNeedsSession()]
       : []),
   ];
-}
-
-async function checkPlan(argv: readonly string[], system: DecideSystem): Promise<Finding> {
-  if (await hasPlan(argv, system)) return hostFindings.plan();
-  return planKey(argv) === undefined ? hostFindings.neverPlan() : hostFindings.noPlan();
 }
 
 async function checkAgent({ config }: Shared, system: DecideSystem): Promise<Finding[]> {

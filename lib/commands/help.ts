@@ -22,7 +22,8 @@ const COMMANDS = {
   why: "say what would be done with a call, and why; use no network",
   doctor: "find what prevents sharing, and say what to do about it",
   install: "put launchers, man page and completions into DIR, or ~/.local",
-  uninstall: "close what is shared, and remove what was installed",
+  uninstall: "remove what was installed; close what is shared, unless another\n" +
+    "      installation uses it",
   completions: "print the completions of sshs for that shell",
   help: "show this text",
   version: "show the versions of sshs, Deno and OpenSSH",

@@ -7,7 +7,7 @@ import { dirname } from "@std/path/posix/dirname";
 import { decide, type DecideSystem } from "../call/decide.ts";
 import { isMuxTrouble } from "../lane/health.ts";
 import { isOpen, readMaster } from "../lane/lane.ts";
-import { type Lane, laneAt } from "../lane/layout.ts";
+import { identityDir, type Lane, laneAt } from "../lane/layout.ts";
 import { MuxConnection } from "../lane/mux_client.ts";
 import { placeLauncher } from "../launcher/launcher.ts";
 import { removePath, writeText } from "../os/files.ts";
@@ -15,7 +15,7 @@ import type { System } from "../os/system.ts";
 import { type Message, print, say, words } from "../os/terminal.ts";
 import { tellSleeper, type TellSystem } from "../sleeper/sleeper_file.ts";
 import { findRealSsh } from "../ssh/real_ssh.ts";
-import { seeLanes, type SeeSystem, stateDirOf } from "./seen.ts";
+import { learnedOf, seeLanes, type SeeSystem, stateDirOf } from "./seen.ts";
 import { lanesMeant } from "./stop.ts";
 import { cell } from "./table.ts";
 import { commandWords } from "./words.ts";
@@ -104,9 +104,11 @@ export type Opened =
 
 export type OpenSystem = DecideSystem & Pick<System, "run">;
 
-/** The launcher's exit statuses in open mode: sshs_begin() in launcher.sh. */
-const LOGIN_FAILED = 255;
-const CANNOT_SHARE = 3;
+/** The launcher's exit status in open mode if the login failed, as ssh's own: sshs_start(). */
+export const LOGIN_FAILED = 255;
+
+/** The same if the call would become plain ssh, for whatever reason: sshs_plain(). */
+export const CANNOT_SHARE = 3;
 
 /** What ssh says if it needed a password, passphrase, code or "yes", and BatchMode did not let it ask. */
 const WANTS_ANSWER =
@@ -147,5 +149,7 @@ async function whyNotShared(argv: readonly string[], system: OpenSystem): Promis
   if (ssh === undefined) return words.noSsh();
   const decision = await decide(argv, ssh, system);
   if (decision.kind === "direct") return commandWords.cannotShare(decision.reason, decision.remedy);
+  const learned = learnedOf(identityDir(decision), system);
+  if (learned) return { fault: learned, hint: commandWords.freshHint(argv) };
   return { fault: commandWords.busyElsewhere() };
 }

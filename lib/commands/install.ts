@@ -1,19 +1,26 @@
 /** `sshs --install`, `--uninstall` and `--completions`. */
-import { removeState } from "../lane/state_dir.ts";
+import { basename } from "@std/path/posix/basename";
+import { dirname } from "@std/path/posix/dirname";
+import { plansDir } from "../lane/layout.ts";
+import { allStateDirs, removeState } from "../lane/state_dir.ts";
 import {
   COMPLETIONS,
+  ELSEWHERE,
   fpathLine,
+  inPath,
   install,
   InstallError,
   isInstalled,
-  nameOf,
+  otherLauncher,
   ownPrefix,
   pathLine,
   type Places,
   placesBelow,
+  shellOf,
   startupFile,
   uninstall,
 } from "../launcher/install.ts";
+import { isSystemError, removePath } from "../os/files.ts";
 import { DENO, DENO_VERSION, isDenoTooOld, OLDEST_DENO, VERSION } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { print, say } from "../os/terminal.ts";
@@ -41,7 +48,10 @@ export async function installCommand(
   });
 }
 
-/** Stops all lanes, and removes the state and what was installed. Returns 1 on failure. */
+/**
+ * Removes what was installed. Stops all lanes and removes the state, unless another installation uses them.
+ * Returns 1 on failure.
+ */
 export async function uninstallCommand(
   prefix: string | undefined,
   system: InstallSystem & StopSystem,
@@ -52,10 +62,17 @@ export async function uninstallCommand(
     if (!isInstalled(places)) {
       throw new InstallError(`sshs is not installed in ${where}`, "sshs --uninstall --prefix DIR");
     }
-    await stop(undefined, true, system);
-    removeState(system);
+    const other = otherLauncher(places, system);
+    if (other === undefined) {
+      await stop(undefined, true, system);
+      removeState(system);
+    } else {
+      // A plan for a call through a jump host names the launcher that asked for it.
+      for (const dir of allStateDirs(system)) removePath(plansDir(dir));
+    }
     uninstall(places);
     print(`sshs is removed from ${where}`);
+    if (other !== undefined) print(`shared connections are left to ${other}`);
   });
 }
 
@@ -70,8 +87,8 @@ async function orSay(act: () => Promise<void>): Promise<number> {
     await act();
     return 0;
   } catch (error) {
-    if (!(error instanceof InstallError)) throw error;
-    say({ fault: error.message, hint: error.hint });
+    if (!(error instanceof InstallError) && !isSystemError(error)) throw error;
+    say({ fault: error.message, hint: error instanceof InstallError ? error.hint : undefined });
     return 1;
   }
 }
@@ -80,35 +97,31 @@ function absolute(prefix: string | undefined, system: Pick<System, "env" | "cwd"
   if (prefix !== undefined) return prefix.startsWith("/") ? prefix : `${system.cwd()}/${prefix}`;
   const home = system.env("HOME");
   const found = ownPrefix() ?? (home && `${home}/.local`);
-  if (!found) throw new InstallError("HOME is not set", "sshs --install --prefix DIR");
+  if (!found) throw new InstallError("HOME is not set", ELSEWHERE);
   return found;
 }
 
 function report(places: Places, system: Pick<System, "env">): void {
-  const shell = system.env("SHELL") ?? "/bin/sh";
-  const path = system.env("PATH") ?? "";
-  const first = path.split(":").map((dir) => `${dir.replace(/\/+$/, "")}/ssh`)
-    .find((ssh) => isLauncher(ssh) !== undefined);
+  const shell = shellOf(system);
+  const isZsh = basename(shell) === "zsh";
+  const first = inPath("ssh", system).find((path) => isLauncher(path) !== undefined);
   const lines = [
-    ...nameOf(shell) === "zsh" ? [fpathLine(directoryOf(places.completions.zsh))] : [],
+    ...isZsh ? [fpathLine(dirname(places.completions.zsh))] : [],
     ...first === `${places.bin}/ssh` ? [] : [pathLine(shell, places.bin)],
   ];
+  const where = isZsh ? `${startupFile(shell)}, before compinit` : startupFile(shell);
   print(
     `sshs ${VERSION} is installed:`,
     `  ${places.bin}/sshs`,
     `  ${places.bin}/ssh, scp, sftp`,
     `  ${places.program}`,
-    `  man page and completions in ${directoryOf(directoryOf(directoryOf(places.manual)))}`,
+    `  man page and completions in ${dirname(dirname(dirname(places.manual)))}`,
     "",
     ...lines.length > 0
-      ? [`Add to ${startupFile(shell)}, and run here:`, ...lines.map((line) => `  ${line}`), ""]
+      ? [`Add to ${where}, and run here:`, ...lines.map((line) => `  ${line}`), ""]
       : [],
     "Then try:",
     "  ssh HOST true",
     "  sshs --list",
   );
-}
-
-function directoryOf(path: string): string {
-  return path.slice(0, path.lastIndexOf("/"));
 }

@@ -2,7 +2,6 @@
  * Finds what is shared now, and what keeps calls from being shared. Looks only at this machine; no far end
  * is asked.
  */
-import { basename } from "@std/path/posix/basename";
 import { dirname } from "@std/path/posix/dirname";
 import { directOf } from "../lane/direct.ts";
 import { forwardOption, forwardsOn } from "../lane/forwards.ts";
@@ -206,11 +205,6 @@ export function learnedOf(dir: string, system: Pick<System, "now">): string | un
   const direct = directOf(dir, system.now());
   if (direct) return commandWords.directUntil(direct.why, new Date(direct.until * 1000));
   return exists(terminalPath(dir)) ? commandWords.asksOnTerminal() : undefined;
-}
-
-/** Returns the identity that a directory belongs to. */
-export function identityOfDir(dir: string): string {
-  return basename(dir);
 }
 
 /** Returns the state directory that a lane is in. */

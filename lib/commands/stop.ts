@@ -4,6 +4,7 @@
  *
  * `sshs --fresh HOST [COMMAND...]`: makes a call over a new login; old connections accept no new sessions.
  */
+import { basename } from "@std/path/posix/basename";
 import { decide, type DecideSystem } from "../call/decide.ts";
 import { forgetLearned } from "../lane/direct.ts";
 import { closeLane } from "../lane/health.ts";
@@ -14,7 +15,7 @@ import type { System } from "../os/system.ts";
 import { print, say } from "../os/terminal.ts";
 import { tellSleeper, type TellSystem } from "../sleeper/sleeper_file.ts";
 import { findRealSsh } from "../ssh/real_ssh.ts";
-import { identityOfDir, seeLanes, type SeenLane, type SeeSystem, stateDirOf } from "./seen.ts";
+import { seeLanes, type SeenLane, type SeeSystem, stateDirOf } from "./seen.ts";
 import { cell, isShownAs } from "./table.ts";
 import { commandWords } from "./words.ts";
 
@@ -113,6 +114,6 @@ export async function lanesMeant(
   const decision = ssh === undefined ? undefined : await decide(argv, ssh, system);
   const identity = decision?.kind === "share" ? decision.identity : undefined;
   return lanes.filter(({ lane, record }) =>
-    identityOfDir(lane.dir) === identity || (argv.length === 1 && isNamed(record, argv[0]))
+    basename(lane.dir) === identity || (argv.length === 1 && isNamed(record, argv[0]))
   );
 }

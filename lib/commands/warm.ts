@@ -54,22 +54,18 @@ export async function warm(
   const all = hosts.flatMap((host) => host === "-" ? read : [host]);
   const outcomes = await openAll(options, all, system);
   const failed = outcomes.filter(({ problem }) => problem).length;
-  if (json) printJson(outcomesJson(outcomes));
-  else print(commandWords.warmed(all.length - failed, failed, all.length));
+  const open = outcomes.length - failed;
+  if (json) printJson({ open, failed, hosts: outcomes.map(outcomeJson) });
+  else print(commandWords.warmed(open, failed, outcomes.length));
   return failed > 0 ? 1 : 0;
 }
 
-function outcomesJson(outcomes: readonly Outcome[]) {
-  const failed = outcomes.filter(({ problem }) => problem).length;
+function outcomeJson({ host, lane, problem }: Outcome) {
   return {
-    open: outcomes.length - failed,
-    failed,
-    hosts: outcomes.map(({ host, lane, problem }) => ({
-      host,
-      open: problem === undefined,
-      socket: lane?.socket ?? null,
-      problem: problem?.fault ?? null,
-    })),
+    host,
+    open: problem === undefined,
+    socket: lane?.socket ?? null,
+    problem: problem?.fault ?? null,
   };
 }
 
@@ -79,6 +75,7 @@ export async function openAll(
   hosts: readonly string[],
   system: WarmSystem,
 ): Promise<Outcome[]> {
+  if (hosts.length === 0) return [];
   const progress = new Progress(hosts.length);
   const outcomes: Outcome[] = [];
   const open = (i: number, mayAsk: boolean) => openLane([...options, hosts[i]], system, { mayAsk });

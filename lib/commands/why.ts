@@ -12,7 +12,7 @@
  *       "resolved": "deploy@192.0.2.1:22",
  *       "identity": "0123456789abcdef",
  *       "lane": { ... },                      as --list --json shows it; null: a new one would be opened
- *       "launcher": false,                    the launcher has a plan, and need not start Deno
+ *       "launcher": false,                    the call needs no Deno: there is a plan, or no need of one
  *       "linger": 600,                        seconds; null also: forever
  *       "jumpHost": null,                     "shared"; null: there is none
  *       "notice": null                        what is wrong with our settings file
@@ -25,14 +25,15 @@ import type { Direct } from "../call/rules.ts";
 import { identityDir, laneAt } from "../lane/layout.ts";
 import { hasRoom, liveLeases } from "../lane/lease.ts";
 import { launcherText } from "../launcher/launcher.ts";
-import { launcherSettings, quote } from "../os/program.ts";
+import { launcherSettings } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { print, printJson, say, words } from "../os/terminal.ts";
 import { findRealSsh, INSIDE } from "../ssh/real_ssh.ts";
+import { CANNOT_SHARE } from "./hold.ts";
 import { laneJson } from "./list.ts";
 import { learnedOf, seeLanes, type SeenLane, type SeeSystem } from "./seen.ts";
 import { cell, colour, table } from "./table.ts";
-import { commandWords } from "./words.ts";
+import { commandLine, commandWords, type PlanState } from "./words.ts";
 
 /** Stands for the name of a lane yet to be opened, which will be a number. */
 const UNNAMED = "XXXX";
@@ -47,7 +48,7 @@ interface Answer {
   readonly command: readonly string[];
   readonly shared?: Shared;
   readonly lane?: SeenLane;
-  readonly plan: "holds" | "none" | "never";
+  readonly plan: PlanState;
   readonly notice?: string;
 }
 
@@ -70,14 +71,22 @@ export async function why(
 
 async function answerFor(argv: readonly string[], ssh: string, system: WhySystem): Promise<Answer> {
   if (system.env(INSIDE)) {
-    return directAnswer({ kind: "direct", reason: commandWords.inside() }, ssh, argv);
+    return directAnswer({ kind: "direct", reason: commandWords.inside() }, "needless", ssh, argv);
   }
   const control = await controlOf(argv, ssh, system);
   const decision = control ? directTo(control) : await decide(argv, ssh, system);
-  if (decision.kind === "direct") return directAnswer(decision, ssh, argv);
+  const plan = await planOf(argv, decision, system);
+  if (decision.kind === "direct") return directAnswer(decision, plan, ssh, argv);
   const home = identityDir(decision);
   const learned = learnedOf(home, system);
-  if (learned) return directAnswer({ kind: "direct", reason: learned }, ssh, argv);
+  if (learned) {
+    const direct = {
+      kind: "direct",
+      reason: learned,
+      remedy: commandWords.freshHint(argv),
+    } as const;
+    return directAnswer(direct, plan, ssh, argv);
+  }
   const lanes = (await seeLanes(system)).filter(({ lane }) => lane.dir === home);
   const lane = laneFor(lanes, system);
   const { reason, remedy } = reasonFor(lane, lanes, decision);
@@ -89,15 +98,19 @@ async function answerFor(argv: readonly string[], ssh: string, system: WhySystem
     command: [ssh, "-S", socket, "-o", "ControlMaster=no", ...argv],
     shared: decision,
     lane,
-    plan: await planOf(argv, decision, system),
+    plan,
     notice: decision.notice?.fault,
   };
 }
 
-function directAnswer(decision: Direct, ssh: string, argv: readonly string[]): Answer {
-  const { reason, remedy, socket, notice } = decision;
+function directAnswer(
+  { reason, remedy, socket, notice }: Direct,
+  plan: PlanState,
+  ssh: string,
+  argv: readonly string[],
+): Answer {
   const command = [ssh, ...(socket ? ["-S", socket] : []), ...argv];
-  return { decision: "direct", reason, remedy, command, plan: "none", notice: notice?.fault };
+  return { decision: "direct", reason, remedy, command, plan, notice: notice?.fault };
 }
 
 /** Returns the lane that the call would try first, as sshs_find_place() in launcher.sh does. */
@@ -113,27 +126,17 @@ function reasonFor(
   lanes: readonly SeenLane[],
   { linger, forwards }: Shared,
 ): { reason: string; remedy?: string } {
-  const lingers = linger > 0 || !forwards ? undefined : commandWords.lingerHint();
+  const lingerHint = linger > 0 || !forwards ? undefined : commandWords.lingerHint();
   if (lane) {
     const reason = lane.state === "unverified"
       ? commandWords.isUnverified()
       : commandWords.isOpen();
-    return { reason, remedy: lingers };
+    return { reason, remedy: lingerHint };
   }
   if (lanes.some(({ state }) => state === "full")) {
     return { reason: commandWords.isFull(), remedy: commandWords.fullHint() };
   }
-  return { reason: commandWords.isNew(), remedy: lingers };
-}
-
-async function planOf(
-  argv: readonly string[],
-  shared: Shared,
-  system: WhySystem,
-): Promise<Answer["plan"]> {
-  if (await hasPlan(argv, system)) return "holds";
-  const key = planKey(argv.slice(0, argv.length - shared.call.command.length));
-  return key === undefined ? "never" : "none";
+  return { reason: commandWords.isNew(), remedy: lingerHint };
 }
 
 function answerJson({ shared, lane, ...answer }: Answer) {
@@ -146,7 +149,7 @@ function answerJson({ shared, lane, ...answer }: Answer) {
     resolved: shared?.resolved ?? null,
     identity: shared?.identity ?? null,
     lane: lane ? laneJson(lane) : null,
-    launcher: answer.plan === "holds",
+    launcher: answer.plan === "holds" || answer.plan === "needless",
     linger: shared && isFinite(shared.linger) ? shared.linger : null,
     jumpHost: shared?.jump ? "shared" : null,
     notice: answer.notice ?? null,
@@ -161,33 +164,31 @@ function answerLines({ shared, lane, ...answer }: Answer): string[] {
     if (lane) rows.push(["lane", commandWords.laneFacts(lane)]);
     if (shared.jump) rows.push(["jump host", "shared"]);
     rows.push(["linger", commandWords.linger(shared.linger)]);
-    rows.push(["plan", commandWords.plan(answer.plan)]);
   }
+  rows.push(["plan", commandWords.plan(answer.plan)]);
   if (answer.notice) rows.push(["settings", answer.notice]);
-  rows.push(["command", answer.command.map(quoted).join(" ")]);
+  rows.push(["command", commandLine(answer.command)]);
   return table(
     rows.map((row) => row.map((text) => cell(text))),
     (padded, _, column) => column === 0 ? colour(padded, "bold") : padded,
   );
 }
 
-/** Quotes a word for a shell, if it needs it. */
-function quoted(word: string): string {
-  return /^[\w@%+=:,./~-]+$/.test(word) ? word : quote(word) ?? JSON.stringify(word);
-}
-
-/**
- * Whether there is a plan for these arguments that holds now, so that the call needs no Deno. Asks the
- * launcher itself.
- */
-export async function hasPlan(
+/** Asks the launcher itself whether it has a plan that holds now, or needs none. */
+export async function planOf(
   argv: readonly string[],
+  decision: Shared | Direct,
   system: Pick<System, "run" | "uid">,
-): Promise<boolean> {
+): Promise<PlanState> {
   const text = launcherText({ ...launcherSettings(), uid: system.uid() ?? 0, bin: "/" });
-  if (text === undefined) return false;
+  if (text === undefined) return "never";
   const { code } = await system.run("/bin/sh", ["-c", text, "ssh", ...argv], {
     env: { SSHS_TASK: "plan" },
   });
-  return code === 0;
+  if (code === 0) return "holds";
+  if (code === CANNOT_SHARE) return "needless";
+  // As keepPlan() in answer.ts does.
+  const basis = decision.kind === "share" ? decision : decision.basis;
+  const key = basis && planKey(argv.slice(0, argv.length - basis.call.command.length));
+  return key === undefined ? "never" : "none";
 }

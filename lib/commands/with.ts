@@ -14,10 +14,8 @@ import type { System } from "../os/system.ts";
 import { endJob, ownJob } from "../sleeper/leftovers.ts";
 import { sleeperPid, startSleeper } from "../sleeper/sleeper_file.ts";
 import type { WithCommand } from "./command.ts";
+import { LOGIN_FAILED } from "./hold.ts";
 import { openAll } from "./warm.ts";
-
-/** The exit status if a login fails, as ssh's own. */
-const LOGIN_FAILED = 255;
 
 /**
  * Runs the command and exits as it does, or with 255 before running it if a login fails.

@@ -3,11 +3,12 @@
  * period; the fault first, then what to type as a hint. A result begins with the host that it is about. For
  * users, a lane is a "shared connection".
  */
+import { quote } from "../os/program.ts";
 import type { Message } from "../os/terminal.ts";
 import type { SeenLane } from "./seen.ts";
 import { duration } from "./table.ts";
 
-/** Words for wrong use; the hint is the command's usage unless given. */
+/** Words for wrong use; the hint is the command's usage unless there is one here. */
 export const misuseWords = {
   unknown: (word: string) => `unknown command ${word}`,
   didYouMean: (command: string) => `did you mean ${command}?`,
@@ -19,7 +20,7 @@ export const misuseWords = {
   hostOrAll: () => "--stop takes a host or --all, not both",
   lateOption: (word: string) => `options go before the hosts: ${word}`,
   noDuration: (word: string) => `not a duration: ${word}`,
-  durations: () => "30m, 1h30m, 2d, forever, or 0 to release",
+  durationHint: (usage: string) => `${usage}, with 30m, 1h30m, 2d, forever, or 0 to release`,
   durationAndHost: () => "--hold takes a duration and a host",
   noCommand: () => "--with takes a command after --",
   noCall: () => "--why takes the arguments of an ssh call",
@@ -39,6 +40,7 @@ export const commandWords = {
   watchKeys: () => "q to quit",
   directUntil: (why: string, until: Date) => `not shared until ${clock(until)}: ${why}`,
   asksOnTerminal: () => "not shared: its ProxyCommand asks on the terminal",
+  freshHint: (argv: readonly string[]) => commandLine(["sshs", "--fresh", ...argv]),
 
   noMatch: (name: string, shared: readonly string[]): Message => ({
     fault: shared.length === 0
@@ -94,9 +96,10 @@ export const commandWords = {
     `${lane.name} (${state}${
       pid ? `, pid ${pid}` : ""
     }, ${sessions} of ${record.maxSessions} in use)`,
-  plan: (plan: "holds" | "none" | "never") =>
+  plan: (plan: PlanState) =>
     ({
       holds: "there is one for this command line, so the call needs no Deno",
+      needless: "none is needed: the launcher itself sends the call to plain ssh, without Deno",
       none: "none yet for this command line; the call starts Deno, and saves one if it can",
       never: "none is possible for this command line; each call starts Deno to decide",
     })[plan],
@@ -109,6 +112,21 @@ export const commandWords = {
     'set "linger" for this host in config.json (0 by default with agent or X11 forwarding)',
   fullHint: () => 'set "maxSessions" in config.json if the server allows more',
 } as const;
+
+/**
+ * - `holds`: the launcher has a plan for the call
+ * - `needless`: the launcher goes direct without one
+ * - `none`: the call may leave one
+ * - `never`: the call can have none
+ */
+export type PlanState = "holds" | "needless" | "none" | "never";
+
+/** Returns words as a user would type them, quoted for a shell where they need it. */
+export function commandLine(words: readonly string[]): string {
+  return words.map((word) =>
+    /^[\w@%+=:,./~-]+$/.test(word) ? word : quote(word) ?? JSON.stringify(word)
+  ).join(" ");
+}
 
 /** Counts things: `1 session`, `2 sessions`. */
 export function count(number: number, thing: string): string {
@@ -213,9 +231,7 @@ export const hostFindings = {
   shares: (host: string) => ok(`${host} would be shared`),
   direct: (host: string, reason: string, hint: string) =>
     warn(`${host} would use plain ssh: ${reason}`, hint),
-  plan: () => ok("the launcher has a plan for this call, and needs no Deno"),
-  noPlan: () => ok("the launcher has no plan for this call yet; the next call saves one if it can"),
-  neverPlan: () => ok("the launcher can have no plan for this call; each one starts Deno"),
+  plan: (plan: PlanState) => ok(`plan: ${commandWords.plan(plan)}`),
   agent: (socket: string, keys: number) =>
     ok(`the agent at ${socket} answers, and has ${count(keys, "key")}`),
   noAgent: (socket: string) =>

@@ -26,7 +26,10 @@ sshs_find() {
   case ${SSHS_INSIDE:-} in *:*:*:*:*:*:*:*:*:*:*:*:*:*:*) sshs_circle='#!' ;; esac
   [ "$1" = ssh ] && sshs_found=${SSHS_SSH:-}
   while sshs_head='' sshs_line=''; do
-    [ -f "$sshs_found" ] && { read -r sshs_head; read -r sshs_line; } <"$sshs_found"
+    # A shell reads byte by byte, and the first line of a program is long. So not where every system has its
+    # own ssh, if that has not changed since we were installed.
+    { [ "$sshs_found ${SSHS_INSIDE:-}" = '/usr/bin/ssh ' ] && [ "$sshs_bin/ssh" -nt "$sshs_found" ]; } ||
+      { [ -f "$sshs_found" ] && { read -r sshs_head; read -r sshs_line; } <"$sshs_found"; }
     case $sshs_found,:${SSHS_INSIDE:-}:$sshs_circle$sshs_head:$sshs_line in
     [!/]* | *:"$sshs_found":*'#!'* | *':# sshs launcher'*) ;;
     *) [ -f "$sshs_found" ] && [ -x "$sshs_found" ] && return ;;

@@ -9,7 +9,7 @@ import { become, launcherSettings, quote, restorePath } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { say, words } from "../os/terminal.ts";
 import { parseSshArgs } from "../ssh/arguments.ts";
-import { findRealSsh } from "../ssh/real_ssh.ts";
+import { findRealSsh, LAUNCHER_MARK } from "../ssh/real_ssh.ts";
 import text from "./launcher.sh" with { type: "text" };
 
 /** The settings written into a launcher. Paths are absolute. */
@@ -31,13 +31,13 @@ export interface LauncherSettings {
 /** Returns the launcher's whole text; `undefined` if sh cannot hold a setting ({@linkcode quote}). */
 export function launcherText(settings: LauncherSettings): string | undefined {
   const { flags, sleeperFlags, ...texts } = settings;
-  const words = { flags: flags.join(" "), sleeper_flags: sleeperFlags.join(" ") };
-  const values = Object.entries({ ...texts, ...words })
+  const joined = { flags: flags.join(" "), sleeper_flags: sleeperFlags.join(" ") };
+  const values = Object.entries({ ...texts, ...joined })
     .map(([name, value]) => [name, quote(`${value}`)] as const);
   if (values.some(([, value]) => value === undefined)) return undefined;
   return [
     "#!/bin/sh",
-    "# sshs launcher: ssh, scp and sftp over shared connections; made by sshs --install",
+    `${LAUNCHER_MARK}: ssh, scp and sftp over shared connections; made by sshs --install`,
     ...values.map(([name, value]) => `sshs_${name}=${value}`),
     text,
   ].join("\n");
