@@ -1,4 +1,5 @@
 /** One call, timed from its start to the end of its process. */
+import { pause } from "../tests/support/eventually.ts";
 
 export interface Outcome {
   /** From the start to the end of the process, in ms. */
@@ -45,9 +46,4 @@ export async function call(
   await Promise.race([reading, pause(LEFT_OVER)]);
   reader.cancel().catch(() => {});
   return { ms, success, isOverdue: signal === "SIGKILL", said };
-}
-
-/** Waits for `ms`. */
-export function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,5 +1,5 @@
 /** Measures that take turns, so that other load on the machine affects all of them alike. */
-import { pause } from "./call.ts";
+import { pause } from "../tests/support/eventually.ts";
 import { type Way, WAYS } from "./lab.ts";
 import { progress } from "./progress.ts";
 

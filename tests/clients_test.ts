@@ -1,6 +1,8 @@
 /** Real programs that run ssh, with the installed launchers. */
 import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
+import { setUpAnsible } from "./support/ansible.ts";
+import { canUseFuse } from "./support/mounts.ts";
 import { findProgram, needProgram } from "./support/programs.ts";
 import type { RunOptions, RunResult } from "./support/sandbox.ts";
 import { Scene } from "./support/scene.ts";
@@ -161,8 +163,7 @@ Deno.test("ssh-copy-id installs a key", async () => {
 
 Deno.test({
   name: "sshfs mounts a directory",
-  // Needs FUSE in the kernel, which not every test machine has.
-  ignore: !findProgram("sshfs") || !findProgram("fusermount3") || !isFuseThere(),
+  ignore: !findProgram("sshfs") || !findProgram("fusermount3") || !canUseFuse,
   async fn() {
     await using client = await Client.open();
     const { remote, ssh } = client;
@@ -232,16 +233,10 @@ Deno.test({
   ignore: !findProgram("ansible"),
   async fn() {
     await using client = await Client.open();
-    const { sshd, sandbox } = client.scene;
-    // The account on the server can run only the system's python3.
-    const python = findProgram("python3", "/usr/bin:/usr/local/bin");
-    const inventory = `host ansible_ssh_common_args='-F ${sshd.config}' ` +
-      `ansible_python_interpreter=${python} ansible_ssh_executable=${client.scene.bin}/ssh\n`;
-    await Deno.writeTextFile(`${sandbox.home}/inventory`, inventory);
-    sandbox.env.ANSIBLE_HOME = `${sandbox.home}/ansible`;
-    sandbox.env.LC_ALL = "C.UTF-8";
+    const { sandbox } = client.scene;
+    const inventory = await setUpAnsible(client.scene);
     const ping = (args: string) =>
-      client.sh(`ANSIBLE_SSH_ARGS='${args}' ansible -i inventory host -m ping`, {
+      client.sh(`ANSIBLE_SSH_ARGS='${args}' ansible -i ${inventory} host -m ping`, {
         noisy: true,
         timeout: 90_000,
       });
@@ -273,12 +268,3 @@ Deno.test({
     assert.equal(client.logins, 2);
   },
 });
-
-function isFuseThere(): boolean {
-  try {
-    Deno.openSync("/dev/fuse", { read: true, write: true }).close();
-    return true;
-  } catch {
-    return false;
-  }
-}

@@ -1,18 +1,11 @@
 /** --warm, --hold and --fresh against a real sshd. */
 import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
-import {
-  assertEnded,
-  DEADLINE,
-  expect,
-  listed,
-  openScene,
-  sshs,
-  startSession,
-} from "./support/commands.ts";
-import { eventually } from "./support/eventually.ts";
+import { assertEnded, DEADLINE, expect, listed, openScene, sshs } from "./support/commands.ts";
+import { eventually, pause } from "./support/eventually.ts";
 import { needProgram } from "./support/programs.ts";
 import type { Scene } from "./support/scene.ts";
+import { Session } from "./support/session.ts";
 
 /** Writes a configuration with two more identities than `host`: a closed port, and compression. */
 async function writeConfig(scene: Scene): Promise<string> {
@@ -102,7 +95,7 @@ Deno.test("--warm logs in to 8 hosts at a time", async () => {
   const warm = sshs(scene, ["--warm", "-F", "none", ...hosts]);
   await eventually("8 log in", () => most() >= 8, DEADLINE);
   // Without a limit the others would follow at once.
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await pause(500);
   await Deno.writeTextFile(go, "");
   const { code, stderr } = await warm;
   assert.equal(most(), 8);
@@ -128,8 +121,31 @@ Deno.test("--warm reports what cannot be shared, and what does not linger", asyn
   await assertEnded(scene);
 });
 
+Deno.test("--warm shows a count on a terminal until all have logged in", async () => {
+  await using scene = await openScene({ client: { aliases: ["a", "b"] } });
+  const config = await writeConfig(scene);
+  const go = `${scene.sandbox.dir}/go`;
+  await scene.sandbox.fakeSsh(
+    `case " $* " in *' -M '*' b ') until [ -e ${go} ]; do sleep 0.05; done ;; esac
+    exec ${needProgram("ssh")} "$@"`,
+  );
+  await using pty = await scene.pty(["sshs", "--warm", "-F", config, "a", "closed", "b"]);
+  await pty.waitFor("sshs: 1 of 3 open, 1 failed ...", DEADLINE);
+  assert.equal(scene.logins(), 1);
+  await Deno.writeTextFile(go, "");
+  assert.equal((await pty.status).code, 1);
+  const [first, ...states] = pty.output.split("\r\x1b[K").filter((state) =>
+    /of 3 open/.test(state)
+  );
+  assert.equal(first, "sshs: 0 of 3 open ...");
+  assert.deepEqual(states.slice(-2), [
+    "sshs: 2 of 3 open, 1 failed ...",
+    "2 of 3 open, 1 failed\r\n",
+  ]);
+});
+
 Deno.test({
-  name: "--warm shows a count on a terminal, and asks one question at a time",
+  name: "--warm asks one question at a time on a terminal, and shows no count meanwhile",
   ignore: !canMakeAccounts,
   async fn() {
     await using scene = await openScene({
@@ -147,6 +163,7 @@ Deno.test({
       `Host b\nInclude ${other}\nHost *\nInclude ${scene.config}\n`,
     );
     await using pty = await scene.pty(["sshs", "--warm", "-F", config, "a", "b"]);
+    await pty.waitFor("sshs: 0 of 2 open ...\r\x1b[K", DEADLINE);
     for (let i = 0; i < 2; i++) {
       await pty.waitFor("password: ", DEADLINE);
       assert.equal(pty.output.match(/password: /g)?.length, i + 1, pty.output);
@@ -154,6 +171,7 @@ Deno.test({
     }
     await pty.waitFor("2 of 2 open", DEADLINE);
     assert.equal((await pty.status).code, 0);
+    assert.equal(pty.output.match(/sshs: \d of 2/g)?.length, 1, pty.output);
     assert.equal(scene.logins(), 2);
     assert.doesNotMatch(scene.sshd.log(), /^Failed password/m);
   },
@@ -200,12 +218,51 @@ Deno.test("--hold says why it fails", async () => {
 
 Deno.test("--fresh logs in again, and leaves the old sessions running", async () => {
   await using scene = await openScene();
-  const session = await startSession(scene);
+  await using session = await Session.open(scene);
   const fresh = await sshs(scene, ["--fresh", "-F", scene.config, "host", "echo new; exit 3"]);
   expect(fresh, { code: 3, stdout: "new\n", stderr: "" });
   assert.equal(scene.logins(), 2);
   expect(await scene.ssh(["host", "echo again"]), { code: 0, stdout: "again\n" });
   assert.equal(scene.logins(), 2, "the new connection is the one that is shared");
-  assert.equal((await session.end()).code, 0);
+  assert.equal(await session.end(), 0);
   await eventually("the old master goes", () => scene.sandbox.masters().length === 1, DEADLINE);
+});
+
+Deno.test("--warm and --hold say what was learned about a host, and --fresh forgets it", async () => {
+  await using scene = await openScene();
+  const call = ["-F", scene.config, "host"];
+  const why = async () => JSON.parse((await sshs(scene, ["--why", "--json", ...call])).stdout);
+  const home = `${scene.sandbox.stateDir}/${(await why()).identity}`;
+  await Deno.mkdir(home, { mode: 0o700 });
+  const again = `sshs --fresh -F ${scene.config} host`;
+  const hint = `sshs: hint: ${again}\n`;
+
+  await Deno.writeTextFile(`${home}/terminal`, "");
+  expect(await sshs(scene, ["--hold", "1h", ...call]), {
+    code: 1,
+    stderr: `sshs: host: not shared: its ProxyCommand asks on the terminal\n${hint}`,
+  });
+  assert.equal((await why()).remedy, again);
+  await Deno.remove(`${home}/terminal`);
+
+  const until = Math.floor(Date.now() / 1000) + 3600;
+  await Deno.writeTextFile(`${home}/direct`, `${until}\none session a connection\n`);
+  await Deno.utime(`${home}/direct`, until, until);
+  const warm = await sshs(scene, ["--warm", ...call]);
+  assert.equal(warm.code, 1);
+  assert.match(warm.stderr, /^sshs: host: not shared until \S+ \S+: one session a connection\n/);
+  assert.ok(warm.stderr.endsWith(hint), warm.stderr);
+  assert.equal(scene.logins(), 0);
+
+  expect(await sshs(scene, ["--fresh", ...call, "echo hi"]), { code: 0, stdout: "hi\n" });
+  expect(await sshs(scene, ["--warm", ...call]), { code: 0, stdout: "1 of 1 open\n" });
+  assert.equal(scene.logins(), 1);
+});
+
+Deno.test("--with shows no count on a terminal if it has no hosts", async () => {
+  await using scene = await openScene();
+  await using pty = await scene.pty(["sshs", "--with", "--", "echo", "hi"]);
+  assert.equal((await pty.status).code, 0);
+  assert.match(pty.output, /hi/);
+  assert.doesNotMatch(pty.output, /open/);
 });

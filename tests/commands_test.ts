@@ -1,24 +1,17 @@
 /** --list, --stop and what all commands have in common, against a real sshd. */
 import assert from "node:assert/strict";
-import {
-  assertEnded,
-  DEADLINE,
-  expect,
-  listed,
-  openScene,
-  sshs,
-  startSession,
-} from "./support/commands.ts";
+import { assertEnded, DEADLINE, expect, listed, openScene, sshs } from "./support/commands.ts";
 import { eventually } from "./support/eventually.ts";
 import { isAlive } from "./support/processes.ts";
 import { Sandbox } from "./support/sandbox.ts";
+import { Session } from "./support/session.ts";
 
 Deno.test("--list tells of each connection, in columns and as JSON", async () => {
   await using scene = await openScene();
   expect(await sshs(scene, ["--list"]), { code: 0, stdout: "nothing is shared\n", stderr: "" });
   expect(await sshs(scene, ["--list", "--json"]), { code: 0, stdout: "[]\n", stderr: "" });
   assert.deepEqual(scene.sandbox.files(), [], "looking makes nothing");
-  const session = await startSession(scene);
+  await using session = await Session.open(scene);
   const [lane] = await listed(scene);
   assert.deepEqual(
     Object.keys(lane).join(" "),
@@ -113,7 +106,7 @@ Deno.test("--list and --stop see what calls without XDG_RUNTIME_DIR have opened"
 
 Deno.test("--stop lets live sessions finish, and --now does not", async () => {
   await using scene = await openScene();
-  const session = await startSession(scene);
+  await using session = await Session.open(scene);
   expect(await sshs(scene, ["--stop", "host"]), {
     code: 0,
     stdout: "host: accepts no new sessions; closes after the last one (1 session)\n",
@@ -123,13 +116,13 @@ Deno.test("--stop lets live sessions finish, and --now does not", async () => {
   assert.deepEqual([lane.state, lane.sessions], ["retired", 1]);
   expect(await scene.ssh(["host", "echo new"]), { code: 0, stdout: "new\n" });
   assert.equal(scene.logins(), 2);
-  assert.equal((await session.end()).code, 0, "the session went on");
+  assert.equal(await session.end(), 0, "the session went on");
   await eventually("the old master goes", () => scene.sandbox.masters().length === 1, DEADLINE);
 
-  const other = await startSession(scene);
+  await using other = await Session.open(scene);
   const hard = await sshs(scene, ["--stop", "host", "--now"]);
   expect(hard, { code: 0, stderr: "", stdout: "host: stopped, with 1 session\n" });
-  assert.equal((await other.end()).code, 255);
+  assert.equal(await other.end(), 255);
   assert.deepEqual(scene.sandbox.masters(), []);
 });
 
@@ -160,7 +153,7 @@ Deno.test("--stop knows a connection by other names, and says what there is", as
 Deno.test("--stop --all --now leaves nothing running, with the sleeper or without", async () => {
   await using scene = await openScene({ client: { aliases: ["a"], config: ["Compression yes"] } });
   for (const how of ["awake", "killed"]) {
-    const session = await startSession(scene);
+    await using session = await Session.open(scene);
     await scene.ssh(["-o", "Compression=no", "-4", "a", "true"]);
     const [sleeper] = await eventually("a sleeper", () => {
       const found = scene.sandbox.sleepers();
@@ -201,7 +194,7 @@ Deno.test("--list says why a state directory is not looked at", async () => {
 
 Deno.test("wrong use exits 2 with a hint", async () => {
   await using sandbox = await Sandbox.create();
-  expect(await sandbox.sshs(["--lst", "--json"], { as: "sshs" }), {
+  expect(await sandbox.sshs(["--lst", "--json"]), {
     code: 2,
     stdout: "",
     stderr: "sshs: unknown command --lst\nsshs: hint: did you mean --list?\n",
@@ -210,10 +203,10 @@ Deno.test("wrong use exits 2 with a hint", async () => {
 
 Deno.test("--help and --version are on stdout", async () => {
   await using sandbox = await Sandbox.create();
-  const help = await sandbox.sshs(["--help"], { as: "sshs" });
+  const help = await sandbox.sshs(["--help"]);
   assert.deepEqual([help.code, help.stderr], [0, ""]);
   assert.match(help.stdout, /^sshs - ssh with/);
-  const version = await sandbox.sshs(["--version"], { as: "sshs" });
+  const version = await sandbox.sshs(["--version"]);
   assert.match(version.stdout, /^sshs \d+\.\d+\.\d+, Deno \d+\.\d+\.\d+\S*, OpenSSH_\S+/);
 });
 

@@ -1,9 +1,10 @@
 /** --why and --doctor with a real sshd, which they do not contact. */
 import assert from "node:assert/strict";
-import { startAgent } from "./support/agent.ts";
-import { DEADLINE, expect, openScene, sshs, startSession } from "./support/commands.ts";
+import { Agent } from "./support/agent.ts";
+import { DEADLINE, expect, openScene, sshs } from "./support/commands.ts";
 import { eventually } from "./support/eventually.ts";
 import { needProgram } from "./support/programs.ts";
+import { Session } from "./support/session.ts";
 
 Deno.test("--why shows the decision, and does not touch the network", async () => {
   await using scene = await openScene();
@@ -64,7 +65,7 @@ Deno.test("--why names what would help", async () => {
     await ask("-L", "1234:localhost:5", "host"),
     /^direct +-L forwards ports.*\nhint +set "forwards" to true for this host in config\.json$/m,
   );
-  const session = await startSession(scene);
+  await using session = await Session.open(scene);
   assert.match(
     await ask("host"),
     /^shares +can be shared; all connections are full.*\nhint +set "maxSessions" in config\.json/m,
@@ -101,27 +102,27 @@ Deno.test("--why explains -O, and calls that go direct by their arguments alone"
 Deno.test("--doctor finds no problem in a good setup, and has a hint for each problem", async () => {
   await using scene = await openScene();
   const { sandbox } = scene;
-  const agent = await startAgent(scene);
-  await scene.ssh(["host", "true"]);
-  const good = await sshs(scene, ["--doctor", "-F", scene.config, "host"]);
-  expect(good, { code: 0, stderr: "" });
-  assert.ok(!/^warn/m.test(good.stdout), good.stdout);
-  for (
-    const line of [
-      /^ok +OpenSSH_\S+ .* at \S+\/ssh$/m,
-      /^ok +Deno \d\S+ at \/\S+$/m,
-      new RegExp(`^ok +ssh in PATH is sshs: ${scene.bin}/ssh$`, "m"),
-      /^ok +proxies can be detached from a terminal: \S+setsid$/m,
-      /^ok +it is on a local file system: \S+$/m,
-      /^ok +the clock agrees with that of the file system$/m,
-      /^ok +the sleeper is running \(pid \d+\), with 1 connection$/m,
-      /^ok +-F \S+ host would be shared$/m,
-      /^ok +the launcher has a plan for this call, and needs no Deno$/m,
-      /^ok +the agent at \S+ answers, and has 0 keys$/m,
-    ]
-  ) assert.match(good.stdout, line);
-  agent.kill();
-  await Promise.all([agent.status, agent.stdout.cancel(), agent.stderr.cancel()]);
+  {
+    await using _agent = await Agent.start(scene.sandbox);
+    await scene.ssh(["host", "true"]);
+    const good = await sshs(scene, ["--doctor", "-F", scene.config, "host"]);
+    expect(good, { code: 0, stderr: "" });
+    assert.ok(!/^warn/m.test(good.stdout), good.stdout);
+    for (
+      const line of [
+        /^ok +OpenSSH_\S+ .* at \S+\/ssh$/m,
+        /^ok +Deno \d\S+ at \/\S+$/m,
+        new RegExp(`^ok +ssh in PATH is sshs: ${scene.bin}/ssh$`, "m"),
+        /^ok +proxies can be detached from a terminal: \S+setsid$/m,
+        /^ok +it is on a local file system: \S+$/m,
+        /^ok +the clock agrees with that of the file system$/m,
+        /^ok +the sleeper is running \(pid \d+\), with 1 connection$/m,
+        /^ok +-F \S+ host would be shared$/m,
+        /^ok +plan: there is one for this command line, so the call needs no Deno$/m,
+        /^ok +the agent at \S+ answers, and has 0 keys$/m,
+      ]
+    ) assert.match(good.stdout, line);
+  }
 
   await Deno.mkdir(`${sandbox.home}/.config/sshs`, { recursive: true });
   await Deno.writeTextFile(`${sandbox.home}/.config/sshs/config.json`, '{ "lingr": 1 }');
@@ -204,4 +205,37 @@ Deno.test("--doctor warns about OpenSSH 10.1's problem with shared terminals", a
     assert.equal(trouble.test(stdout), warns, stdout);
     assert.match(stdout, new RegExp(`^${warns ? "warn" : "ok"} +OpenSSH_${version} at`, "m"));
   }
+});
+
+Deno.test("--why knows which direct calls need no Deno", async () => {
+  await using scene = await openScene();
+  const ask = async (args: string[], env: Record<string, string> = {}) =>
+    JSON.parse((await sshs(scene, ["--why", "--json", ...args], { env })).stdout);
+  const call = ["-F", scene.config, "host", "true"];
+  const local = ["-o", "PermitLocalCommand=yes", "-o", "LocalCommand=true", ...call];
+  const rows: [words: string[], launcher: boolean, env?: Record<string, string>][] = [
+    [["-V"], true],
+    [["-N", ...call], true],
+    [["-L", "1234:localhost:5", ...call], true],
+    [call, true, { SSHS: "off" }],
+    [call, true, { SSHS_INSIDE: "/usr/bin/ssh" }],
+    [local, false],
+    [["-O", "check", ...call], false],
+  ];
+  for (const [words, launcher, env] of rows) {
+    const answer = await ask(words, env);
+    assert.deepEqual([answer.decision, answer.launcher], ["direct", launcher], words.join(" "));
+  }
+  assert.equal((await scene.run(["ssh", ...local])).code, 0);
+  assert.equal((await ask(local)).launcher, true, "it has left a plan");
+  const { stdout } = await sshs(scene, ["--why", "-V"]);
+  assert.match(stdout, /^direct +-V only prints the version\nplan +none is needed: /);
+});
+
+Deno.test("--doctor quotes the words of the call in its hint", async () => {
+  await using scene = await openScene();
+  const config = `${scene.sandbox.dir}/config`;
+  await Deno.writeTextFile(config, "ControlMaster ask\n");
+  const { stdout } = await sshs(scene, ["--doctor", "-F", config, "-o", "User me", "host"]);
+  assert.match(stdout, /^ +hint: sshs --why -F \S+ -o 'User me' host$/m);
 });

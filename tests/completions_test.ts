@@ -1,8 +1,7 @@
 /** Completion of `sshs`, in each shell that is installed. */
 import assert from "node:assert/strict";
 import { USAGE } from "../lib/commands/command.ts";
-import { REPOSITORY } from "./support/home.ts";
-import { findProgram, run as output } from "./support/programs.ts";
+import { findProgram, REPOSITORY, run as output } from "./support/programs.ts";
 import { Pty } from "./support/pty.ts";
 import { Sandbox } from "./support/sandbox.ts";
 
@@ -80,11 +79,11 @@ Deno.test({
 Deno.test("--completions prints the file that is installed, for each shell", async () => {
   await using sandbox = await Sandbox.create();
   for (const shell of ["bash", "zsh", "fish"]) {
-    const { code, stdout } = await sandbox.sshs(["--completions", shell], { as: "sshs" });
+    const { code, stdout } = await sandbox.sshs(["--completions", shell]);
     const file = `${REPOSITORY}lib/launcher/completions/sshs.${shell}`;
     assert.deepEqual([code, stdout], [0, Deno.readTextFileSync(file)]);
   }
-  assert.equal((await sandbox.sshs(["--completions", "csh"], { as: "sshs" })).code, 2);
+  assert.equal((await sandbox.sshs(["--completions", "csh"])).code, 2);
 });
 
 /** Creates a sandbox whose user's ssh_config names a host. */

@@ -1,18 +1,22 @@
 /** `ssh -O ...` without a control socket of the caller's own reaches the shared connections. */
 import assert from "node:assert/strict";
-import { DEADLINE, expect, listed, openScene, startSession } from "./support/commands.ts";
-import { eventually } from "./support/eventually.ts";
 import { canMakeAccounts } from "./support/account.ts";
+import { setUpAnsible } from "./support/ansible.ts";
+import { DEADLINE, expect, listed, openScene } from "./support/commands.ts";
+import { eventually } from "./support/eventually.ts";
 import { findProgram, needProgram, run } from "./support/programs.ts";
 import type { Scene } from "./support/scene.ts";
+import { Session } from "./support/session.ts";
 
 /** A group that the test account joins for a while. */
 const GROUP = "games";
 
-async function withoutGroup(scene: Scene): Promise<void> {
-  if ((await run("id", ["-Gn", scene.user.name])).includes(GROUP)) {
-    await run("gpasswd", ["-d", scene.user.name, GROUP]);
-  }
+function hasGroup(names: string): boolean {
+  return names.split(/\s+/).includes(GROUP);
+}
+
+async function withoutGroup({ user }: Scene): Promise<void> {
+  if (hasGroup(await run("id", ["-Gn", user.name]))) await run("gpasswd", ["-d", user.name, GROUP]);
 }
 
 Deno.test("ssh -O check and exit have ssh's messages and statuses, and the next call logs in again", async () => {
@@ -43,7 +47,7 @@ Deno.test("ssh -O without a shared connection fails as plain ssh does", async ()
 
 Deno.test("ssh -O stop and exit apply to all connections of the identity", async () => {
   await using scene = await openScene({ env: { SSHS_MAX_SESSIONS: "1" } });
-  const sessions = [await startSession(scene), await startSession(scene)];
+  const sessions = [await Session.open(scene), await Session.open(scene)];
   assert.equal(scene.logins(), 2);
   expect(await scene.ssh(["-O", "stop", "host"]), {
     code: 0,
@@ -52,11 +56,11 @@ Deno.test("ssh -O stop and exit apply to all connections of the identity", async
   assert.deepEqual((await listed(scene)).map(({ state }) => state), ["retired", "retired"]);
   expect(await scene.ssh(["host", "echo new"]), { code: 0, stdout: "new\n" });
   assert.equal(scene.logins(), 3);
-  for (const session of sessions) assert.equal((await session.end()).code, 0, "it went on");
+  for (const session of sessions) assert.equal(await session.end(), 0, "it went on");
 
-  const others = [await startSession(scene), await startSession(scene)];
+  const others = [await Session.open(scene), await Session.open(scene)];
   expect(await scene.ssh(["-O", "exit", "host"]), { code: 0 });
-  for (const session of others) assert.equal((await session.end()).code, 255);
+  for (const session of others) assert.equal(await session.end(), 255);
   await eventually("no master is left", () => scene.sandbox.masters().length === 0, DEADLINE);
 });
 
@@ -124,13 +128,13 @@ Deno.test({
   ignore: !canMakeAccounts,
   async fn() {
     await using scene = await openScene();
-    const groups = async () => (await scene.ssh(["host", "id -Gn"])).stdout.trim().split(" ");
+    const isIn = async () => hasGroup((await scene.ssh(["host", "id -Gn"])).stdout);
     try {
-      assert.ok(!(await groups()).includes(GROUP));
+      assert.equal(await isIn(), false);
       await run("usermod", ["-aG", GROUP, scene.user.name]);
-      assert.ok(!(await groups()).includes(GROUP), "the login is the old one");
+      assert.equal(await isIn(), false, "the login is the old one");
       expect(await scene.ssh(["-O", "exit", "host"]), { code: 0 });
-      assert.ok((await groups()).includes(GROUP));
+      assert.equal(await isIn(), true);
     } finally {
       await withoutGroup(scene);
     }
@@ -142,11 +146,8 @@ Deno.test({
   ignore: !canMakeAccounts || !findProgram("ansible-playbook"),
   async fn() {
     await using scene = await openScene();
-    const { home, env } = scene.sandbox;
-    const python = findProgram("python3", "/usr/bin:/usr/local/bin");
-    const inventory = `host ansible_ssh_common_args='-F ${scene.config}' ` +
-      `ansible_python_interpreter=${python} ansible_ssh_executable=${scene.bin}/ssh\n`;
-    await Deno.writeTextFile(`${home}/inventory`, inventory);
+    const inventory = await setUpAnsible(scene);
+    const playbook = `${scene.sandbox.home}/play.yml`;
     const tasks = [
       ["name", "before", "command", "id -Gn"],
       ["name", "join", "local_action", `command usermod -aG ${GROUP} ${scene.user.name}`],
@@ -156,22 +157,17 @@ Deno.test({
     ].map(([name, value, action, words]) => ({ [name]: value, [action]: words }));
     // JSON is YAML.
     const play = [{ hosts: "host", gather_facts: false, tasks }];
-    await Deno.writeTextFile(`${home}/play.yml`, JSON.stringify(play));
-    Object.assign(env, {
-      ANSIBLE_HOME: `${home}/ansible`,
-      ANSIBLE_SSH_ARGS: "",
-      LC_ALL: "C.UTF-8",
-    });
+    await Deno.writeTextFile(playbook, JSON.stringify(play));
     try {
       const { stdout } = await scene.run(
-        ["ansible-playbook", "-v", "-i", `${home}/inventory`, `${home}/play.yml`],
-        { timeout: 120_000 },
+        ["ansible-playbook", "-v", "-i", inventory, playbook],
+        { timeout: 120_000, env: { ANSIBLE_SSH_ARGS: "" } },
       );
       const said = Object.fromEntries(
         Array.from(stdout.matchAll(/^TASK \[(\w+)\].*\n.*"stdout": "(.*?)"/gm), (m) => m.slice(1)),
       );
-      const isIn = (name: string) => said[name]?.split(" ").includes(GROUP);
-      assert.deepEqual(["before", "still", "after"].map(isIn), [false, false, true], stdout);
+      const { before, still, after } = said;
+      assert.deepEqual([before, still, after].map(hasGroup), [false, false, true], stdout);
       assert.equal(scene.logins(), 2);
     } finally {
       await withoutGroup(scene);

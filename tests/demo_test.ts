@@ -1,7 +1,7 @@
 /** `sh install.sh --demo`. */
 import assert from "node:assert/strict";
-import { fillBin, Home, INSTALLER, REPOSITORY } from "./support/home.ts";
-import { findProgram, run as output } from "./support/programs.ts";
+import { fillBin, Home } from "./support/home.ts";
+import { findProgram, INSTALLER, REPOSITORY, run as output } from "./support/programs.ts";
 
 Deno.test({
   name: "install.sh --demo shows one login for four calls, and cleans up",

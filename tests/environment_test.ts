@@ -5,7 +5,8 @@ import { needProgram } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
 
 Deno.test("the installed ssh works whatever Deno would take from the environment", async () => {
-  await using scene = await Scene.open();
+  // So that the connection of one call is still open for the next, however slow the machine is.
+  await using scene = await Scene.open({ env: { SSHS_LINGER: "600" } });
   const { sandbox, sshd } = scene;
   const loud = `${sandbox.dir}/loud.cjs`;
   await Deno.writeTextFile(loud, 'console.log("loaded");\n');
@@ -27,6 +28,7 @@ Deno.test("the installed ssh works whatever Deno would take from the environment
     assert.equal(sshd.logins() - had, logins, what);
     removePath(`${sandbox.stateDir}/plans`);
   }
+  await scene.sshs(["--stop", "--all"]);
   await scene.assertClean();
 });
 

@@ -1,7 +1,8 @@
 /** The session's process is ssh, however it was called: its status, bytes, signals, terminal and pid. */
 import assert from "node:assert/strict";
 import { assertSameBytes } from "./support/bytes.ts";
-import { eventually } from "./support/eventually.ts";
+import { eventually, inTime, pause } from "./support/eventually.ts";
+import { untilAsleep } from "./support/processes.ts";
 import { needProgram } from "./support/programs.ts";
 import { Pty } from "./support/pty.ts";
 import { Sandbox } from "./support/sandbox.ts";
@@ -49,11 +50,9 @@ for (const [way, argvOf] of Object.entries(WAYS)) {
       await eventually("a session", () => scene.sshd.sessions() > sessions, DEADLINE);
       await child.stdout.getReader().read();
       // ssh may lose a signal that comes just before it waits (client_loop() in clientloop.c).
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      await untilAsleep(child.pid);
       child.kill(name);
-      let status: Deno.CommandStatus | undefined;
-      child.status.then((value) => status = value);
-      const { code, signal } = (await eventually(`the end by ${name}`, () => status, DEADLINE))!;
+      const { code, signal } = await inTime(`the end by ${name}`, child.status, DEADLINE);
       await child.stdin.close();
       await child.stderr.cancel();
       return [code, signal];
@@ -202,7 +201,7 @@ while True:
     await pty.waitFor(`got SIG${name}\r\n`, DEADLINE);
   }
   // A second one would come once the parent has checked whether it is in the foreground.
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await pause(500);
   assert.deepEqual(pty.output.slice(before).match(/got \w+/g), ["got SIGINT", "got SIGQUIT"]);
 });
 
@@ -224,10 +223,8 @@ Deno.test("the installed ssh passes on all exit statuses from 0 to 255", async (
   assert.deepEqual(asked, [], "the program is not asked again");
 });
 
-async function statusOf(pty: Pty): Promise<Deno.CommandStatus> {
-  let status: Deno.CommandStatus | undefined;
-  pty.status.then((value) => status = value);
-  return (await eventually("the end of the program", () => status, DEADLINE))!;
+function statusOf(pty: Pty): Promise<Deno.CommandStatus> {
+  return inTime("the end of the program", pty.status, DEADLINE);
 }
 
 Deno.test("the ssh that a call becomes keeps its pid, and has no children", async () => {

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { eventually } from "./support/eventually.ts";
-import { exists } from "./support/exists.ts";
+import { isThere } from "./support/is_there.ts";
 import { isAlive } from "./support/processes.ts";
 import { Scene } from "./support/scene.ts";
 
@@ -50,7 +50,7 @@ for (const [what, ms] of [["back an hour", -HOUR], ["forward a day", 24 * HOUR]]
     await scene.assertWorks("after", { noise: /^(mux_client_request_session: [^\n]*\n)?$/ });
     assert.equal(scene.logins(), 2);
     await eventually("the dead one's master is gone", () => !isAlive(master.pid), PATIENCE);
-    assert.equal(exists(lane), false, "no call is put on it any more");
+    assert.equal(isThere(lane), false, "no call is put on it any more");
     await scene.assertWorks("and again");
   });
 }

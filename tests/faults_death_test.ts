@@ -1,7 +1,7 @@
 /** Masters, servers, sleepers and callers are killed or stopped, and the next call works. */
 import assert from "node:assert/strict";
 import { eventually } from "./support/eventually.ts";
-import { exists } from "./support/exists.ts";
+import { isThere } from "./support/is_there.ts";
 import { isAlive, signal } from "./support/processes.ts";
 import { needPython } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
@@ -20,11 +20,16 @@ Deno.test("the first call after sshd was restarted works", async () => {
 
 Deno.test("a server that drops the connection ends its sessions with 255, and the next call works", async () => {
   await using scene = await Scene.open();
-  const sessions = [1, 2].map(() => scene.ssh(["host", "echo up; exec sleep 60"]));
-  await eventually("both are up", () => scene.sshd.sessions() === 2, DEADLINE);
+  const sessions = await Promise.all([1, 2].map(async () => {
+    const call = scene.spawnSsh(["host", "echo up; exec sleep 60"]);
+    const output = call.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    assert.equal((await output.read()).value, "up\n");
+    return { call, output };
+  }));
   await scene.sshd.restart();
-  for (const { code, stdout } of await Promise.all(sessions)) {
-    assert.deepEqual([code, stdout], [255, "up\n"]);
+  for (const { call, output } of sessions) {
+    assert.equal((await call.status).code, 255);
+    await Promise.all([output.cancel(), call.stderr.cancel(), call.stdin.close().catch(() => {})]);
   }
   await scene.assertWorks("after");
   await scene.assertClean();
@@ -61,7 +66,7 @@ Deno.test("a stopped master with an open session blocks no call, and the session
   const mark = scene.fileOf(".verified");
   const [{ pid }] = scene.sandbox.masters();
   signal([pid], "SIGSTOP");
-  await eventually("the mark is withdrawn", () => !exists(mark), DEADLINE);
+  await eventually("the mark is withdrawn", () => !isThere(mark), DEADLINE);
   await scene.assertWorks("stopped");
   signal([pid], "SIGCONT");
   await session.finish();
@@ -140,4 +145,32 @@ time.sleep(600)`;
   await eventually("it is over", () => scene.lanes().length === 0, DEADLINE);
   await kill(child);
   await scene.assertClean();
+});
+
+Deno.test("a call says nothing of a master that was killed together with the sleeper", async () => {
+  await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
+  await scene.assertWorks("before");
+  await scene.held();
+  await scene.assertWorks("over a verified lane");
+  signal(scene.processes().map(({ pid }) => pid), "SIGKILL");
+  const { code, stderr } = await scene.ssh(["host", "true"]);
+  assert.deepEqual([code, stderr], [0, ""]);
+});
+
+Deno.test("a killed sleeper whose pid another process has is replaced", async () => {
+  await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
+  await scene.assertWorks("before");
+  await scene.held();
+  const file = `${scene.sandbox.stateDir}/sleeper`;
+  const [pid, ...rest] = Deno.readTextFileSync(file).split("\n");
+  signal([Number(pid)], "SIGKILL");
+  await eventually("it is gone", () => !isAlive(Number(pid)), DEADLINE);
+  await using session = await Session.open(scene); // Another process of ours.
+  Deno.writeTextFileSync(file, [session.pid, ...rest].join("\n"));
+  await scene.assertWorks("after");
+  await eventually("there is another sleeper", () => {
+    const [now] = Deno.readTextFileSync(file).split("\n");
+    return Number(now) !== session.pid && isAlive(Number(now));
+  }, DEADLINE);
+  await session.finish();
 });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { dirname } from "@std/path/posix/dirname";
 import { removePath } from "../lib/os/files.ts";
 import { eventually } from "./support/eventually.ts";
-import { canMount } from "./support/mounts.ts";
+import { canMount, canUseFuse } from "./support/mounts.ts";
 import { findProgram, run } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
 
@@ -87,7 +87,7 @@ Deno.test({
 Deno.test({
   name:
     "a state directory without hard links leads to plain ssh, and to no master that nobody can reach",
-  ignore: !canMount || findProgram("sshfs") === undefined || !hasFuse(),
+  ignore: !canMount || findProgram("sshfs") === undefined || !canUseFuse,
   fn: async () => {
     await using scene = await Scene.open({ asRoot: true }); // So that the files have one owner on both sides.
     const { sandbox, sshd } = scene;
@@ -108,15 +108,6 @@ Deno.test({
     await scene.assertClean();
   },
 });
-
-function hasFuse(): boolean {
-  try {
-    return Deno.statSync("/dev/fuse").isCharDevice ?? false;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
 
 Deno.test("a state directory that is removed during a call is created again by the next", async () => {
   await using scene = await Scene.open();

@@ -2,16 +2,17 @@
 import assert from "node:assert/strict";
 import { parseConfigDump } from "../lib/ssh/configuration.ts";
 import { forwardOption, forwardsOf } from "../lib/lane/forwards.ts";
-import { eventually } from "./support/eventually.ts";
-import { exists } from "./support/exists.ts";
+import { eventually, pause } from "./support/eventually.ts";
+import { isThere } from "./support/is_there.ts";
 import { needProgram, run } from "./support/programs.ts";
 import type { RunResult } from "./support/sandbox.ts";
 import { Scene, type SceneOptions } from "./support/scene.ts";
+import { Session } from "./support/session.ts";
 import { freePort } from "./support/sshd.ts";
 
 const DEADLINE = { deadline: 20_000 };
-/** One look of the sleeper, plus what a busy machine needs, ms. */
-const SOON = { deadline: 2_500 };
+/** One look of the sleeper, 1 s, plus what a busy machine needs: less than a ping's turn and the linger, ms. */
+const SOON = { deadline: 10_000 };
 
 /** Opens a scene whose user has these settings. */
 async function sceneWith(settings: unknown, options: SceneOptions = {}): Promise<Scene> {
@@ -37,35 +38,47 @@ function isFree(port: number): boolean {
 }
 
 /** A server that answers each message on a connection with "hello " and the message. */
-class Greeter implements Disposable {
+class Greeter implements AsyncDisposable {
   readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-
-  constructor() {
-    this.#serve();
-  }
+  readonly #open = new Set<Deno.Conn>();
+  readonly #greeted: Promise<void>[] = [];
+  readonly #accepted: Promise<void> = this.#accept();
 
   get port(): number {
     return this.#listener.addr.port;
   }
 
-  async #serve(): Promise<void> {
-    for await (const connection of this.#listener) this.#greet(connection);
+  async #accept(): Promise<void> {
+    for await (const connection of this.#listener) this.#greeted.push(this.#greet(connection));
   }
 
   async #greet(connection: Deno.Conn): Promise<void> {
+    this.#open.add(connection);
     const bytes = new Uint8Array(64);
     try {
       for (let count; (count = await connection.read(bytes)) !== null;) {
         await connection.write(new TextEncoder().encode("hello "));
         await connection.write(bytes.subarray(0, count));
       }
+    } catch (error) {
+      // Whoever forwards it may be killed, and we may close it first.
+      if (!(error instanceof Deno.errors.ConnectionReset) && this.#open.has(connection)) {
+        throw error;
+      }
     } finally {
-      connection.close();
+      this.#close(connection);
     }
   }
 
-  [Symbol.dispose](): void {
+  #close(connection: Deno.Conn): void {
+    if (this.#open.delete(connection)) connection.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
     this.#listener.close();
+    await this.#accepted;
+    for (const connection of this.#open) this.#close(connection);
+    await Promise.all(this.#greeted);
   }
 }
 
@@ -101,26 +114,9 @@ async function greetThroughSocks(proxy: number, port: number): Promise<void> {
   await say(connection, "you");
 }
 
-/** Opens a session that lasts until the test ends it. */
-async function open(scene: Scene, words: readonly string[]) {
-  const child = scene.spawnSsh([...words, "host", "echo up; exec cat"]);
-  const stderr = child.stderr.text();
-  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  const { value } = await reader.read();
-  if (value !== "up\n") throw new Error(`${words.join(" ")}: ${await stderr}`);
-  return {
-    pid: child.pid,
-    stderr,
-    async end() {
-      await child.stdin.close();
-      await reader.cancel();
-      return await child.status;
-    },
-    async kill() {
-      child.kill("SIGKILL");
-      await Promise.all([child.status, reader.cancel()]);
-    },
-  };
+/** Opens a session with these options. */
+function open(scene: Scene, options: readonly string[]): Promise<Session> {
+  return Session.open(scene, ["ssh", "-F", scene.config, ...options, "host"]);
 }
 
 const FORWARDS: readonly [options: string[], shown: string[]][] = [
@@ -154,11 +150,11 @@ Deno.test("forwardsOf rejects a relative path, and one with a blank", async () =
 
 Deno.test("-L, -R and -D share a login, and their ports are free after the session", async () => {
   await using scene = await forwarding();
-  using greeter = new Greeter();
+  await using greeter = new Greeter();
   await scene.assertWorks("the first call");
   const [local, remote, socks] = [freePort(), freePort(), freePort()];
   for (const how of ["end", "kill"] as const) {
-    const session = await open(scene, [
+    await using session = await open(scene, [
       ...["-L", `${local}:127.0.0.1:${greeter.port}`, "-D", `${socks}`],
       ...["-R", `${remote}:127.0.0.1:${greeter.port}`],
     ]);
@@ -175,10 +171,15 @@ Deno.test("-L, -R and -D share a login, and their ports are free after the sessi
 
 Deno.test("a forward of two sessions stays until the last of them ends", async () => {
   await using scene = await forwarding();
-  using greeter = new Greeter();
+  await using greeter = new Greeter();
   const [port, own] = [freePort(), freePort()];
-  const first = await open(scene, ["-L", `${port}:127.0.0.1:${greeter.port}`, "-D", `${own}`]);
-  const second = await open(scene, ["-L", `${port}:127.0.0.1:${greeter.port}`]);
+  await using first = await open(scene, [
+    "-L",
+    `${port}:127.0.0.1:${greeter.port}`,
+    "-D",
+    `${own}`,
+  ]);
+  await using second = await open(scene, ["-L", `${port}:127.0.0.1:${greeter.port}`]);
   await first.end();
   await eventually("the first one's own is free", () => isFree(own), SOON);
   await greetThrough(port);
@@ -189,13 +190,13 @@ Deno.test("a forward of two sessions stays until the last of them ends", async (
 
 Deno.test("the next session has its forward, however soon it comes", async () => {
   await using scene = await forwarding();
-  using greeter = new Greeter();
+  await using greeter = new Greeter();
   const words = ["-L", `${freePort()}:127.0.0.1:${greeter.port}`];
   const port = parseInt(words[1]);
   for (let i = 0; i < 8; i++) {
-    const session = await open(scene, words);
+    await using session = await open(scene, words);
     await greetThrough(port);
-    await new Promise((resolve) => setTimeout(resolve, 130 * i));
+    await pause(130 * i);
     await greetThrough(port);
     await session.end();
   }
@@ -204,7 +205,7 @@ Deno.test("the next session has its forward, however soon it comes", async () =>
 
 Deno.test("a port that is taken fails or warns as with plain ssh, and free ports are forwarded", async () => {
   await using scene = await forwarding();
-  using greeter = new Greeter();
+  await using greeter = new Greeter();
   await scene.assertWorks("the first call");
   const free = freePort();
   const taken = greeter.port;
@@ -241,12 +242,12 @@ Deno.test("-R 0 is plain ssh, which prints the port", async () => {
 
 Deno.test("a unix socket is forwarded and its file stays, as with plain ssh", async () => {
   await using scene = await forwarding();
-  using greeter = new Greeter();
+  await using greeter = new Greeter();
   for (const ssh of [needProgram("ssh"), "ssh"]) {
     const path = `${scene.sandbox.dir}/${ssh.length}.sock`;
     const words = ["-F", scene.config, "-L", `${path}:127.0.0.1:${greeter.port}`, "host", "cat"];
     const child = scene.sandbox.spawn([ssh, ...words]);
-    await eventually("it listens", () => exists(path), DEADLINE);
+    await eventually("it listens", () => isThere(path), DEADLINE);
     {
       using connection = await Deno.connect({ transport: "unix", path });
       await say(connection, "you");
@@ -256,14 +257,14 @@ Deno.test("a unix socket is forwarded and its file stays, as with plain ssh", as
     await child.output();
     const refused = () => Deno.connect({ transport: "unix", path }).then(() => false, () => true);
     await eventually("nobody listens", refused, SOON);
-    assert.equal(exists(path), true);
+    assert.equal(isThere(path), true);
   }
   assert.equal(scene.logins(), 2);
 });
 
 Deno.test("GatewayPorts and -g decide where a forward listens: such calls have a login of their own", async () => {
   await using scene = await forwarding();
-  using greeter = new Greeter();
+  await using greeter = new Greeter();
   await scene.assertWorks("the first call");
   const address =
     Deno.networkInterfaces().find(({ family, address }) =>
@@ -271,24 +272,28 @@ Deno.test("GatewayPorts and -g decide where a forward listens: such calls have a
     )?.address ?? "127.0.0.2";
   const port = freePort();
   const forward = ["-L", `${port}:127.0.0.1:${greeter.port}`];
-  const narrow = await open(scene, forward);
+  await using narrow = await open(scene, forward);
   await assert.rejects(greetThrough(port, address), Deno.errors.ConnectionRefused);
   await narrow.end();
   await eventually("the port is free", () => isFree(port), SOON);
-  const wide = await open(scene, ["-g", ...forward]);
-  await greetThrough(port, address);
-  await wide.end();
-  await eventually("the port is free", () => isFree(port), SOON);
-  assert.equal(scene.logins(), 2);
+  assert.equal(scene.logins(), 1);
+  // To ssh these two mean the same.
+  for (const option of ["-g", "-oGatewayPorts=yes"]) {
+    await using wide = await open(scene, [option, ...forward]);
+    await greetThrough(port, address);
+    await wide.end();
+    await eventually("the port is free", () => isFree(port), SOON);
+    assert.equal(scene.logins(), 2, option);
+  }
 });
 
 Deno.test("forwards in the configuration work like those on the command line", async () => {
-  using greeter = new Greeter();
+  await using greeter = new Greeter();
   const port = freePort();
   const config = [`LocalForward ${port} 127.0.0.1:${greeter.port}`];
   await using scene = await forwarding({ client: { config } });
   await scene.assertWorks("the first call");
-  const session = await open(scene, []);
+  await using session = await open(scene, []);
   await greetThrough(port);
   await session.end();
   await eventually("the port is free", () => isFree(port), SOON);
@@ -297,19 +302,19 @@ Deno.test("forwards in the configuration work like those on the command line", a
 
 Deno.test("a connection that goes through a forward outlives its session, which does not wait for it", async () => {
   await using scene = await forwarding();
-  using greeter = new Greeter();
+  await using greeter = new Greeter();
   const port = freePort();
-  const session = await open(scene, ["-L", `${port}:127.0.0.1:${greeter.port}`]);
+  await using session = await open(scene, ["-L", `${port}:127.0.0.1:${greeter.port}`]);
   using connection = await Deno.connect({ hostname: "127.0.0.1", port });
   await say(connection, "you");
-  assert.equal((await session.end()).code, 0);
+  assert.equal(await session.end(), 0);
   await eventually("the port is free", () => isFree(port), SOON);
   await say(connection, "still");
 });
 
 Deno.test("a retired connection takes back its forwards too", async () => {
   await using scene = await forwarding();
-  using greeter = new Greeter();
+  await using greeter = new Greeter();
   const ports = [freePort(), freePort()];
   const [one, other] = await Promise.all(
     ports.map((port) => open(scene, ["-L", `${port}:127.0.0.1:${greeter.port}`])),
@@ -329,7 +334,7 @@ Deno.test("a retired connection takes back its forwards too", async () => {
 
 Deno.test("VS Code: two windows with a port each share a login, and leave no port open", async () => {
   await using scene = await forwarding();
-  using greeter = new Greeter();
+  await using greeter = new Greeter();
   const windows = [freePort(), freePort()].map((port) => {
     const words = [
       "-T",
@@ -366,7 +371,7 @@ Deno.test("VS Code: two windows with a port each share a login, and leave no por
 Deno.test("--list shows forwards, and --why names the setting if it would help", async () => {
   await using scene = await forwarding();
   const port = freePort();
-  const session = await open(scene, ["-L", `${port}:localhost:80`]);
+  await using session = await open(scene, ["-L", `${port}:localhost:80`]);
   const [lane] = JSON.parse((await scene.sshs(["--list", "--json"])).stdout);
   assert.deepEqual(lane.forwards, [`-L ${port}:localhost:80`]);
   assert.match((await scene.sshs(["--list"])).stdout, new RegExp(`-L ${port}:localhost:80`));

@@ -1,136 +1,97 @@
-/** A link that silently drops everything (Relay): new calls leave it, and open sessions survive it. */
+/** Whether a lane is fit for a session, and how an unfit one is closed. */
 import assert from "node:assert/strict";
+import { closeLane, fitnessOf } from "../lib/lane/health.ts";
+import { isOpen, isVerified, writeMaster } from "../lib/lane/lane.ts";
+import { exists } from "../lib/os/files.ts";
+import { realSystem } from "../lib/os/system.ts";
 import { eventually } from "./support/eventually.ts";
-import { exists } from "./support/exists.ts";
+import { Lanes } from "./support/lanes.ts";
 import { isAlive } from "./support/processes.ts";
-import { Scene } from "./support/scene.ts";
-import { Session } from "./support/session.ts";
+import { Sandbox } from "./support/sandbox.ts";
+import { Sshd } from "./support/sshd.ts";
 
-const PATIENCE = { deadline: 60_000 };
-/** How long a call may take on a link that is dead, ms. */
-const OUT_WITHIN = 6_000;
-/** At most ssh's message when its master ends before its session is open. */
-const RESCUED = /^(mux_client_request_session: [^\n]*\n)?$/;
-
-function open(): Promise<Scene> {
-  return Scene.open({ relay: {}, env: { SSHS_LINGER: "600", SSHS_LOOK: "1" } });
+async function stage(): Promise<Lanes> {
+  const sshd = await Sshd.start();
+  return new Lanes(await Sandbox.create(), sshd);
 }
 
-/** Asserts that a call works: on a connection of its own, in time, and only once. */
-async function assertGetsOut(scene: Scene, noise: RegExp = RESCUED): Promise<void> {
-  const { sessions, logins } = { sessions: scene.sshd.sessions(), logins: scene.logins() };
-  const runs = `${scene.user.home}/runs`;
-  const started = performance.now();
-  const { code, stdout, stderr } = await scene.ssh([
-    "host",
-    `echo run >>${runs}; cat; exit 3`,
-  ], { stdin: "input" });
-  const took = performance.now() - started;
-  assert.deepEqual([code, stdout], [3, "input"], stderr);
-  assert.match(stderr, noise);
-  assert.ok(took < OUT_WITHIN, `after ${took} ms: ${scene.sleeperLog()}`);
-  assert.equal(await Deno.readTextFile(runs), "run\n");
-  assert.equal(scene.sshd.sessions() - sessions, 1);
-  assert.equal(scene.logins() - logins, 1);
-  await Deno.remove(runs);
-}
+const LATER = { ...realSystem, now: () => Date.now() + 60_000 };
 
-// From when nobody can know yet, to when the mark has lapsed.
-for (const seconds of [0, 0.1, 1, 5, 15, 25]) {
-  Deno.test(`a call ${seconds} s after its idle link died works within 6 s`, async () => {
-    await using scene = await open();
-    await scene.ssh(["host", "true"]);
-    await scene.held();
-    scene.relay.cutOpen();
-    await new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
-    await assertGetsOut(scene);
-    // The next call works at once.
-    const { stdout, stderr } = await scene.ssh(["host", "echo next"]);
-    assert.deepEqual([stdout, stderr], ["next\n", ""]);
-  });
-}
+Deno.test("fitnessOf asks the far end if nothing shows that it is alive, and renews the mark", async () => {
+  await using lanes = await stage();
+  const lane = await lanes.open({ lease: null });
+  lanes.relay.cut();
+  assert.equal(await fitnessOf(lane, realSystem), "fit", "it has only just logged in");
+  lanes.relay.restore();
+  assert.equal(await fitnessOf(lane, LATER), "fit");
+  writeMaster(lane);
+  assert.equal(isVerified(lane, LATER.now()), true);
+  assert.equal(isVerified(lane, Date.now() + 90_000), false);
+});
 
-Deno.test("calls leave a silent link with an open session once it is noticed, and the session continues when it is back", async () => {
-  await using scene = await open();
-  await using session = await Session.open(scene);
-  await scene.held();
-  const mark = scene.fileOf(".verified");
-  scene.relay.cutOpen();
-  // No session is ended for the sake of another. The far end is asked every 15 s.
-  await eventually("the mark is withdrawn", () => !exists(mark), PATIENCE);
-  await assertGetsOut(scene, /^$/);
-  scene.relay.restore();
-  await eventually("the late answer counts", () => exists(mark), PATIENCE);
+Deno.test(
+  "fitnessOf: without an answer a lane is dead, or late if another session is open on it",
+  {
+    ignore: Deno.build.os !== "linux",
+  },
+  async () => {
+    await using lanes = await stage();
+    const lane = await lanes.open({ lease: null });
+    await using session = await lanes.openSession(lane);
+    lanes.relay.cut();
+    lanes.lease(lane, Deno.pid);
+    assert.equal(await fitnessOf(lane, LATER, { caller: Deno.pid }), "late");
+    lanes.relay.restore();
+    await session.finish();
+    lanes.relay.cut();
+    assert.equal(await fitnessOf(lane, LATER, { caller: Deno.pid }), "dead");
+  },
+);
+
+Deno.test("fitnessOf: a lane is dead if another process answers for its master, or nobody does", async () => {
+  await using lanes = await stage();
+  const lane = await lanes.open({ lease: null });
+  writeMaster(lane, { pid: Deno.pid });
+  assert.equal(await fitnessOf(lane, realSystem), "dead");
+  await Deno.remove(lane.socket);
+  assert.equal(await fitnessOf(lane, realSystem), "dead");
+});
+
+Deno.test("closeLane keeps the sessions on a lane, and its master exits with them", async () => {
+  await using lanes = await stage();
+  const lane = await lanes.open({ lease: null });
+  const [master] = lanes.sandbox.masters();
+  await using session = await lanes.openSession(lane);
+  await closeLane(lane, realSystem);
+  assert.equal(isOpen(lane), false);
   await session.finish();
+  await eventually("the master is gone", () => !isAlive(master.pid), { deadline: 10_000 });
 });
 
-Deno.test("a session survives a link that is dead for longer than an answer may take", async () => {
-  await using scene = await open();
-  await scene.ssh(["host", "true"]);
-  await scene.held();
-  const go = `${scene.user.home}/go`;
-  const call = scene.ssh(["host", `until [ -e ${go} ]; do sleep 0.1; done; echo slept; exit 3`]);
-  await eventually("it runs", () => scene.sshd.sessions() === 2, PATIENCE);
-  scene.relay.cut();
-  const isSilent = () => /no answer/.test(scene.sleeperLog());
-  await eventually("there is no answer", isSilent, PATIENCE);
-  await Deno.writeTextFile(go, "");
-  scene.relay.restore();
-  const { code, stdout, stderr } = await call;
-  assert.deepEqual([code, stdout, stderr], [3, "slept\n", ""]);
-  await Deno.remove(go);
+Deno.test("closeLane ends the master of an idle lane, or with now of any lane, even on a dead link", async () => {
+  await using lanes = await stage();
+  for (const now of [false, true]) {
+    const lane = await lanes.open({ name: now ? "2" : "1", lease: now ? Deno.pid : null });
+    const [master] = lanes.sandbox.masters();
+    lanes.relay.cut();
+    await closeLane(lane, realSystem, { now });
+    await eventually("the master is gone", () => !isAlive(master.pid), { deadline: 10_000 });
+    lanes.relay.restore();
+  }
 });
 
-Deno.test("an upload that fills the link's buffers survives, and does not retire the lane", async () => {
-  // The 2 MB that ssh sends ahead (CHAN_SES_WINDOW_DEFAULT) wait there for 5 s, and every ping behind them.
-  await using scene = await Scene.open({
-    relay: { bytesPerSecond: 400 << 10 },
-    env: { SSHS_LINGER: "600", SSHS_LOOK: "1" },
-  });
-  await scene.ssh(["host", "true"]);
-  await scene.held();
-  const size = 8 << 20;
-  const { code, stdout, stderr } = await scene.run(
-    ["sh", "-c", 'head -c "$1" /dev/zero | ssh -F "$0" host "wc -c"', scene.config, `${size}`],
-    { timeout: 120_000 },
-  );
-  assert.deepEqual([code, stdout.trim(), stderr], [0, `${size}`, ""]);
-  assert.match(scene.sleeperLog(), /no answer/, "it was late");
-  const { stdout: next } = await scene.ssh(["host", "echo next"]);
-  assert.equal(next, "next\n");
-  assert.equal(scene.logins(), 1);
-});
-
-Deno.test("a sleeper that continues after a stop withdraws the mark at once", async () => {
-  await using scene = await open();
-  await using session = await Session.open(scene);
-  await scene.held();
-  const mark = scene.fileOf(".verified");
-  const [{ pid }] = scene.sandbox.sleepers();
-  scene.relay.cutOpen();
-  Deno.kill(pid, "SIGSTOP");
-  await new Promise((resolve) => setTimeout(resolve, 4000)); // Long enough to be noticed.
-  assert.equal(exists(mark), true);
-  const woken = performance.now();
-  Deno.kill(pid, "SIGCONT");
-  await eventually("the mark is withdrawn", () => !exists(mark), PATIENCE);
-  assert.ok(performance.now() - woken < 2500, "before an answer could be missed");
-  await assertGetsOut(scene, /^$/);
-  scene.relay.restore();
-  await session.finish();
-});
-
-Deno.test("with the sleeper dead the call itself detects a dead link", async () => {
-  await using scene = await open();
-  await using session = await Session.open(scene);
-  await scene.held();
-  const mark = scene.fileOf(".verified");
-  const [{ pid }] = scene.sandbox.sleepers();
-  Deno.kill(pid, "SIGKILL");
-  await eventually("it is dead", () => !isAlive(pid));
-  scene.relay.cutOpen();
-  Deno.utimeSync(mark, 1, 1); // As if 20 s had passed.
-  await assertGetsOut(scene, /^$/);
-  scene.relay.restore();
-  await session.finish();
+Deno.test("closeLane ends a stopped master by its pid, if that is still the master's", async () => {
+  await using lanes = await stage();
+  const births = await realSystem.births([Deno.pid]);
+  for (const isIts of [true, false]) {
+    const lane = await lanes.open({ name: isIts ? "1" : "2", lease: null });
+    const [master] = lanes.sandbox.masters();
+    const birth = (await realSystem.births([master.pid])).get(master.pid);
+    writeMaster(lane, { pid: master.pid, birth: isIts ? birth : births.get(Deno.pid) });
+    Deno.kill(master.pid, "SIGSTOP");
+    await closeLane(lane, realSystem);
+    assert.equal(exists(lane.socket), false);
+    if (isIts) await eventually("it is gone", () => !isAlive(master.pid));
+    else assert.equal(isAlive(master.pid), true);
+  }
 });

@@ -4,6 +4,7 @@ import {
   environmentNames,
   type IdentityContext,
   identityText,
+  OF_TUNNELS,
   REDIRECTING,
   sharesAgentOrDisplay,
   shortDigest,
@@ -145,7 +146,10 @@ Deno.test("identityText depends on a variable if ssh would read it", async () =>
     [["-oIdentityAgent=/x"], []],
     [["-oIdentityAgent=$AGENT"], ["AGENT"]],
     [["-oIdentityAgent=/x", "-Jjump"], ["SSH_AUTH_SOCK"]],
-    [["-oIdentityAgent=/x", "-oProxyCommand=nc -x ${PROXY} $X"], ["PROXY", "SSH_AUTH_SOCK", "X"]],
+    [["-oIdentityAgent=/x", "-oProxyCommand=nc -x ${PROXY} $X"], [
+      ...["PROXY", "SSH_AUTH_SOCK", "X"],
+      ...OF_TUNNELS,
+    ]],
     [["-X"], ["DISPLAY", "SSH_AUTH_SOCK", "XAUTHORITY"]],
     [["-K"], ["KRB5CCNAME", "SSH_AUTH_SOCK"]],
     [["-oIdentityFile=${KEYS}/id"], ["KEYS", "SSH_AUTH_SOCK"]],
@@ -163,6 +167,25 @@ Deno.test("identityText depends on a variable if ssh would read it", async () =>
       const after = await caller.identity([...options, "host"], { env: { [name]: "a\nb" } });
       assert.notEqual(after, before, `${name} with ${options.join(" ")}`);
     }
+  }
+});
+
+Deno.test("identityText depends on which program PATH finds for a ProxyCommand", async () => {
+  await using caller = await Caller.create("");
+  const dirs = [await Deno.makeTempDir(), await Deno.makeTempDir()];
+  try {
+    for (const dir of dirs) await Deno.writeTextFile(`${dir}/tunnel`, "", { mode: 0o755 });
+    const identity = (command: string, PATH: string) =>
+      caller.identity([`-oProxyCommand=${command}`, "host"], { env: { PATH } });
+    for (const command of ["tunnel %h %p", "exec tunnel %h %p"]) {
+      const first = await identity(command, dirs.join(":"));
+      assert.equal(await identity(command, `/nowhere:${dirs[0]}`), first, command);
+      assert.notEqual(await identity(command, dirs[1]), first, command);
+    }
+    const path = `${dirs[0]}/tunnel %h %p`;
+    assert.equal(await identity(path, dirs[0]), await identity(path, dirs[1]));
+  } finally {
+    for (const dir of dirs) await Deno.remove(dir, { recursive: true });
   }
 });
 

@@ -1,5 +1,6 @@
 /** How long a lane has been idle, by which the sleeper closes it. */
 import assert from "node:assert/strict";
+import { pause } from "./support/eventually.ts";
 import { Scene } from "./support/scene.ts";
 
 Deno.test("a session that comes and goes between two looks of the sleeper counts as use", async () => {
@@ -14,7 +15,7 @@ Deno.test("a session that comes and goes between two looks of the sleeper counts
   const end = performance.now() + 11_000;
   while (performance.now() < end) {
     await call();
-    await new Promise((resolve) => setTimeout(resolve, 300));
+    await pause(300);
   }
   assert.equal(scene.logins(), 1, scene.sleeperLog());
 });

@@ -1,7 +1,7 @@
 /** What is installed, and that --uninstall leaves nothing of it. */
 import assert from "node:assert/strict";
 import { removeState } from "../lib/lane/state_dir.ts";
-import { pathLine } from "../lib/launcher/install.ts";
+import { otherLauncher, pathLine, placesBelow } from "../lib/launcher/install.ts";
 import { namesIn } from "../lib/os/files.ts";
 import {
   BUNDLE_FLAGS,
@@ -10,13 +10,15 @@ import {
   PACKAGES,
   PERMISSIONS,
 } from "../lib/os/program.ts";
+import { expect, openScene, sshs } from "./support/commands.ts";
 import { eventually } from "./support/eventually.ts";
-import { exists } from "./support/exists.ts";
-import { Home, INSTALLER, REPOSITORY, serve, walk } from "./support/home.ts";
+import { Home, serve } from "./support/home.ts";
 import { install } from "./support/installed.ts";
-import { findProgram, run as output } from "./support/programs.ts";
+import { isThere } from "./support/is_there.ts";
+import { findProgram, INSTALLER, REPOSITORY, run as output } from "./support/programs.ts";
 import { Sandbox } from "./support/sandbox.ts";
 import { Sshd } from "./support/sshd.ts";
+import { walk } from "./support/walk.ts";
 
 Deno.test("install.sh installs the same twice, and --uninstall leaves nothing of it", async () => {
   using home = new Home();
@@ -47,7 +49,7 @@ Deno.test("install.sh installs the same twice, and --uninstall leaves nothing of
 
   const gone = await home.run("sh", [INSTALLER, "--uninstall", "--prefix", home.prefix]);
   assert.equal(gone.code, 0, gone.stderr);
-  assert.equal(exists(home.prefix), false);
+  assert.equal(isThere(home.prefix), false);
 });
 
 Deno.test("install.sh --uninstall keeps what others have put beside it", async () => {
@@ -76,7 +78,7 @@ Deno.test("install.sh --uninstall ends the master and the sleeper, and leaves no
   const prefix = `${sandbox.dir}/prefix`;
   const gone = await sandbox.run(["sh", INSTALLER, "--uninstall", "--prefix", prefix]);
   assert.deepEqual([gone.code, gone.stderr], [0, ""]);
-  assert.equal(exists(prefix), false);
+  assert.equal(isThere(prefix), false);
   await sandbox.assertClean({ deadline: 30_000 });
 });
 
@@ -129,8 +131,8 @@ for (const source of ["a checkout", "a URL"]) {
     // The program that is removed runs this: it knows where it is.
     const gone = await home.run(`${home.prefix}/bin/sshs`, ["--uninstall"]);
     assert.deepEqual([gone.code, gone.stderr], [0, ""]);
-    assert.equal(exists(home.prefix), false);
-    assert.equal(exists(`${home.path}/state`), false);
+    assert.equal(isThere(home.prefix), false);
+    assert.equal(isThere(`${home.path}/state`), false);
   });
 }
 
@@ -152,7 +154,7 @@ Deno.test("--install replaces what 0.1.0 left, including Deno's own script", asy
   Deno.writeTextFileSync(`${home.prefix}/bin/ssh`, "#!/bin/sh\n# sshs launcher: of old\n");
   await home.install();
   assert.match((await home.run(`${home.prefix}/bin/sshs`, ["--version"])).stdout, /^sshs /);
-  assert.equal(exists(`${home.prefix}/bin/.sshs`), false);
+  assert.equal(isThere(`${home.prefix}/bin/.sshs`), false);
 });
 
 Deno.test("--install changes nothing if a file cannot be written, and says which", async () => {
@@ -162,7 +164,7 @@ Deno.test("--install changes nothing if a file cannot be written, and says which
   const before = home.contents();
   const result = await home.run("sh", [INSTALLER, "--prefix", home.prefix]);
   assert.equal(result.code, 1);
-  assert.match(result.stderr, /^sshs: .*share\/man/m);
+  assert.match(result.stderr, /^sshs: .*share\/man.*\nsshs: hint: sshs --install --prefix DIR$/m);
   assert.deepEqual(home.contents(), before);
 });
 
@@ -172,7 +174,7 @@ Deno.test("--uninstall says that sshs is not installed, and leaves the state alo
   const result = await home.run("sh", [INSTALLER, "--uninstall", "--prefix", home.prefix]);
   assert.equal(result.code, 1);
   assert.match(result.stderr, /^sshs: sshs is not installed in .*\nsshs: hint: /);
-  assert.ok(exists(`${home.path}/state`));
+  assert.ok(isThere(`${home.path}/state`));
 });
 
 Deno.test("removeState removes only our files from a directory that has others", () => {
@@ -187,10 +189,13 @@ Deno.test("removeState removes only our files from a directory that has others",
 
 Deno.test("PACKAGES are the packages that lib/ imports, and both import maps have them", () => {
   const modules = walk(`${REPOSITORY}lib`).filter((path) => path.endsWith(".ts"));
-  const imports = modules.flatMap((path) =>
-    Array.from(Deno.readTextFileSync(path).matchAll(/^(?:import|\}).* from "([^."][^"]*)";$/gm))
-      .map(([, name]) => name)
-  );
+  const imports = modules.flatMap((path) => {
+    const text = Deno.readTextFileSync(`${REPOSITORY}lib/${path}`);
+    return Array.from(
+      text.matchAll(/^(?:import|\}).* from "([^."][^"]*)";$/gm),
+      ([, name]) => name,
+    );
+  });
   assert.deepEqual([...new Set(imports)].sort(), [...PACKAGES].sort());
   const names = (file: string) =>
     Object.keys(JSON.parse(Deno.readTextFileSync(REPOSITORY + file)).imports);
@@ -236,9 +241,57 @@ Deno.test({
     const { stdout } = await home.run("sh", [INSTALLER, "--prefix", home.prefix], {
       env: { SHELL: "/usr/bin/zsh" },
     });
+    assert.match(stdout, /^Add to ~\/\.zshrc, before compinit, and run here:\n +fpath=/m);
     const line = /^ +(fpath=.*)$/m.exec(stdout)?.[1];
     const script = `${line}; autoload -Uz compinit; compinit -u -D; print $_comps[sshs]`;
     assert.equal(await output("zsh", ["-f", "-c", script]), "_sshs\n", stdout);
     assert.doesNotMatch(await home.install(), /fpath/, "another shell");
   },
+});
+
+Deno.test("--install changes nothing if a directory has the place of a file", async () => {
+  using home = new Home();
+  const taken = `${home.prefix}/share/fish/vendor_completions.d/sshs.fish`;
+  Deno.mkdirSync(taken, { recursive: true });
+  const before = home.contents();
+  const result = await home.run("sh", [INSTALLER, "--prefix", home.prefix]);
+  assert.equal(result.code, 1);
+  assert.equal(
+    result.stderr,
+    `sshs: ${taken} is a directory\nsshs: hint: sshs --install --prefix DIR\n`,
+  );
+  assert.deepEqual(home.contents(), before);
+});
+
+Deno.test("--uninstall leaves the connections to another installation in PATH", async () => {
+  await using scene = await openScene();
+  const prefix = `${scene.sandbox.dir}/prefix`;
+  expect(await sshs(scene, ["--install", "--prefix", prefix]), { code: 0, stderr: "" });
+  await scene.ssh(["host", "true"]);
+  expect(await sshs(scene, ["--uninstall", "--prefix", prefix]), {
+    code: 0,
+    stdout: `sshs is removed from ${prefix}\n` +
+      `shared connections are left to ${scene.bin}/ssh\n`,
+    stderr: "",
+  });
+  assert.equal(isThere(prefix), false);
+  // One may name the launcher that is gone.
+  assert.deepEqual(scene.sandbox.files().filter((file) => file.startsWith("plans/")), []);
+  expect(await scene.ssh(["host", "echo hi"]), { code: 0, stdout: "hi\n" });
+  assert.equal(scene.logins(), 1);
+});
+
+Deno.test("otherLauncher finds one that is not removed, nor a link to one that is", () => {
+  using home = new Home();
+  const places = placesBelow(home.prefix);
+  const [links, other] = [`${home.path}/links`, `${home.path}/other`];
+  for (const dir of [places.bin, links, other]) Deno.mkdirSync(dir, { recursive: true });
+  const launcher = "#!/bin/sh\n# sshs launcher: of old\n";
+  for (const path of [...places.launchers, `${other}/sshs`]) {
+    Deno.writeTextFileSync(path, launcher, { mode: 0o755 });
+  }
+  Deno.symlinkSync(`${places.bin}/ssh`, `${links}/ssh`);
+  const find = (...dirs: string[]) => otherLauncher(places, { env: () => dirs.join(":") });
+  assert.equal(find(places.bin, links, "/usr/bin"), undefined);
+  assert.equal(find(places.bin, links, other), `${other}/sshs`);
 });

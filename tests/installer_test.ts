@@ -1,9 +1,9 @@
 /** install.sh: how it gets Deno and the program. */
 import assert from "node:assert/strict";
 import { OLDEST_DENO } from "../lib/os/program.ts";
-import { exists } from "./support/exists.ts";
-import { fillBin, Home, INSTALLER, normal, REPOSITORY, serve } from "./support/home.ts";
-import { findProgram, run as output } from "./support/programs.ts";
+import { fillBin, Home, normal, serve } from "./support/home.ts";
+import { isThere } from "./support/is_there.ts";
+import { findProgram, INSTALLER, REPOSITORY, run as output } from "./support/programs.ts";
 
 Deno.test({
   name: "install.sh from a pipe installs the same as from a checkout",
@@ -90,7 +90,7 @@ Deno.test("install.sh gets Deno from npm if there is none", async () => {
   const result = await home.run("sh", [INSTALLER, "--prefix", home.prefix], { env: { PATH: bin } });
   assert.equal(result.code, 0, result.stderr);
   assert.match(Deno.readTextFileSync(`${home.path}/npm`), /^install --global .*deno\n$/);
-  assert.ok(exists(`${home.prefix}/bin/ssh`));
+  assert.ok(isThere(`${home.prefix}/bin/ssh`));
 });
 
 Deno.test("install.sh gets Deno with Deno's own installer if npm fails", async () => {
@@ -113,7 +113,7 @@ Deno.test("install.sh gets Deno with Deno's own installer if npm fails", async (
     // It asks no questions, and edits none of the user's files.
     assert.equal(Deno.readTextFileSync(`${home.path}/told`), "--yes --no-modify-path\n");
     const path = `${home.path}/${place || ".deno"}/bin`;
-    assert.ok(exists(`${path}/deno`));
+    assert.ok(isThere(`${path}/deno`));
     const call = await home.run(`${home.prefix}/bin/ssh`, ["-G", "-p", "77", "somewhere"], { env });
     assert.match(call.stdout, /^port 77$/m, call.stderr);
   }
@@ -135,7 +135,7 @@ Deno.test("install.sh refuses a Deno that is too old, and says what to type", as
       `deno.sh: deno ${version} at ${bin}/deno is older than ${OLDEST_DENO}\n` +
         "deno.sh: hint: deno upgrade\n",
     );
-    assert.equal(exists(home.prefix), false);
+    assert.equal(isThere(home.prefix), false);
   }
 });
 

@@ -3,19 +3,16 @@ import assert from "node:assert/strict";
 import { decide } from "../lib/call/decide.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { account, canMakeAccounts } from "./support/account.ts";
+import { assertQuiet } from "./support/assert_quiet.ts";
+import { pause } from "./support/eventually.ts";
 import { Fleet } from "./support/fleet.ts";
 import { writeLaunchers } from "./support/launchers.ts";
 import { isAlive } from "./support/processes.ts";
 import { needProgram } from "./support/programs.ts";
-import type { RunResult } from "./support/sandbox.ts";
 import { Session } from "./support/session.ts";
 import { canAskForCodes, Sshd } from "./support/sshd.ts";
 
 const DEADLINE = { deadline: 30_000 };
-
-function assertOk({ code, stdout, stderr }: RunResult, expected: string): void {
-  assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: expected, stderr: "" });
-}
 
 Deno.test("simultaneous calls to ten hosts behind one bastion log in to the bastion once", async () => {
   await using fleet = await Fleet.open({}, { config: ["MaxStartups 100"] });
@@ -25,12 +22,12 @@ Deno.test("simultaneous calls to ten hosts behind one bastion log in to the bast
     lines: ["ProxyJump b", `HostKeyAlias ${name}`],
   }])));
   const results = await Promise.all(names.map((name) => fleet.scene.ssh([name, `echo ${name}`])));
-  results.forEach((result, i) => assertOk(result, `t${i}\n`));
+  results.forEach((result, i) => assertQuiet(result, `t${i}\n`));
   assert.equal(fleet.bastion.logins(), 1);
   assert.equal(fleet.target.logins(), 10);
   // The bastion only carries channels and runs nothing, so MaxSessions is no limit.
   assert.equal(fleet.bastion.sessions(), 0);
-  assertOk(await fleet.scene.ssh(["b", "echo itself"]), "itself\n");
+  assertQuiet(await fleet.scene.ssh(["b", "echo itself"]), "itself\n");
   assert.equal(fleet.bastion.logins(), 1);
 });
 
@@ -53,7 +50,7 @@ Deno.test("a jump host is recognized in each form that ssh accepts", async (t) =
   for (const [jump, logins] of forms) {
     await t.step(jump.join(" "), async () => {
       const before = fleet.bastion.logins();
-      assertOk(await fleet.scene.ssh([...jump, "plain", "echo hello"]), "hello\n");
+      assertQuiet(await fleet.scene.ssh([...jump, "plain", "echo hello"]), "hello\n");
       assert.equal(fleet.bastion.logins() - before, logins);
     });
   }
@@ -69,11 +66,11 @@ Deno.test("each connection in a chain of jump hosts is shared", async () => {
     other: { server: fleet.target, lines: ["HostKeyAlias other"] },
   });
   const chain = `${name}@b:${fleet.bastion.port},m`;
-  assertOk(await fleet.scene.ssh(["-J", chain, "plain", "echo 1"]), "1\n");
-  assertOk(await fleet.scene.ssh(["-J", chain, "other", "echo 2"]), "2\n");
+  assertQuiet(await fleet.scene.ssh(["-J", chain, "plain", "echo 1"]), "1\n");
+  assertQuiet(await fleet.scene.ssh(["-J", chain, "other", "echo 2"]), "2\n");
   assert.deepEqual([fleet.bastion.logins(), middle.logins(), fleet.target.logins()], [1, 1, 2]);
   // The same middle host, reached without the bastion, is another connection.
-  assertOk(await fleet.scene.ssh(["-J", "m", "plain", "echo 3"]), "3\n");
+  assertQuiet(await fleet.scene.ssh(["-J", "m", "plain", "echo 3"]), "3\n");
   assert.deepEqual([fleet.bastion.logins(), middle.logins(), fleet.target.logins()], [1, 2, 3]);
 });
 
@@ -87,7 +84,7 @@ Deno.test("a master behind a jump host holds the jump host's lane, which closes 
   assert.ok(isAlive(parseInt(via)), "the master's own jump");
   await scene.held();
   // Wait several times its linger, as the sleeper counts it.
-  await new Promise((resolve) => setTimeout(resolve, 3_000));
+  await pause(3_000);
   assert.doesNotMatch(scene.sleeperLog(), /let go/);
   assert.equal(scene.sandbox.masters().length, 2);
   await session.finish();
@@ -118,8 +115,8 @@ for (const { name, options, prompt, can } of QUESTIONS) {
       pty.write(`${answer}\r`);
       await pty.waitFor("in\r\n", DEADLINE);
       assert.equal((await pty.status).code, 0);
-      assertOk(await waits, "2\n");
-      assertOk(await scene.ssh(["-oBatchMode=yes", "t", "echo 3"]), "3\n");
+      assertQuiet(await waits, "2\n");
+      assertQuiet(await scene.ssh(["-oBatchMode=yes", "t", "echo 3"]), "3\n");
       assert.deepEqual([fleet.bastion.logins(), fleet.target.logins()], [1, 2]);
     },
   });
@@ -188,7 +185,7 @@ Deno.test("the bastion's own configuration does not get in the way", async (t) =
         { bastion: [...lines, `HostKeyAlias ${names[0]}-b`] },
       );
       const before = fleet.bastion.logins();
-      for (const name of names) assertOk(await fleet.scene.ssh([name, "echo hello"]), "hello\n");
+      for (const name of names) assertQuiet(await fleet.scene.ssh([name, "echo hello"]), "hello\n");
       assert.equal(fleet.bastion.logins() - before, 1);
       assert.equal(fleet.bastion.sessions(), 0);
       // While the bastion's connection is idle, the bastion cannot use the agent or display.
@@ -204,10 +201,10 @@ Deno.test("the bastion's own configuration does not get in the way", async (t) =
 Deno.test("another route to the same target is another connection", async () => {
   await using fleet = await Fleet.open();
   await using second = await Sshd.start();
-  assertOk(await fleet.scene.ssh(["t", "echo 1"]), "1\n");
+  assertQuiet(await fleet.scene.ssh(["t", "echo 1"]), "1\n");
   // The target's own lines stay as they are; its bastion is now another machine.
   await fleet.write({ b: { server: second } });
-  assertOk(await fleet.scene.ssh(["t", "echo 2"]), "2\n");
+  assertQuiet(await fleet.scene.ssh(["t", "echo 2"]), "2\n");
   assert.deepEqual([fleet.bastion.logins(), second.logins(), fleet.target.logins()], [1, 1, 2]);
 });
 
@@ -218,7 +215,7 @@ Deno.test("ssh jumps by itself where a word would need quotes", async () => {
   await Deno.mkdir(bin);
   await writeLaunchers(bin);
   const call = async (host: string, word: string) =>
-    assertOk(
+    assertQuiet(
       await scene.run([`${bin}/ssh`, "-F", scene.config, host, `echo ${word}`]),
       `${word}\n`,
     );
@@ -238,9 +235,9 @@ Deno.test("a ProxyCommand that is only another ssh is treated as a jump host, an
     server: fleet.target,
     lines: [`ProxyCommand ${command}`, `HostKeyAlias ${name}`],
   }])));
-  assertOk(await scene.ssh(["own", "echo 1"]), "1\n");
-  assertOk(await scene.ssh(["own2", "echo 2"]), "2\n");
-  assertOk(await scene.ssh(["own2", "echo 3"]), "3\n");
+  assertQuiet(await scene.ssh(["own", "echo 1"]), "1\n");
+  assertQuiet(await scene.ssh(["own2", "echo 2"]), "2\n");
+  assertQuiet(await scene.ssh(["own2", "echo 3"]), "3\n");
   assert.deepEqual([fleet.bastion.logins(), fleet.target.logins()], [1, 2]);
 });
 
@@ -250,7 +247,7 @@ Deno.test("a ProxyCommand that does more is left as it is", async () => {
   const command = `env A=b ${needProgram("ssh")} -F ${scene.config} -W %h:%p b`;
   const lines = [`ProxyCommand ${command}`];
   await fleet.write({ t: { server: fleet.target, lines } });
-  for (const word of ["1", "2"]) assertOk(await scene.ssh(["t", `echo ${word}`]), `${word}\n`);
+  for (const word of ["1", "2"]) assertQuiet(await scene.ssh(["t", `echo ${word}`]), `${word}\n`);
   assert.deepEqual([fleet.bastion.logins(), fleet.target.logins()], [1, 1]);
   assert.equal(scene.lanes().length, 1);
 });
@@ -281,9 +278,9 @@ Deno.test("decide detects a loop of jump hosts, where ssh would run itself forev
 Deno.test("a dead connection to a bastion is replaced", async () => {
   await using fleet = await Fleet.open();
   await fleet.write({ t2: { server: fleet.target, lines: ["ProxyJump b", "HostKeyAlias t2"] } });
-  assertOk(await fleet.scene.ssh(["t", "echo 1"]), "1\n");
+  assertQuiet(await fleet.scene.ssh(["t", "echo 1"]), "1\n");
   await fleet.bastion.restart();
-  assertOk(await fleet.scene.ssh(["t", "echo 2"]), "2\n");
-  assertOk(await fleet.scene.ssh(["t2", "echo 3"]), "3\n");
+  assertQuiet(await fleet.scene.ssh(["t", "echo 2"]), "2\n");
+  assertQuiet(await fleet.scene.ssh(["t2", "echo 3"]), "3\n");
   assert.equal(fleet.bastion.logins(), 2);
 });

@@ -255,7 +255,7 @@ Deno.test("births leaves out processes that are gone, and finds none where ps ca
 
 Deno.test("isNoneOpen is undefined where the system cannot tell", () => {
   const catches = new Map([[1, false], [2, true], [4, false]]);
-  const system = { catchesSigterm: (pid: number) => catches.get(pid) };
+  const system = { catches: (pid: number) => catches.get(pid) };
   const rows: [string, boolean | undefined][] = [
     ["1 4", true],
     ["1 2", false],

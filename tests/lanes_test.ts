@@ -1,23 +1,23 @@
 /** More sessions than one connection takes. */
 import assert from "node:assert/strict";
+import { assertQuiet } from "./support/assert_quiet.ts";
 import { eventually } from "./support/eventually.ts";
 import { endAll } from "./support/processes.ts";
 import { Scene } from "./support/scene.ts";
 
-async function many(scene: Scene, count: number, command: string): Promise<void> {
-  const calls = Array.from(
-    { length: count },
-    (_, i) => scene.ssh(["host", `${command}; echo ${i}`], { timeout: 90_000 }),
-  );
-  for (const [i, { code, stdout, stderr }] of (await Promise.all(calls)).entries()) {
-    assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: `${i}\n`, stderr: "" });
-  }
-}
-
 Deno.test("the eleventh simultaneous session opens a second lane, silently", async () => {
   await using scene = await Scene.open();
-  await many(scene, 11, "sleep 6");
+  const go = `${scene.user.home}/go`;
+  const command = `until [ -e ${go} ]; do sleep 0.1; done`;
+  const calls = Array.from(
+    { length: 11 },
+    (_, i) => scene.ssh(["host", `${command}; echo ${i}`], { timeout: 90_000 }),
+  );
+  await eventually("all are open", () => scene.sshd.sessions() === 11, { deadline: 60_000 });
+  await Deno.writeTextFile(go, "");
+  (await Promise.all(calls)).forEach((result, i) => assertQuiet(result, `${i}\n`));
   assert.equal(scene.logins(), 2);
+  await Deno.remove(go);
 });
 
 Deno.test("leases whose pid now belongs to another process hold no place", async () => {
@@ -36,4 +36,26 @@ Deno.test("leases whose pid now belongs to another process hold no place", async
   for (const { stdin, stdout, stderr } of others) {
     await Promise.all([stdin.close(), stdout.cancel(), stderr.cancel()]);
   }
+});
+
+Deno.test("a lane whose places are taken by the commands of killed sessions is replaced", async () => {
+  const env = { SSHS_MAX_SESSIONS: "2", SSHS_LINGER: "60" };
+  await using scene = await Scene.open({ config: ["MaxSessions 2"], env });
+  for (let i = 0; i < 2; i++) {
+    const call = scene.spawnSsh(["host", "echo in; exec sleep 30"]);
+    const output = call.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    assert.equal((await output.read()).value, "in\n");
+    call.kill("SIGINT");
+    await Promise.all([
+      ...[call.status, output.cancel(), call.stderr.cancel()],
+      call.stdin.close().catch(() => {}),
+    ]);
+  }
+  await eventually("the leases are gone", () => scene.lanes()[0].leases.length === 0);
+  // ssh itself says that the server refuses, and logs in.
+  const refused = await scene.ssh(["host", "sleep 3; echo hello"]);
+  assert.deepEqual([refused.code, refused.stdout], [0, "hello\n"]);
+  assert.match(refused.stderr, /Session open refused by peer/);
+  const { stdout, stderr } = await scene.ssh(["host", "echo hello"]);
+  assert.deepEqual([stdout, stderr], ["hello\n", ""]);
 });

@@ -1,6 +1,7 @@
 /** How the launcher ends when its shell cannot go on, and what it then leaves to other calls. */
 import assert from "node:assert/strict";
 import { outputOf, testInShells } from "./support/launcher_functions.ts";
+import { needProgram } from "./support/programs.ts";
 
 const PLAIN = `sshs_plain() { trap - EXIT; echo "plain $*"; exit 0; }`;
 
@@ -49,3 +50,9 @@ testInShells(
     }
   },
 );
+
+testInShells("a shell that ends still finds ssh", async (shell) => {
+  const script = `trap 'sshs_find ssh && echo "$sshs_found"' EXIT; exit 254`;
+  const env = { SSHS_SSH: needProgram("ssh") };
+  assert.equal(await outputOf(shell, script, { env }), `${needProgram("ssh")}\n`);
+});

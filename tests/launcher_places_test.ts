@@ -1,5 +1,6 @@
 /** Places on lanes and login attempts: the program and the launcher agree. */
 import assert from "node:assert/strict";
+import { VERSION } from "../lib/os/program.ts";
 import { hasRoom, type Lease } from "../lib/lane/lease.ts";
 import { startersOf } from "../lib/lane/starter.ts";
 import { realSystem } from "../lib/os/system.ts";
@@ -246,9 +247,9 @@ testInShells("an attempt whose file stays empty is broken off", async (shell) =>
     await Deno.writeTextFile(`${dir}/starter.3`, "");
     const script = `sshs_home=$1 sshs_empty='' sshs_waited=0
       look() { sshs_waited=$1; sshs_look; echo "$sshs_attempt"; }
-      look 0; look 1900
-      echo "$$ 0" >"$sshs_home/starter.3"; look 1950; : >"$sshs_home/starter.3"
-      look 2000; look 3900; look 4000`;
+      look 0; look 4900
+      echo "$$ 0" >"$sshs_home/starter.3"; look 4950; : >"$sshs_home/starter.3"
+      look 5000; look 9900; look 10000`;
     const output = await outputOf(shell, script, { args: [dir] });
     assert.equal(output, "running\n".repeat(5) + "broken\n");
     const later = { ...realSystem, now: () => Date.now() + 60_000 };
@@ -281,3 +282,41 @@ testInShells("a lane that opens between two looks is used", async (shell) => {
     await Deno.remove(dir, { recursive: true });
   }
 });
+
+testInShells(
+  "a call checks a lane in doubt once, and does not forget its patience",
+  async (shell) => {
+    const script = `sshs_home=/nowhere sshs_doubted=yes sshs_crowded='' sshs_full='' sshs_asks=''
+    sshs_patience() { sshs_limit=1000; }
+    sshs_check() { echo check; }
+    sshs_find_place() { return 1; }
+    sshs_look() { sshs_attempt=running sshs_last=1; }
+    sshs_pause() { sshs_waited=$((sshs_waited + $1)); }
+    sshs_plain() { echo plain; exit; }
+    sshs_share`;
+    assert.equal(await outputOf(shell, script), "check\nplain\n");
+  },
+);
+
+testInShells(
+  "a sleeper is told by its program from another process with its pid",
+  async (shell) => {
+    const dir = await Deno.makeTempDir();
+    try {
+      const script = "sshs_dir=$1; sshs_is_awake && echo awake || echo gone";
+      for (
+        const [program, expected] of [
+          [[Deno.execPath()], "awake"],
+          [["/bin/sh"], "gone"],
+          [[], "awake"], // It is waking.
+        ] as const
+      ) {
+        const lines = [Deno.pid, VERSION, "awake", ...program, ""];
+        await Deno.writeTextFile(`${dir}/sleeper`, lines.join("\n"));
+        assert.equal(await outputOf(shell, script, { args: [dir] }), `${expected}\n`);
+      }
+    } finally {
+      await Deno.remove(dir, { recursive: true });
+    }
+  },
+);

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { planText, writePlan } from "../lib/call/plan.ts";
 import { quote } from "../lib/os/program.ts";
 import { Box } from "./support/box.ts";
-import { exists } from "./support/exists.ts";
+import { isThere } from "./support/is_there.ts";
 import { findProgram } from "./support/programs.ts";
 import { testInShells } from "./support/launcher_functions.ts";
 
@@ -18,7 +18,7 @@ testInShells(
     assert.deepEqual(called, { program: "ssh", args: box.shared(args), code: 0, stderr: "" });
     assert.equal(asked, false);
     assert.equal(Deno.readTextFileSync(`${box.lane.leases}/${pid}`), "");
-    assert.ok(exists(`${box.state}/used`), "the sleeper is told");
+    assert.ok(isThere(`${box.state}/used`), "the sleeper is told");
   },
 );
 
@@ -197,7 +197,7 @@ testInShells("a plan never runs the text of a path or a variable", (shell) => {
     assert.equal(called.asked, false, JSON.stringify(hostile));
     assert.deepEqual(called.args, box.shared(args));
     assert.equal(called.stderr, "");
-    assert.equal(exists(`${box.dir}/pwned`), false, hostile);
+    assert.equal(isThere(`${box.dir}/pwned`), false, hostile);
   }
 });
 

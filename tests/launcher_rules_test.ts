@@ -161,6 +161,35 @@ testInShells("the real ssh is the one that findRealSsh returns", async (shell) =
   }
 });
 
+testInShells(
+  "the system's ssh is looked into only if it is newer than the launcher",
+  async (shell) => {
+    const dir = await Deno.makeTempDir();
+    try {
+      for (const [name, text] of [["system", LAUNCHER], ["real", BINARY], ["ours", LAUNCHER]]) {
+        await Deno.mkdir(`${dir}/${name}`);
+        await Deno.writeTextFile(`${dir}/${name}/ssh`, text, { mode: 0o755 });
+      }
+      const PATH = `${dir}/system:${dir}/real`;
+      const find = async (age: number, SSHS_INSIDE = "") => {
+        const made = new Date(Date.now() - age);
+        await Deno.utime(`${dir}/system/ssh`, made, made);
+        const output = await outputOf(shell, 'sshs_find ssh; printf %s "$sshs_found"', {
+          env: { PATH, SSHS_INSIDE },
+          settings: { bin: `${dir}/ours` },
+          replace: [["/usr/bin/ssh ", `${dir}/system/ssh `]],
+        });
+        return output.slice(dir.length);
+      };
+      assert.equal(await find(60_000), "/system/ssh");
+      assert.equal(await find(-60_000), "/real/ssh", "it was replaced by a launcher");
+      assert.equal(await find(60_000, "/another/ssh"), "/real/ssh", "it may call us back");
+    } finally {
+      await Deno.remove(dir, { recursive: true });
+    }
+  },
+);
+
 testInShells("without PATH the real ssh is the system's", async (shell) => {
   const found = findRealSsh({ env: () => undefined });
   const script = 'unset PATH; sshs_find ssh; printf %s "$sshs_found"';

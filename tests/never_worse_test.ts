@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
 import { eventually } from "./support/eventually.ts";
-import { exists } from "./support/exists.ts";
+import { isThere } from "./support/is_there.ts";
 import { usersOf } from "./support/processes.ts";
 import { Scene, type SceneOptions } from "./support/scene.ts";
 import { SideBySide } from "./support/side_by_side.ts";
@@ -69,7 +69,7 @@ testBoth("a call under nohup outlives its terminal", {}, async (sides) => {
     const go = `${scene.user.home}/go`;
     const command = `echo up; until [ -e ${go} ]; do sleep 0.1; done; echo survived`;
     const script = `nohup ssh -F ${scene.config} host '${command}' >out 2>err & wait`;
-    const out = () => exists(`${home}/out`) ? Deno.readTextFileSync(`${home}/out`) : "";
+    const out = () => isThere(`${home}/out`) ? Deno.readTextFileSync(`${home}/out`) : "";
     await using pty = await scene.pty(["sh", "-c", script]);
     await eventually("the session runs", () => out() === "up\n", DEADLINE);
     pty.hangup();
@@ -109,7 +109,7 @@ function typeInSession(sides: SideBySide, key: string) {
   return sides.onTerminal(["host", "echo up; cat"], async (terminal) => {
     await terminal.expect("up\r\n");
     // ssh may lose a signal that comes just before it waits (client_loop() in clientloop.c).
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await terminal.asleep();
     terminal.type(key);
   });
 }
@@ -132,8 +132,8 @@ testBoth(
   },
 );
 
-/** How long plain ssh takes, with a margin for a busy machine, ms. */
-const PATIENCE = 8_000;
+/** Far more than plain ssh takes on a busy machine, and far less than the 2 min that a call may wait, ms. */
+const PATIENCE = 30_000;
 
 Deno.test({
   name: "BatchMode does not wait for the answer to another call's question",
@@ -159,7 +159,9 @@ for (const options of [["-oBatchMode=yes"], []]) {
     await using pty = await scene.pty(["ssh", ...scene.args("true")]);
     await eventually("another call connects", () => scene.connections() === 1, DEADLINE);
     const started = performance.now();
-    const { code } = await scene.ssh(["-oConnectTimeout=2", ...options, "host", "true"]);
+    const { code } = await scene.ssh(["-oConnectTimeout=2", ...options, "host", "true"], {
+      timeout: 150_000,
+    });
     assert.equal(code, 255);
     assert.ok(performance.now() - started < PATIENCE, `${performance.now() - started} ms`);
     pty.hangup();
@@ -172,7 +174,7 @@ async function loggedBy(scene: Scene, ...options: string[]): Promise<Record<stri
   const log = `${scene.sandbox.home}/log`;
   const { code, stdout, stderr } = await scene.ssh(["-E", log, ...options, "host", "echo hello"]);
   assert.deepEqual([code, stdout], [0, "hello\n"], stderr);
-  return { stderr, log: exists(log) ? await Deno.readTextFile(log) : "" };
+  return { stderr, log: isThere(log) ? await Deno.readTextFile(log) : "" };
 }
 
 Deno.test("-E logs only ssh's own messages: a banner goes to stderr", async () => {
@@ -219,9 +221,21 @@ const STARTED: Readonly<Record<string, { words: string; see: (pid: number) => st
   },
   "a CPU time limit": {
     words: "prlimit --cpu=1000",
-    see: (pid) => /^Max cpu time.*$/m.exec(Deno.readTextFileSync(`/proc/${pid}/limits`))![0],
+    see: (pid) => limitOf(pid, "cpu time"),
+  },
+  "a limit to the size of files": {
+    words: "prlimit --fsize=1000000",
+    see: (pid) => limitOf(pid, "file size"),
+  },
+  "a limit to a few open files": {
+    words: "prlimit --nofile=90:90",
+    see: (pid) => limitOf(pid, "open files").replace(/\d+ +(\d+)/, "$1"), // Deno raises its own
   },
 };
+
+function limitOf(pid: number, what: string): string {
+  return new RegExp(`^Max ${what}.*$`, "m").exec(Deno.readTextFileSync(`/proc/${pid}/limits`))![0];
+}
 
 /** Returns the fields of /proc/PID/stat after the name, from the state on, which is field 3 in proc(5). */
 function fieldsOf(pid: number): string[] {
@@ -240,3 +254,21 @@ for (const [what, { words, see }] of Object.entries(STARTED)) {
     for (const other of others) assert.equal(other, own);
   });
 }
+
+Deno.test("a Match exec that looks at the directory chooses the login, as under plain ssh", async () => {
+  await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
+  const config = await Deno.readTextFile(scene.config);
+  await Deno.writeTextFile(
+    scene.config,
+    `Match exec "test ! -e .work"\n  Port 1\nMatch all\n${config}`,
+  );
+  const [work, other] = [`${scene.sandbox.dir}/work`, `${scene.sandbox.dir}/other`];
+  await Deno.mkdir(`${work}/.work`, { recursive: true });
+  await Deno.mkdir(other);
+  for (let i = 0; i < 2; i++) {
+    for (const [cwd, expected] of [[work, 0], [other, 255]] as const) {
+      assert.equal((await scene.ssh(["host", "true"], { cwd })).code, expected, cwd);
+    }
+  }
+  assert.equal(scene.logins(), 1);
+});

@@ -2,10 +2,9 @@
 import { dirname } from "@std/path/posix/dirname";
 import assert from "node:assert/strict";
 import { OLDEST_DENO } from "../lib/os/program.ts";
-import { exists } from "./support/exists.ts";
-import { INSTALLER } from "./support/home.ts";
 import { install } from "./support/installed.ts";
-import { findProgram } from "./support/programs.ts";
+import { isThere } from "./support/is_there.ts";
+import { findProgram, INSTALLER } from "./support/programs.ts";
 import { Sandbox } from "./support/sandbox.ts";
 import { Sshd } from "./support/sshd.ts";
 
@@ -29,7 +28,7 @@ Deno.test({
     const prefix = `${sandbox.dir}/prefix`;
     const gone = await sandbox.run(["sh", INSTALLER, "--uninstall", "--prefix", prefix]);
     assert.deepEqual([gone.code, gone.stderr], [0, ""]);
-    assert.equal(exists(prefix), false);
+    assert.equal(isThere(prefix), false);
     await sandbox.assertClean({ deadline: 30_000 });
   },
 });

@@ -5,8 +5,9 @@
 import assert from "node:assert/strict";
 import { versionOf } from "../lib/call/rules.ts";
 import { account, canMakeAccounts } from "./support/account.ts";
+import { assertQuiet } from "./support/assert_quiet.ts";
 import { eventually } from "./support/eventually.ts";
-import { exists } from "./support/exists.ts";
+import { isThere } from "./support/is_there.ts";
 import { signal } from "./support/processes.ts";
 import { run } from "./support/programs.ts";
 import type { RunResult } from "./support/sandbox.ts";
@@ -17,10 +18,6 @@ import { StockPair } from "./support/stock_pair.ts";
 
 const DEADLINE = { deadline: 30_000 };
 const LINGERING = { env: { SSHS_LINGER: "60" } };
-
-function assertQuiet({ code, stdout, stderr }: RunResult, expected: string): void {
-  assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: expected, stderr: "" });
-}
 
 /** Whether a promise settles within `patience` ms. */
 async function settles(promise: Promise<unknown>, patience: number): Promise<boolean> {
@@ -171,7 +168,7 @@ Deno.test("6: -f returns at once, and its session goes on", async () => {
     const ended = Promise.all([child.status, child.stdout.cancel(), child.stderr.cancel()]);
     const came = await settles(ended, patience);
     await Deno.writeTextFile(go, "");
-    await eventually("the session has ended", () => exists(done), DEADLINE);
+    await eventually("the session has ended", () => isThere(done), DEADLINE);
     await ended;
     await child.stdin.close();
     await Promise.all([go, done].map((path) => Deno.remove(path)));

@@ -1,20 +1,16 @@
 /** The problems of pains_common_test.ts from the ninth on, which are less common. */
 import assert from "node:assert/strict";
-import { eventually } from "./support/eventually.ts";
-import { exists } from "./support/exists.ts";
+import { assertQuiet } from "./support/assert_quiet.ts";
+import { eventually, pause } from "./support/eventually.ts";
 import { Fleet } from "./support/fleet.ts";
+import { isThere } from "./support/is_there.ts";
 import { endAll, isAlive, signal } from "./support/processes.ts";
 import { needProgram } from "./support/programs.ts";
-import type { RunResult } from "./support/sandbox.ts";
 import { Scene } from "./support/scene.ts";
 import { StockPair } from "./support/stock_pair.ts";
 
 const DEADLINE = { deadline: 30_000 };
 const LINGERING = { env: { SSHS_LINGER: "60" } };
-
-function assertQuiet({ code, stdout, stderr }: RunResult, expected: string): void {
-  assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: expected, stderr: "" });
-}
 
 Deno.test("9: a home that takes no sockets does not prevent sharing", async () => {
   await using scene = await Scene.open(LINGERING);
@@ -56,7 +52,7 @@ Deno.test("10: no call is lost in the gap when the linger ends", async () => {
   for (; performance.now() - start < 9_000; calls++) {
     assertQuiet(await scene.ssh(["host", `echo ${calls}`]), `${calls}\n`);
     // Spread over the moment at which the sleeper lets go, and the grace after it.
-    await new Promise((resolve) => setTimeout(resolve, 900 + 75 * (calls % 8)));
+    await pause(900 + 75 * (calls % 8));
   }
   const logins = scene.logins() - before;
   assert.ok(logins > 1 && logins < calls, `${logins} logins for ${calls} calls`);
@@ -72,7 +68,7 @@ Deno.test("11: a stale socket leaks no master", async () => {
   assert.equal((await scene.run(start)).code, 0);
   signal(running().map(({ pid }) => pid), "SIGKILL");
   await eventually("the stock master is gone", () => running().length === 0, DEADLINE);
-  assert.ok(exists(stock.socket), "nobody listens there");
+  assert.ok(isThere(stock.socket), "nobody listens there");
   for (let i = 0; i < 3; i++) await scene.run(start);
   assert.equal(running().length, 3, "each without a socket, for ever");
   await stock.end();
@@ -81,12 +77,16 @@ Deno.test("11: a stale socket leaks no master", async () => {
     const { code, stdout } = await scene.ssh(["host", "echo hello"]);
     assert.deepEqual([code, stdout], [0, "hello\n"]);
     await scene.held();
+    // A connection that ends with its first session twice in a row is blamed on the server.
+    assertQuiet(await scene.ssh(["host", "echo again"]), "again\n");
     const [master, ...others] = scene.sandbox.masters();
     assert.deepEqual([others, scene.strays()], [[], []]);
     // The last time with the sleeper, so that nothing removes the socket.
     const sleepers = i === 2 ? scene.sandbox.sleepers() : [];
     signal([master, ...sleepers].map(({ pid }) => pid), "SIGKILL");
     await eventually("the master is gone", () => !isAlive(master.pid), DEADLINE);
+    // Until the sleeper knows, a call may become plain ssh, and leave no lane to be held.
+    if (i < 2) await eventually("so is the lane", () => scene.lanes().length === 0, DEADLINE);
   }
   assert.ok(scene.sandbox.files().some((file) => file.endsWith(".sock")));
   assert.equal((await scene.ssh(["host", "echo hello"])).stdout, "hello\n");
@@ -105,7 +105,7 @@ Deno.test("12: Ctrl-C leaves a master behind a jump host alive", async () => {
   const call = ["t", "echo up; cat"];
 
   await interrupt(stock.argv(...call));
-  await eventually("the stock master is gone", () => !exists(stock.socket), DEADLINE);
+  await eventually("the stock master is gone", () => !isThere(stock.socket), DEADLINE);
 
   await interrupt(["ssh", "-F", fleet.scene.config, ...call]);
   const before = fleet.target.logins();

@@ -1,8 +1,8 @@
 /** Every question that ssh asks, side by side with plain ssh: how it looks, and what an answer does. */
 import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
-import { startAgent, useAgentAlone } from "./support/agent.ts";
-import { exists } from "./support/exists.ts";
+import { Agent, useAgentAlone } from "./support/agent.ts";
+import { isThere } from "./support/is_there.ts";
 import { lockKey, PASSPHRASE } from "./support/questions.ts";
 import { run } from "./support/programs.ts";
 import type { Scene } from "./support/scene.ts";
@@ -10,6 +10,11 @@ import { type Ending, SideBySide } from "./support/side_by_side.ts";
 import { canAskForCodes } from "./support/sshd.ts";
 
 const CALL = ["host", "echo logged in; exit 3"];
+
+/** Asserts that what was typed in secret was not shown. */
+function assertNotShown({ transcript }: Ending, ...secrets: readonly string[]): void {
+  for (const secret of secrets) assert.ok(!transcript.includes(secret), transcript);
+}
 
 function assertLoggedIn({ transcript, code, left, logins }: Ending): void {
   assert.match(transcript, /(^|\n)logged in\r\n$/);
@@ -34,7 +39,7 @@ for (
         terminal.type(`${terminal.user.password}\r`);
       });
       assertLoggedIn(ending);
-      assert.doesNotMatch(ending.transcript, /wrong answer/);
+      assertNotShown(ending, "wrong answer", sides.ours.user.password!);
     },
   });
 }
@@ -64,6 +69,7 @@ Deno.test("a key's passphrase is asked for as by plain ssh, again after a wrong 
     terminal.type(`${PASSPHRASE}\r`);
   });
   assertLoggedIn(ending);
+  assertNotShown(ending, "wrong answer", PASSPHRASE);
 });
 
 Deno.test({
@@ -135,26 +141,20 @@ Deno.test("a question reaches the terminal even if no stream of the call is one"
 
 for (const answer of ["yes", "no"]) {
   Deno.test(`${answer} to an agent that asks for confirmation has the same effect as under plain ssh`, async () => {
-    const agents: Deno.ChildProcess[] = [];
-    await using sides = await SideBySide.open({}, async (scene) => {
-      agents.push(await startAskingAgent(scene, answer));
-    });
-    try {
-      const ending = await sides.assertSame(CALL, async () => {});
-      if (answer === "yes") assertLoggedIn(ending);
-      else assert.match(ending.transcript, /agent refused operation[^]*Permission denied/);
-      for (const { sandbox } of [sides.plain, sides.ours]) {
-        assert.match(Deno.readTextFileSync(`${sandbox.dir}/asked`), /^Allow use of key .*\?$/m);
-      }
-    } finally {
-      for (const agent of agents) agent.kill();
-      await Promise.all(agents.map((agent) => agent.output()));
+    await using sides = await SideBySide.open();
+    await using _plain = await startAskingAgent(sides.plain, answer);
+    await using _ours = await startAskingAgent(sides.ours, answer);
+    const ending = await sides.assertSame(CALL, async () => {});
+    if (answer === "yes") assertLoggedIn(ending);
+    else assert.match(ending.transcript, /agent refused operation[^]*Permission denied/);
+    for (const { sandbox } of [sides.plain, sides.ours]) {
+      assert.match(Deno.readTextFileSync(`${sandbox.dir}/asked`), /^Allow use of key .*\?$/m);
     }
   });
 }
 
 /** Starts an agent that asks a program before each use of the key; the client has the key only from there. */
-async function startAskingAgent(scene: Scene, answer: string): Promise<Deno.ChildProcess> {
+async function startAskingAgent(scene: Scene, answer: string): Promise<Agent> {
   const { sandbox, sshd } = scene;
   const status = answer === "yes" ? 0 : 1;
   const askpass = await sandbox.addProgram(
@@ -162,11 +162,10 @@ async function startAskingAgent(scene: Scene, answer: string): Promise<Deno.Chil
     `echo "$1" >>${sandbox.dir}/asked; echo ${answer}; exit ${status}`,
   );
   const env = { SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: "force", DISPLAY: ":99" };
-  const agent = await startAgent(scene, env);
+  const agent = await Agent.start(sandbox, env);
   const key = `${sandbox.dir}/agent_key`;
   await Deno.copyFile(`${sshd.dir}/user_key`, key);
-  const added = await sandbox.run(["ssh-add", "-q", "-c", key]);
-  assert.equal(added.code, 0, added.stderr);
+  await agent.add("-c", key);
   await Deno.remove(key);
   await useAgentAlone(scene);
   return agent;
@@ -191,7 +190,7 @@ async function addAskpass({ sandbox, user }: Scene): Promise<void> {
 
 function askedBy({ sandbox }: Scene): string {
   const path = `${sandbox.dir}/asked`;
-  return exists(path) ? Deno.readTextFileSync(path) : "";
+  return isThere(path) ? Deno.readTextFileSync(path) : "";
 }
 
 for (const [env, asksTerminal] of ASKPASS) {

@@ -1,11 +1,10 @@
 /** What README.md tells a new user to type, from an empty home back to an empty home. */
 import assert from "node:assert/strict";
 import { parseSettings } from "../lib/call/settings.ts";
-import { findProgram } from "./support/programs.ts";
+import { isThere } from "./support/is_there.ts";
+import { findProgram, REPOSITORY } from "./support/programs.ts";
 import { type RunResult, Sandbox } from "./support/sandbox.ts";
 import { Sshd } from "./support/sshd.ts";
-
-const REPOSITORY = new URL("..", import.meta.url).pathname;
 
 /** What `report` of install.sh means by "man page and completions in PREFIX/share". */
 const SHARED = [
@@ -18,7 +17,7 @@ Deno.test("sh install.sh, the PATH line that it prints, ssh twice, sh install.sh
   await using sandbox = await Sandbox.create();
   const prefix = `${sandbox.home}/.local`;
   sandbox.env.SHELL = "/bin/sh";
-  assert.deepEqual(filesIn(sandbox.home), []);
+  assert.deepEqual([...Deno.readDirSync(sandbox.home)], []);
 
   const install = ["sh", "install.sh"];
   const installed = await sandbox.run(install, { cwd: REPOSITORY, timeout: 120_000 });
@@ -28,7 +27,7 @@ Deno.test("sh install.sh, the PATH line that it prints, ssh twice, sh install.sh
     installed.stdout,
     new RegExp(`^  man page and completions in ${prefix}/share$`, "m"),
   );
-  for (const file of SHARED) assert.ok(filesIn(prefix).includes(`share/${file}`), file);
+  for (const file of SHARED) assert.ok(isThere(`${prefix}/share/${file}`), file);
   const [, path] = /^ {2}(export PATH=.*)$/m.exec(installed.stdout) ?? [];
 
   /** Runs a script in a shell with that line. Its stdin is a pipe, to tell it from a master's. */
@@ -57,7 +56,7 @@ Deno.test("sh install.sh, the PATH line that it prints, ssh twice, sh install.sh
 
   const gone = await sandbox.run([...install, "--uninstall"], { cwd: REPOSITORY });
   assert.deepEqual([gone.code, gone.stderr], [0, ""]);
-  assert.deepEqual(filesIn(sandbox.home), []);
+  assert.deepEqual([...Deno.readDirSync(sandbox.home)], []);
   await sandbox.assertClean({ deadline: 30_000 });
 });
 
@@ -67,12 +66,4 @@ for (const page of ["README.md", "sshs.1"]) {
     const [, settings] = /^((?: {4})?\{ "linger": [^]*?\] \})$/m.exec(text)!;
     assert.ok(parseSettings(settings).length > 3);
   });
-}
-
-/** Returns all files and directories below `directory`, with paths relative to it. */
-function filesIn(directory: string, below = ""): string[] {
-  return [...Deno.readDirSync(`${directory}/${below}`)].flatMap(({ name, isDirectory }) => [
-    `${below}${name}`,
-    ...(isDirectory ? filesIn(directory, `${below}${name}/`) : []),
-  ]);
 }

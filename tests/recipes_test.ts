@@ -5,9 +5,9 @@
 import assert from "node:assert/strict";
 import { VERSION } from "../lib/os/program.ts";
 import { account, canMakeAccounts } from "./support/account.ts";
-import { exists } from "./support/exists.ts";
-import { cacheDir, REPOSITORY, serve } from "./support/home.ts";
-import { needProgram, run } from "./support/programs.ts";
+import { cacheDir, serve } from "./support/home.ts";
+import { isThere } from "./support/is_there.ts";
+import { needProgram, REPOSITORY, run } from "./support/programs.ts";
 
 const PERMISSIONS = "--allow-read --allow-write --allow-env --allow-run --allow-ffi --allow-net " +
   "--allow-sys=uid,networkInterfaces";
@@ -29,7 +29,7 @@ class Newcomer implements AsyncDisposable {
     // What Deno has already fetched, including its bundler.
     const cache = `${newcomer.home}/.cache/deno`;
     await run("mkdir", ["-p", cache]);
-    const fetched = ["npm", "dl", "remote"].map((name) => `${cacheDir}/${name}`).filter(exists);
+    const fetched = ["npm", "dl", "remote"].map((name) => `${cacheDir}/${name}`).filter(isThere);
     await run("cp", ["-R", ...fetched, cache]);
     await newcomer.own(newcomer.home);
     return newcomer;

@@ -7,7 +7,7 @@ import {
   SMALL_ENVIRONMENT,
 } from "../lib/ssh/configuration.ts";
 import { eventually } from "./support/eventually.ts";
-import { exists } from "./support/exists.ts";
+import { isThere } from "./support/is_there.ts";
 import { needProgram } from "./support/programs.ts";
 import { Sandbox } from "./support/sandbox.ts";
 import { Sshd } from "./support/sshd.ts";
@@ -67,7 +67,7 @@ Deno.test("a master accepts what fitsRequest lets through", async () => {
   const master = sandbox.spawn([
     ...[needProgram("ssh"), "-M", "-N", "-S", socket, "-F", sshd.config, "-oSendEnv=*", "host"],
   ]);
-  await eventually("the master listens", () => exists(socket));
+  await eventually("the master listens", () => isThere(socket));
   const config = parseConfigDump("sendenv BIG_*", "");
   // Just below and well above what it accepts.
   for (const [last, fits] of [[53, true], [70, false]] as const) {

@@ -61,7 +61,7 @@ const ARGS: readonly (readonly [args: string, outcome: string | RegExp])[] = [
   ["-o BatchMode=yes host", "share"],
   ["-o ControlMaster=no host", "share"],
   ["-oControlMaster=no host", "share"],
-  ["-o", /argument|-o/],
+  ["-o", 'Cannot parse option "-o" without a value'],
   ["-o ControlPersist=60 host", "share"],
   ["-M host", /^-M /],
   ["-S none host", /^-S /],
@@ -73,13 +73,14 @@ const ARGS: readonly (readonly [args: string, outcome: string | RegExp])[] = [
   ["-vN host", /^-N /],
   ["host -N", /^-N /],
   ["-w 0:0 host", /^-w /],
-  ["-Q cipher", "there is no destination"],
-  ["-V", "there is no destination"],
+  ["-Q cipher", /^-Q /],
+  ["-V", /^-V /],
+  ["-N", "there is no destination"],
   ["", "there is no destination"],
   ["-o ControlPersist", "there is no destination"],
-  ["-z host", /-z/],
-  ["-p", /-p/],
-  ["--bogus host", /-/],
+  ["-z host", 'Cannot parse option "-z"'],
+  ["-p", 'Cannot parse option "-p" without a value'],
+  ["--bogus host", 'Cannot parse option "--"'],
 ];
 
 Deno.test("directByWords shares what a master can serve and sends the rest direct", () => {
@@ -286,5 +287,14 @@ Deno.test("lingerOf asks the host's own settings, then ssh_config, then the rest
     const config = parseConfigDump(persist === undefined ? "" : `controlpersist ${persist}`, "");
     const row = JSON.stringify([text, environment, persist, forwards]);
     assert.equal(lingerOf(config, settings, forwards), seconds, row);
+  }
+});
+
+Deno.test("directByWords has a remedy only where the call would be the same without the option", () => {
+  for (const text of ["-M host", "-N host", "-S none host"]) {
+    assert.equal(directByWords(argsOf(text))?.remedy, `leave out ${text.slice(0, 2)}`);
+  }
+  for (const text of ["-V", "-V host", "-Q cipher", "-G host", "-O check host", "-z host", ""]) {
+    assert.equal(directByWords(argsOf(text))?.remedy, undefined, text);
   }
 });

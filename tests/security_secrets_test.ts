@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { withoutValues } from "../lib/ssh/identity.ts";
 import { canMakeAccounts } from "./support/account.ts";
-import { eventually } from "./support/eventually.ts";
+import { eventually, pause } from "./support/eventually.ts";
 import { isAlive, signal } from "./support/processes.ts";
 import { findProgram } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
@@ -37,7 +37,7 @@ Deno.test({
     const watch = (async () => {
       while (watching) {
         for (const trace of tracesOf(password, scene)) found.add(trace);
-        await new Promise((resolve) => setTimeout(resolve, 5));
+        await pause(5);
       }
     })();
     pty.write(`${password}\r`);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { openStateDir, StateDirError } from "../lib/lane/state_dir.ts";
 import { canMakeAccounts } from "./support/account.ts";
-import { exists } from "./support/exists.ts";
+import { isThere } from "./support/is_there.ts";
 import { endAll } from "./support/processes.ts";
 import { findProgram, needProgram } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
@@ -140,7 +140,7 @@ Deno.test({
     const chosen = await call("tmp", { SSHS_DIR: `${dir}/run` });
     assert.match(chosen.stderr, /belongs to user/);
     assert.equal((await call("root")).stderr, "");
-    assert.ok(exists(`${dir}/root/sshs-0`));
+    assert.ok(isThere(`${dir}/root/sshs-0`));
     assert.deepEqual([...Deno.readDirSync(`${dir}/run`)], []);
     assert.deepEqual([...Deno.readDirSync(`${dir}/tmp`)], []);
     await endAll(scene.strays().map(({ pid }) => pid)); // Their state directory is not the scene's.

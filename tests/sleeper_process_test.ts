@@ -26,7 +26,10 @@ Deno.test("only one of the sleepers started at once stays; a newer version takes
   const old = stage.gone();
   stage.wake();
   assert.equal(await old, 0, "it goes at once, though nothing is to be done");
-  assert.equal(Deno.readTextFileSync(file), `${Deno.pid}\n${VERSION}\nawake\n`);
+  assert.equal(
+    Deno.readTextFileSync(file),
+    `${Deno.pid}\n${VERSION}\nawake\n${Deno.execPath()}\n`,
+  );
   assert.equal(isOpen(lane), true);
   await eventually("it is held", () => stage.log().split("holding").length === 3, PATIENCE);
 });
@@ -135,11 +138,11 @@ Deno.test("Alarm rings when it is due, and no later than it is told", async () =
   };
   assert.ok(await wait(30) >= 29);
   alarm.within(10);
-  assert.ok(await wait(Infinity) < 1000, "told before");
+  assert.ok(await wait(Infinity) < 10_000, "told before");
   setTimeout(() => alarm.within(10), 10);
-  assert.ok(await wait(60_000) < 1000, "told meanwhile");
+  assert.ok(await wait(60_000) < 10_000, "told meanwhile");
   setTimeout(() => alarm.within(60_000), 10);
-  assert.ok(await wait(50) < 1000, "and never later than it was due");
+  assert.ok(await wait(50) < 10_000, "and never later than it was due");
 });
 
 for (

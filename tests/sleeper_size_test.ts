@@ -1,6 +1,6 @@
 /** What the sleeper costs: memory, processor time, wake-ups. */
 import assert from "node:assert/strict";
-import { eventually } from "./support/eventually.ts";
+import { eventually, pause } from "./support/eventually.ts";
 import { Scene } from "./support/scene.ts";
 
 const PATIENCE = { deadline: 60_000 };
@@ -53,7 +53,7 @@ Deno.test(
     }
     const [{ pid }] = scene.sandbox.sleepers();
     const before = ticks(pid);
-    await new Promise((resolve) => setTimeout(resolve, WATCHED));
+    await pause(WATCHED);
     const share = 10 * (ticks(pid) - before) / WATCHED;
     // If a session began within the last 10 minutes, it asks all servers every 15 s.
     assert.ok(share < 0.02, `${(100 * share).toFixed(1)} % of a processor`);

@@ -4,12 +4,19 @@ import { exists } from "../lib/os/files.ts";
 import { isOpen, isVerified, readMaster, retire, roundTripOf } from "../lib/lane/lane.ts";
 import { directOf } from "../lib/lane/direct.ts";
 import { realSystem } from "../lib/os/system.ts";
-import { eventually, pause } from "./support/eventually.ts";
+import { durationOf, eventually, pause } from "./support/eventually.ts";
 import { isAlive } from "./support/processes.ts";
-import { deadPid, openSession } from "./support/lanes.ts";
+import { deadPid } from "./support/lanes.ts";
 import { SleeperStage } from "./support/sleeper_stage.ts";
+import { ONE_SESSION_A_CONNECTION } from "./support/sshd.ts";
 
 const PATIENCE = { deadline: 30_000 };
+
+/** Waits until the sleeper has begun and ended at least `count` looks. */
+async function looks(stage: SleeperStage, count: number): Promise<void> {
+  const before = stage.looks;
+  await eventually(`${count} looks later`, () => stage.looks > before + count, PATIENCE);
+}
 
 Deno.test("Sleeper takes a lane: it records the master and renews the mark", async () => {
   await using stage = await SleeperStage.create();
@@ -78,13 +85,15 @@ Deno.test("Sleeper closes an idle lane at most a look and 2 s after its linger, 
   stage.wake();
   await stage.held(lane);
   await stage.call(lane, "true");
-  await pause(1500); // A look or two later the call counts as gone.
+  await looks(stage, 2); // By then the call counts as gone.
   assert.equal(isOpen(lane), true);
   stage.ahead = 60_000;
-  const over = performance.now();
-  await eventually("the master is gone", () => !isAlive(master.pid), PATIENCE);
-  const took = performance.now() - over;
-  assert.ok(took < 3500, `after ${took} ms`);
+  const before = stage.looks;
+  await eventually("it is closed", () => !isOpen(lane), PATIENCE);
+  // One may have been under way.
+  assert.ok(stage.looks <= before + 2, `after ${stage.looks - before} looks`);
+  // Two seconds on an idle machine; its grace is 30 s.
+  await eventually("the master is gone", () => !isAlive(master.pid), { deadline: 15_000 });
   assert.equal(await stage.gone(), 0, "and the sleeper with it");
   assert.deepEqual(stage.sandbox.files().filter((file) => /^[0-9a-f]+\/./.test(file)), [
     "0123456789abcdef/starter.1",
@@ -98,8 +107,7 @@ Deno.test("Sleeper keeps a lane past its linger while a session is on it, or --h
   await stage.held(lane);
   Deno.writeTextFileSync(lane.keep, "forever\n");
   Deno.removeSync(`${lane.leases}/${Deno.pid}`);
-  const before = stage.looks;
-  await eventually("some looks later", () => stage.looks > before + 5, PATIENCE);
+  await looks(stage, 5);
   assert.equal(isOpen(lane), true);
   Deno.writeTextFileSync(lane.keep, `${Math.floor(Date.now() / 1000) - 1}\n`);
   stage.lease(lane, await deadPid());
@@ -144,10 +152,12 @@ for (const cut of [0, 20, 40, 60]) {
       const took = performance.now() - started;
       assert.deepEqual([code, stdout], [3, "hello\n"], stderr);
       assert.match(stderr, /^mux_client_request_session: .*\r?\n$/);
-      assert.ok(took < 6000, `after ${took} ms`);
       assert.equal(stage.sshd.sessions(), 1, "nothing has run twice");
       assert.equal(isAlive(master.pid), false);
       await eventually("the lane is gone", () => !exists(lane.record), PATIENCE);
+      // A login now shows how slow the machine is.
+      const login = await durationOf(stage.call(lane, "true"));
+      assert.ok(took < 6000 + 5 * login, `after ${took} ms, with ${login} ms for a login`);
     },
   );
 }
@@ -155,7 +165,7 @@ for (const cut of [0, 20, 40, 60]) {
 Deno.test("Sleeper without knowledge of signal handlers ends only a lane that was unused at the last answer", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });
-  stage.wake({ catchesSigterm: () => undefined });
+  stage.wake({ catches: () => undefined });
   await stage.held(lane);
   await pause(1200); // A lease counts as new for this long.
   stage.relay.cutOpen();
@@ -166,7 +176,7 @@ Deno.test("Sleeper without knowledge of signal handlers ends only a lane that wa
 Deno.test("Sleeper never ends a lane with an open session: a late answer counts, and the known round trip stays", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });
-  const finish = await openSession(stage, lane);
+  await using session = await stage.openSession(lane);
   stage.wake();
   await stage.held(lane);
   const known = roundTripOf(lane)!;
@@ -175,19 +185,19 @@ Deno.test("Sleeper never ends a lane with an open session: a late answer counts,
   const call = stage.call(lane, "echo hello");
   await eventually("there is no answer", () => /no answer/.test(stage.log()), PATIENCE);
   assert.equal(exists(lane.verified), false);
-  await pause(1000);
+  await looks(stage, 5);
   assert.equal(isOpen(lane), true, stage.log());
   stage.relay.restore();
   assert.equal((await call).stdout, "hello\n");
   await eventually("the late answer counts", () => isVerified(lane, Date.now()), PATIENCE);
-  assert.ok(roundTripOf(lane)! < known + 100, `${roundTripOf(lane)} ms`);
-  await finish();
+  assert.ok(roundTripOf(lane)! < known + 1000, `${roundTripOf(lane)} ms`);
+  await session.finish();
 });
 
 Deno.test("Sleeper retires a lane whose server is silent for a minute, and its sessions live on", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });
-  const finish = await openSession(stage, lane);
+  await using session = await stage.openSession(lane);
   stage.wake();
   await stage.held(lane);
   stage.relay.cut();
@@ -197,7 +207,7 @@ Deno.test("Sleeper retires a lane whose server is silent for a minute, and its s
   await eventually("it is retired", () => !isOpen(lane), PATIENCE);
   assert.equal(exists(lane.retired), true);
   stage.relay.restore();
-  await finish();
+  await session.finish();
   await eventually("its master goes with it", () => !exists(lane.record), PATIENCE);
 });
 
@@ -265,19 +275,13 @@ Deno.test("Sleeper asks an agent no more that does not answer, or whose lane is 
   const lane = await stage.open({ agent: "/an/agent" });
   stage.wake();
   await stage.held(lane);
-  const before = stage.looks;
-  await eventually("some looks later", () => stage.looks > before + 3, PATIENCE);
+  await looks(stage, 3);
   assert.equal(stage.asked, 1);
   assert.equal(exists(lane.agent), false);
 });
 
 Deno.test("Sleeper makes an identity direct for a day if its server twice ends the connection with the first session", async () => {
-  // The shell's parent is the connection's own sshd.
-  const config = [
-    'ForceCommand sh -c "$SSH_ORIGINAL_COMMAND"; ' +
-    "(sleep 0.1; kill $PPID) </dev/null >/dev/null 2>&1 &",
-  ];
-  await using stage = await SleeperStage.create({ config });
+  await using stage = await SleeperStage.create({ config: ONE_SESSION_A_CONNECTION });
   const early = `${stage.dir}/ended-early`;
   for (const name of ["1", "2"]) {
     const lane = await stage.open({ name, lease: null });
@@ -342,8 +346,7 @@ Deno.test("Sleeper ends the ssh of an attempt whose starter was killed, and nobo
     Deno.writeTextFileSync(`${stage.dir}/starter.3`, `${Deno.pid} ${running.pid}\n`);
     stage.wake();
     assert.equal((await abandoned.status).signal, "SIGTERM");
-    const before = stage.looks;
-    await eventually("it waits for who logs in", () => stage.looks > before + 3, PATIENCE);
+    await looks(stage, 3); // It waits for who logs in.
     assert.ok(isAlive(other.pid) && isAlive(running.pid));
     Deno.writeTextFileSync(`${stage.dir}/starter.3`, `${Deno.pid} ${running.pid}\nfailed\n`);
     assert.equal(await stage.gone(), 0);

@@ -9,7 +9,8 @@
  */
 import { type Lane, laneAt } from "../lib/lane/layout.ts";
 import { namesIn } from "../lib/os/files.ts";
-import { exists } from "./support/exists.ts";
+import { pause } from "./support/eventually.ts";
+import { isThere } from "./support/is_there.ts";
 import { Scene } from "./support/scene.ts";
 import { Sshd } from "./support/sshd.ts";
 
@@ -127,7 +128,7 @@ class Stage {
   async killAtRandom(): Promise<void> {
     const kinds = [() => this.#killSleeper(), () => this.#killMaster(), () => this.#killCaller()];
     while (!this.done) {
-      await new Promise((resolve) => setTimeout(resolve, this.#random() * PAUSE));
+      await pause(this.#random() * PAUSE);
       kinds[Math.floor(this.#random() * kinds.length)]();
     }
   }
@@ -163,9 +164,9 @@ class Stage {
 
   /** Notes the calls that come to a lane between its master's death and the moment it is cleared away. */
   async #watchLate(lane: Lane, leases: () => number[]): Promise<void> {
-    while (exists(lane.leases) && !this.done) {
+    while (isThere(lane.leases) && !this.done) {
       for (const pid of leases()) this.#late.add(pid);
-      await new Promise((resolve) => setTimeout(resolve, 10));
+      await pause(10);
     }
   }
 

@@ -12,7 +12,7 @@ import {
 } from "../lib/ssh/configuration.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { eventually } from "./support/eventually.ts";
-import { exists } from "./support/exists.ts";
+import { isThere } from "./support/is_there.ts";
 import { endAll } from "./support/processes.ts";
 import { needProgram } from "./support/programs.ts";
 import { Sandbox } from "./support/sandbox.ts";
@@ -173,7 +173,7 @@ Deno.test("connectionOptions makes a master pass on what each session sends", as
   const socket = `${sandbox.dir}/master`;
   const options = connectionOptions(callOf("-F", sshd.config, "-oSendEnv=OTHER", "host"));
   const master = sandbox.spawn([ssh, "-M", "-N", "-S", socket, ...options, "--", "host"]);
-  await eventually("the master listens", () => exists(socket));
+  await eventually("the master listens", () => isThere(socket));
   const sent = async (...argv: string[]): Promise<string> => {
     const call = ["-F", sshd.config, "-S", socket, ...argv, "host", 'echo "<$ONE$TWO>"'];
     return (await sandbox.ssh(call, { env: { ONE: "one", OTHER: "other" } })).stdout;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
 import { assertSameBytes } from "./support/bytes.ts";
-import { eventually } from "./support/eventually.ts";
-import { exists } from "./support/exists.ts";
+import { eventually, pause } from "./support/eventually.ts";
+import { isThere } from "./support/is_there.ts";
 import { descendants, endAll, isAlive } from "./support/processes.ts";
 import { Pty } from "./support/pty.ts";
 import { Relay } from "./support/relay.ts";
@@ -217,7 +217,7 @@ Deno.test("Sandbox records the calls of a fake ssh", async () => {
 });
 
 function late(ms: number): Promise<"late"> {
-  return new Promise((resolve) => setTimeout(resolve, ms, "late"));
+  return pause(ms).then(() => "late");
 }
 
 Deno.test("assertSameBytes reports a difference in megabytes in one line", async () => {
@@ -242,7 +242,7 @@ Deno.test("Scene has an ssh that shares, and reports its lanes, starts of Deno a
   assert.equal(scene.logins(), 2);
   const [lane, ...more] = scene.lanes();
   assert.deepEqual([lane.open, lane.leases, more], [true, [], []]);
-  assert.equal(exists(lane.socket), true);
+  assert.equal(isThere(lane.socket), true);
   assert.notEqual(scene.starts().length, 0);
   assert.deepEqual(scene.strays(), []);
   assert.notDeepEqual(scene.processes(), []);
@@ -260,7 +260,7 @@ Deno.test("Scene fails if a call left a process, and ends it", async () => {
   const { stdout } = await scene.run(["sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!"]);
   assert.deepEqual(scene.strays().map(({ pid }) => pid), [Number(stdout)]);
   await assert.rejects(scene[Symbol.asyncDispose](), /neither masters nor sleepers:\n.*sleep 600/);
-  assert.deepEqual([scene.processes(), exists(scene.sandbox.dir)], [[], false]);
+  assert.deepEqual([scene.processes(), isThere(scene.sandbox.dir)], [[], false]);
 });
 
 Deno.test("SideBySide detects an ssh that differs from plain ssh", async () => {

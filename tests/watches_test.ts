@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
-import { watchesOf } from "../lib/ssh/watches.ts";
 import { watchTests } from "../lib/call/plan.ts";
+import {
+  dependsOnMore,
+  dependsOnSession,
+  includedPaths,
+  includePatterns,
+  watchesOf,
+} from "../lib/ssh/watches.ts";
 import { realSystem } from "../lib/os/system.ts";
+import { pause } from "./support/eventually.ts";
 import { run } from "./support/programs.ts";
 import { SHELLS } from "./support/shells.ts";
 
@@ -12,16 +19,17 @@ class Home implements AsyncDisposable {
   static async create(): Promise<Home> {
     const home = new Home(await Deno.realPath(await Deno.makeTempDir()));
     await home.sh(`
-      mkdir ssh ssh/config.d elsewhere
+      mkdir ssh ssh/config.d elsewhere older
       for name in ka kb k config elsewhere/k2; do echo $name >ssh/../\${name#ssh/}; done
       mv k config ssh/
       ln -s ../elsewhere/k2 ssh/link
       touch -t 202401010000.01 kb; touch -t 202401010000.05 ssh/k
       touch -t 202401010000.09 ka ssh/config elsewhere/k2
+      touch -t 202401010000 ssh/config.d; touch -t 202301010000 older
     `);
     // Shells and file systems may count in seconds, so the dates differ by seconds. What has just
     // moved is void, so wait.
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await pause(20);
     return home;
   }
 
@@ -44,8 +52,6 @@ class Home implements AsyncDisposable {
     assert.ok(watches);
     await Deno.writeTextFile(`${this.dir}/plan`, "");
     await Deno.utime(`${this.dir}/plan`, new Date(since), new Date(since - 1000));
-    // The directory is older than the plan, as when nothing was put into it for a while.
-    await this.sh("touch -t 202401010000 ssh/config.d");
     return watchTests(watches)!.join(" &&\n");
   }
 
@@ -79,6 +85,7 @@ const CHANGES: readonly [name: string, script: string][] = [
   ["a certificate appears", "mv kb ssh/k-cert.pub"],
   ["a configuration replaced by an older one", "mv kb ssh/config"],
   ["a file appears in a directory of Includes", "mv kb ssh/config.d/x"],
+  ["an older directory of Includes in its place", "mv ssh/config.d old; mv older ssh/config.d"],
   ["the directory moved away", "mv ssh ssh2"],
   ["another directory in its place", "mkdir new; mv kb new/k; mv ssh old; mv new ssh"],
 ];
@@ -109,7 +116,7 @@ Deno.test("watchesOf makes each stamp once, and another one for another time", a
   await using home = await Home.create();
   const stamps = () => Array.from(Deno.readDirSync(`${home.dir}/stamps`), ({ name }) => name);
   const first = await home.watches();
-  assert.deepEqual(stamps().length, 3);
+  assert.equal(stamps().length, 4);
   assert.deepEqual(await home.watches(), first);
   // Half made: its time is still that of its creation.
   await Deno.utime(first!.same[0].stamp, new Date(), new Date());
@@ -119,9 +126,9 @@ Deno.test("watchesOf makes each stamp once, and another one for another time", a
     Deno.statSync(first!.same[0].path).mtime!.getTime(),
   );
   await home.sh("cp -p kb ssh/k"); // in place
-  await new Promise((resolve) => setTimeout(resolve, 20));
+  await pause(20);
   assert.notDeepEqual((await home.watches())!.same, first!.same);
-  assert.equal(stamps().length, 4);
+  assert.equal(stamps().length, 5);
 });
 
 Deno.test("watchesOf keeps nothing of a file that has only just changed or moved", async () => {
@@ -139,7 +146,11 @@ Deno.test("watchesOf reports links and missing files", async () => {
   const at = (name: string) => `${home.dir}/${name}`;
   assert.deepEqual(watches.pins, [{ link: at("ssh/link"), target: at("elsewhere/k2") }]);
   assert.deepEqual(watches.absent, [at("ssh/k-cert.pub"), at("ssh/id_rsa")]);
-  assert.deepEqual(watches.newer, [at("ssh/config.d")]);
+  assert.deepEqual(watches.newer, []);
+  await home.sh("touch ssh/config.d");
+  const changed = (await home.watches())!;
+  assert.deepEqual(changed.newer, [at("ssh/config.d")], "too young for a stamp");
+  assert.equal(changed.same.length, watches.same.length - 1);
   await Deno.remove(at("elsewhere/k2"));
   assert.ok((await home.watches())!.absent.includes(at("ssh/link")), "a link that leads nowhere");
 });
@@ -152,5 +163,72 @@ Deno.test("watchTests write no path that is relative or that no shell can hold",
     assert.equal(watchTests({ ...none, absent: [path] }), undefined);
     assert.equal(watchTests({ ...none, same: [{ path: "/x", stamp: path }] }), undefined);
     assert.equal(watchTests({ ...none, pins: [{ link: path, target: "/x" }] }), undefined);
+  }
+});
+
+Deno.test("dependsOnMore finds what makes the same argv resolve differently although no file changes", () => {
+  for (
+    const text of [
+      'Match exec "test -d x"',
+      "Match host a !exec b",
+      "match host=a exec=b",
+      "\tMatch = LocalNetwork 10.0.0.0/8",
+      "Match command rsync*",
+      "Match sessiontype shell",
+      "CanonicalizeHostname yes",
+      "Host *\n  CanonicalizeHostname=always",
+      "CanonicalizePermittedCNAMEs *.a:*.b",
+      "IdentityFile ${KEYS}/id",
+      "ProxyCommand nc -x $PROXY %h %p",
+      "IdentityAgent $AGENT",
+      "Include %h.conf",
+      "Include a/*/config",
+      "Include ~ann/config",
+    ]
+  ) assert.equal(dependsOnMore(text), true, text);
+  for (
+    const text of [
+      "",
+      "# Match exec x, ${HOME}",
+      "  # CanonicalizeHostname yes",
+      "Host exec\n HostName exec.example\n User %u",
+      "Match host a,b user c final",
+      "Match all",
+      "CanonicalizeHostname no",
+      "CanonicalizePermittedCNAMEs none",
+      "Include config.d/* ~/.ssh/x /etc/y",
+      "ProxyJump jump\nIdentityFile ~/.ssh/%h",
+    ]
+  ) assert.equal(dependsOnMore(text), false, text);
+});
+
+Deno.test("dependsOnSession finds the criteria that may match differently for a master", () => {
+  assert.equal(dependsOnSession("Host a\nMatch host a Command rsync*"), true);
+  assert.equal(dependsOnSession("Match !sessiontype=subsystem"), true);
+  assert.equal(dependsOnSession("Match exec x\nRemoteCommand y\n# Match command z"), false);
+});
+
+Deno.test("includePatterns lists the arguments of Include lines", () => {
+  const text =
+    'Include a "b c"/*\nHost x\n\tinclude=~/d\n# Include e\nIncluded f\nInclude "" # g\n';
+  assert.deepEqual(includePatterns(text), ["a", "b c/*", "~/d", ""]);
+});
+
+Deno.test("includedPaths separates named files from the directories of globs", () => {
+  const rows: [text: string, files: string[], directories: string[]][] = [
+    ["", [], []],
+    ["Include /etc/ssh/ssh_config.d/*.conf", [], ["/etc/ssh/ssh_config.d"]],
+    ["Include /*", [], ["/"]],
+    ["Include ~/.ssh/config.d/[ab]", [], ["/home/ann/.ssh/config.d"]],
+    ["Include ~/c /x", ["/home/ann/c", "/x"], []],
+    ["Include work", ["/home/ann/.ssh/work", "/etc/ssh/work"], []],
+    ["Include w/?.conf w/x", ["/home/ann/.ssh/w/x", "/etc/ssh/w/x"], [
+      "/home/ann/.ssh/w",
+      "/etc/ssh/w",
+    ]],
+  ];
+  for (const [text, files, directories] of rows) {
+    const expected = { files, directories };
+    assert.deepEqual(includedPaths("/etc/ssh/ssh_config", text, "/home/ann"), expected, text);
   }
 });

@@ -11,6 +11,8 @@ import { Scene } from "./support/scene.ts";
 import { Session } from "./support/session.ts";
 
 const DEADLINE = { deadline: 30_000 };
+/** So long that what is gone was ended. */
+const LINGERING = { env: { SSHS_LINGER: "600" } };
 
 /** Returns the directories of jobs. */
 function jobs({ sandbox }: Scene): string[] {
@@ -21,7 +23,7 @@ function jobs({ sandbox }: Scene): string[] {
 /** Asserts that nothing is left, once a sleeper that has just started finds nothing to do. */
 async function assertNothingLeft(scene: Scene): Promise<void> {
   assert.deepEqual(jobs(scene), []);
-  await eventually("no process is left", () => scene.processes().length === 0, { deadline: 1000 });
+  await eventually("no process is left", () => scene.processes().length === 0, DEADLINE);
 }
 
 /** Returns the argv of an sh script, in which CALL calls the server. */
@@ -73,7 +75,7 @@ Deno.test("a job's directory is beside the state directory, and is not made agai
 });
 
 Deno.test("a command of --with under nohup outlives SIGHUP", async () => {
-  await using scene = await Scene.open();
+  await using scene = await Scene.open(LINGERING);
   const call = ["sh", "-c", `trap '' HUP; exec sshs --with -- sh -c "$1"`, "sh"];
   await using session = await Session.open(scene, call);
   signal([session.pid], "SIGHUP");
@@ -82,7 +84,7 @@ Deno.test("a command of --with under nohup outlives SIGHUP", async () => {
 });
 
 Deno.test("--with logs in to the hosts, and the command's calls share the logins", async () => {
-  await using scene = await Scene.open();
+  await using scene = await Scene.open(LINGERING);
   const { code, stdout, stderr } = await scene.sshs([
     ...["--with", "-F", scene.config, "host", "--"],
     ...script(scene, `echo $SSHS_DIR; cat; CALL echo one; CALL echo two; exit 3`),
@@ -95,7 +97,7 @@ Deno.test("--with logs in to the hosts, and the command's calls share the logins
 });
 
 Deno.test("--with without hosts shares what the job opens, but with nobody else", async () => {
-  await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
+  await using scene = await Scene.open(LINGERING);
   await scene.assertWorks("a call before");
   const [before] = scene.lanes();
   const job = script(
@@ -131,7 +133,7 @@ Deno.test("--with of an installed sshs finds the installed launchers", async () 
 });
 
 Deno.test("--with ends as the command does", async () => {
-  await using scene = await Scene.open();
+  await using scene = await Scene.open(LINGERING);
   for (const name of ["SIGTERM", "SIGINT", "SIGHUP", "SIGKILL"] as const) {
     const { signal } = await scene.sshs(["--with", "--", "sh", "-c", `kill -${name.slice(3)} $$`]);
     assert.equal(signal, name);
@@ -143,7 +145,7 @@ Deno.test("--with ends as the command does", async () => {
 });
 
 Deno.test("--with passes on the signal that ends it, and waits for the command", async () => {
-  await using scene = await Scene.open();
+  await using scene = await Scene.open(LINGERING);
   const text = "trap 'echo caught; exit 7' TERM; echo up; while :; do sleep 0.1; done";
   const child = scene.sandbox.spawn(["sshs", "--with", "--", "sh", "-c", text]);
   const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
@@ -155,7 +157,7 @@ Deno.test("--with passes on the signal that ends it, and waits for the command",
 });
 
 Deno.test("--with cuts off what the job left in the background", async () => {
-  await using scene = await Scene.open();
+  await using scene = await Scene.open(LINGERING);
   const job = script(
     scene,
     "CALL sleep 1000 >/dev/null 2>&1 & CALL true; until SESSIONS; do sleep 0.1; done"
@@ -168,7 +170,7 @@ Deno.test("--with cuts off what the job left in the background", async () => {
 });
 
 Deno.test("--with runs nothing if a login fails, and says why", async () => {
-  await using scene = await Scene.open();
+  await using scene = await Scene.open(LINGERING);
   const { code, stdout, stderr } = await scene.sshs([
     ...["--with", "-F", scene.config, "-o", "BatchMode=yes"],
     ...["host", "localhost", "--", "echo", "never"],
@@ -192,7 +194,7 @@ async function startJob(scene: Scene) {
 }
 
 Deno.test("a job whose --with is killed leaves nothing, and its calls are plain from then on", async () => {
-  await using scene = await Scene.open();
+  await using scene = await Scene.open(LINGERING);
   const { child, output } = await startJob(scene);
   child.kill("SIGKILL");
   await eventually("its directory is gone", () => jobs(scene).length === 0, DEADLINE);
@@ -202,7 +204,7 @@ Deno.test("a job whose --with is killed leaves nothing, and its calls are plain 
 });
 
 Deno.test("a job that is killed together with its sleeper leaves no process after the grace", async () => {
-  await using scene = await Scene.open();
+  await using scene = await Scene.open(LINGERING);
   const { child, output, sleeper } = await startJob(scene);
   const pids = scene.processes().map(({ pid }) => pid);
   signal([child.pid, sleeper.pid], "SIGKILL");

@@ -1,8 +1,8 @@
 /** What connections cost while nobody uses them: masters, and the one sleeper that holds ours. */
 import { allLanes } from "../../lib/lane/layout.ts";
-import { eventually } from "../../tests/support/eventually.ts";
-import { exists } from "../../tests/support/exists.ts";
-import { call, pause } from "../call.ts";
+import { eventually, pause } from "../../tests/support/eventually.ts";
+import { isThere } from "../../tests/support/is_there.ts";
+import { call } from "../call.ts";
 import type { Effort } from "../effort.ts";
 import { type Lab, WAYS } from "../lab.ts";
 import { progress } from "../progress.ts";
@@ -17,7 +17,7 @@ export async function idleLanes(lab: Lab, effort: Effort): Promise<Table[]> {
     progress(`idle lanes: ${lanes}`);
     for (; started < lanes; started++) await startLanes(lab, started);
     await eventually("the sleeper holds all lanes", () => {
-      const held = allLanes(lab.state("sshs")).filter(({ master }) => exists(master));
+      const held = allLanes(lab.state("sshs")).filter(({ master }) => isThere(master));
       return held.length === lanes;
     }, { deadline: 30_000, interval: 200 });
     await pause(effort.restSeconds * 1000);

@@ -5,11 +5,11 @@
  */
 import { namesIn } from "../../lib/os/files.ts";
 import { allLanes } from "../../lib/lane/layout.ts";
-import { eventually } from "../../tests/support/eventually.ts";
-import { exists } from "../../tests/support/exists.ts";
+import { eventually, pause } from "../../tests/support/eventually.ts";
+import { isThere } from "../../tests/support/is_there.ts";
 import { endAll } from "../../tests/support/processes.ts";
 import { Relay } from "../../tests/support/relay.ts";
-import { call, pause } from "../call.ts";
+import { call } from "../call.ts";
 import type { Effort } from "../effort.ts";
 import { type Lab, WAYS } from "../lab.ts";
 import { progress } from "../progress.ts";
@@ -111,7 +111,7 @@ async function waitForSleepers(deaths: readonly Death[]): Promise<void> {
     "the sleepers hold all lanes",
     () =>
       [...dirs].every((dir) =>
-        namesIn(dir).length > 0 && allLanes(dir).every(({ master }) => exists(master))
+        namesIn(dir).length > 0 && allLanes(dir).every(({ master }) => isThere(master))
       ),
     { deadline: 60_000, interval: 100 },
   );

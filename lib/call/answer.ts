@@ -9,6 +9,7 @@ import {
   isSystemError,
   makeDir,
   overwrite,
+  readText,
   removePath,
   writeWhole,
 } from "../os/files.ts";
@@ -45,7 +46,7 @@ export async function answerCall(argv: readonly string[], system: System): Promi
   if (decision.kind === "share") await checkAgents(identityDir(decision), system);
   await keepPlan(decision, answer, asker, system);
   // Other calls wait for the plan while the claim exists: sshs_decide() in launcher.sh.
-  if (claim) removePath(claim);
+  if (claim && holds(claim, caller)) removePath(claim);
   print(answer.trimEnd());
   return 0;
 }
@@ -55,6 +56,7 @@ export async function answerCall(argv: readonly string[], system: System): Promi
  * answer that is valid only at this moment. Returns false if the claim cannot be written.
  */
 function isAnnounced(claim: string, caller: number): boolean {
+  if (!holds(claim, caller)) return false;
   try {
     overwrite(claim, `${caller}\nreading\n`);
     return true;
@@ -62,6 +64,11 @@ function isAnnounced(claim: string, caller: number): boolean {
     if (!isSystemError(error)) throw error;
     return false;
   }
+}
+
+/** Whether the claim is the caller's: if the caller was killed, another call may have it by now. */
+function holds(claim: string, caller: number): boolean {
+  return readText(claim)?.split("\n")[0] === `${caller}`;
 }
 
 /** Creates the identity's directory. Returns a direct decision if no control socket can be made in it. */

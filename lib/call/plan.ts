@@ -21,7 +21,7 @@ export interface Conditions {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Variables that a session sends; their total length is limited. */
   readonly sent: readonly string[];
-  /** The system service that the call runs in. */
+  /** The systemd service that the call runs in. */
   readonly service?: string;
   /** A file in the state directory whose mtime is when the plan lapses. */
   readonly lapses?: string;
@@ -113,7 +113,7 @@ export function answerText(decision: Shared | Direct, context: PlanContext): str
       /^(no|false)$/.test(config.get("addkeystoagent") ?? "no") ? decision.agent ?? "" : "",
     ],
     // "/" keeps no mounted file system busy during the linger.
-    ["cwd", dependsOnCwd(decision) ? "." : "/"],
+    ["cwd", dependsOnCwd(decision) || runsExec(decision) ? "." : "/"],
   ]);
   if (settings === undefined) return undefined;
   return [
@@ -125,6 +125,11 @@ export function answerText(decision: Shared | Direct, context: PlanContext): str
     "sshs_kind=share",
     "",
   ].join("\n");
+}
+
+/** Whether the master, or the ssh of a jump host, runs a `Match exec` again: it must get the same answer. */
+function runsExec({ config, jump }: Shared): boolean {
+  return config.execs.length > 0 || (jump !== undefined && runsExec(jump));
 }
 
 function noticeText(notice: Message | undefined): string {

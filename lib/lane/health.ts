@@ -44,7 +44,7 @@ export type Fitness = "fit" | "late" | "dead";
  */
 export async function fitnessOf(
   lane: Lane,
-  system: Pick<System, "catchesSigterm" | "isAlive" | "now">,
+  system: Pick<System, "catches" | "isAlive" | "now">,
   options: { caller?: number } = {},
 ): Promise<Fitness> {
   try {
@@ -62,7 +62,7 @@ export async function fitnessOf(
 async function askFarEnd(
   lane: Lane,
   connection: MuxConnection,
-  system: Pick<System, "catchesSigterm" | "isAlive" | "now">,
+  system: Pick<System, "catches" | "isAlive" | "now">,
   caller?: number,
 ): Promise<Fitness> {
   const deadline = pingDeadline(roundTripOf(lane));
@@ -87,9 +87,9 @@ export function pingDeadline(roundTrip = 0): number {
  */
 export function isNoneOpen(
   leases: readonly Lease[],
-  system: Pick<System, "catchesSigterm">,
+  system: Pick<System, "catches">,
 ): boolean | undefined {
-  const open = leases.map(({ pid }) => system.catchesSigterm(pid));
+  const open = leases.map(({ pid }) => system.catches(pid, "SIGTERM"));
   if (open.includes(true)) return false;
   return open.includes(undefined) ? undefined : true;
 }
@@ -229,7 +229,7 @@ async function probeOnce(socket: string, until: number): Promise<Probe> {
   }
 }
 
-type CheckSystem = Pick<System, "births" | "catchesSigterm" | "isAlive" | "kill" | "now">;
+type CheckSystem = Pick<System, "births" | "catches" | "isAlive" | "kill" | "now">;
 
 /**
  * Pings the far end of each open lane of an identity, unless it has answered lately, and asks its agent.
@@ -300,7 +300,7 @@ export class LaneAgent {
     const { agent } = this.#record;
     if (agent === null) return;
     this.#noted = notedKeys(this.#lane);
-    if (this.#noted) return;
+    if (this.#noted) return this.#agents.trust(agent); // It answered ssh-add.
     this.#noted = await this.#agents.keysOf(agent);
     if (this.#noted) writeText(this.#lane.agent, this.#noted.map((key) => `${key}\n`).join(""));
   }

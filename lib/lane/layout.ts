@@ -9,7 +9,8 @@
  *                                its mtime is when plans lapse that depend on it
  *             ssh                a launcher, if the program was called without one (scp, sftp and sshs too
  *                                in a job's directory)
- *             sleeper            the sleeper's pid, its version, and "waking" or "awake"; one per line
+ *             sleeper            the sleeper's pid, its version, "waking" or "awake", and then the path of its
+ *                                Deno; one per line
  *             sleeper.log        what the sleeper did
  *             used               every call that takes a lease writes to it, which wakes an idle sleeper
  *             owner              in a job's own directory (`--with`): the pid and birth of the job's process.

@@ -32,7 +32,7 @@ sshs_find() {
       { [ -f "$sshs_found" ] && { read -r sshs_head; read -r sshs_line; } <"$sshs_found"; }
     case $sshs_found,:${SSHS_INSIDE:-}:$sshs_circle$sshs_head:$sshs_line in
     [!/]* | *:"$sshs_found":*'#!'* | *':# sshs launcher'*) ;;
-    *) [ -f "$sshs_found" ] && [ -x "$sshs_found" ] && return ;;
+    *) [ -f "$sshs_found" ] && [ -x "$sshs_found" ] && return 0 ;; # a status, for bash in a trap
     esac
     [ -n "$sshs_rest" ] || return
     sshs_found=${sshs_rest%%:*}/$1 sshs_rest=${sshs_rest#*:}
@@ -52,8 +52,8 @@ sshs_plain() {
 # Runs plain ssh when the shell exits because it cannot fork: dash with status 2, bash with 254.
 sshs_rescue() {
   case $? in 2 | 254) ;; *) return ;; esac
-  [ -z "${sshs_child:-}" ] || kill "$sshs_child" 2>/dev/null
-  [ -z "$sshs_claim" ] || true >"$sshs_claim"
+  [ -z "$sshs_child" ] || kill "$sshs_child" 2>/dev/null
+  [ -z "$sshs_claim" ] || [ ! -e "$sshs_claim" ] || echo ended >"$sshs_claim"
   [ -z "$sshs_mine" ] || echo failed >>"$sshs_home/starter.$sshs_mine"
   sshs_plain "$@"
 }
@@ -113,6 +113,7 @@ sshs_is_apart() {
   kill -HUP $$
   kill -TERM $$
   trap - HUP TERM
+  case $sshs_caught in *T*T*) kill -TERM $$ ;; *H*H*) kill -HUP $$ ;; esac # one was not ours
   [ "$sshs_caught" = TH ] || return 0
   [ -t 0 ] || return
   sshs_stat
@@ -182,17 +183,19 @@ sshs_name() {
   while case $sshs_key in */*) ;; *) false ;; esac do sshs_key=${sshs_key%%/*}^${sshs_key#*/}; done
 }
 
-# Sets sshs_service to the system service that this call belongs to: serviceOf() in os/system.ts.
+# Sets sshs_service to the service that this call belongs to: serviceOf() in os/system.ts.
 sshs_service() {
   sshs_service=''
   while [ -z "$sshs_service" ] && read -r sshs_line; do
     sshs_line=$sshs_line/
     case $sshs_line in
-    */system.slice/*.service/*)
-      sshs_line=${sshs_line#*/system.slice/} sshs_line=${sshs_line%%.service/*}
-      sshs_service=${sshs_line##*/}.service
-      ;;
+    */system.slice/*.service/*) sshs_line=${sshs_line#*/system.slice/} ;;
+    */user@*.service/app-*.service/* | */user@*.service/*/app-*.service/*) continue ;;
+    */user@*.service/*.service/*) sshs_line=${sshs_line#*/user@*.service/} ;;
+    *) continue ;;
     esac
+    sshs_line=${sshs_line%%.service/*}
+    sshs_service=${sshs_line##*/}.service
   done </proc/self/cgroup
 } 2>/dev/null
 
@@ -243,7 +246,8 @@ sshs_find_place() {
     sshs_take || continue
     # The mark's mtime is when the last answer expires, and our lease was made just now. A lane that the
     # sleeper has not taken over yet has only just logged in.
-    [ "$sshs_lane.verified" -nt "$sshs_lane.leases/$sshs_lease" ] || [ ! -e "$sshs_lane.master" ] && {
+    { [ "$sshs_lane.verified" -nt "$sshs_lane.leases/$sshs_lease" ] && sshs_has_master; } ||
+      [ ! -e "$sshs_lane.master" ] && {
       true >"$sshs_dir/used"
       sshs_placed=yes && return
     }
@@ -252,6 +256,13 @@ sshs_find_place() {
   done
   return 1
 } 2>/dev/null
+
+# Is the lane's master alive? Without a sleeper that saw its end its mark stays.
+sshs_has_master() {
+  sshs_pid=''
+  read -r sshs_pid sshs_birth <"$sshs_lane.master"
+  [ -z "$sshs_pid" ] || sshs_lives "$sshs_pid"
+}
 
 # Takes a place on the lane so that two calls cannot take the last one: a call makes its lease, then counts
 # all running leases, and runs only if there are no more than places. At later looks it first makes a
@@ -313,8 +324,11 @@ sshs_ride() {
 
 # Is a sleeper of this version running?
 sshs_is_awake() {
-  { read -r sshs_pid && read -r sshs_line; } <"$sshs_dir/sleeper" &&
-    [ "$sshs_line" = "$sshs_version" ] && sshs_lives "$sshs_pid"
+  sshs_line='' sshs_file=''
+  { read -r sshs_pid && read -r sshs_line && read -r sshs_word && read -r sshs_file; } <"$sshs_dir/sleeper"
+  [ "$sshs_line" = "$sshs_version" ] && sshs_lives "$sshs_pid" || return
+  # After a reboot or in a container another process may have its pid.
+  [ -z "$sshs_file" ] || [ ! -e /proc/self/exe ] || [ "/proc/$sshs_pid/exe" -ef "$sshs_file" ]
 } 2>/dev/null
 
 # Is this process of ours alive? A zombie still has its pid, but no exe.
@@ -343,7 +357,7 @@ sshs_begin() {
   open-batch) sshs_open=yes sshs_silent=yes ;;
   esac
   sshs_role=ssh sshs_ssh='' sshs_kind='' sshs_settings='' sshs_socket='' sshs_listens='' sshs_met=''
-  sshs_claim='' sshs_mine='' sshs_asked=''
+  sshs_claim='' sshs_mine='' sshs_asked='' sshs_child=''
   [ "${SSHS:-}" != off ] && { [ -z "${SSHS_INSIDE:-}" ] || [ -n "$sshs_task" ]; } || sshs_plain "$@"
   [ -e "${XDG_CONFIG_HOME:-${HOME:-}/.config}/sshs/config.json" ] && sshs_settings=yes
   sshs_words "$@" || sshs_plain "$@"
@@ -392,32 +406,41 @@ sshs_decide() {
   fi
   # The braces silence the shell's own message about a child that a signal has killed.
   { sshs_answer=$(sshs_program --decide "$@") || sshs_answer=''; } 2>/dev/null
-  # The program removes the claim before it answers: by now it may be the next call's.
-  [ -z "$sshs_claim" ] || [ -n "$sshs_answer" ] || rm -f "$sshs_claim" 2>/dev/null
   sshs_kind='' sshs_met=yes # as it was asked here
-  # The last line shows that the answer is complete.
-  case $sshs_answer in *'
-sshs_kind='*) eval "$sshs_answer" ;; esac
+  # The last line shows that the answer is complete. The program has removed the claim by then, so that it may
+  # be the next call's.
+  case $sshs_answer in
+  *'
+sshs_kind='*) eval "$sshs_answer" ;;
+  *) [ -z "$sshs_claim" ] || rm -f "$sshs_claim" 2>/dev/null ;;
+  esac
   [ -n "$sshs_kind" ] && [ -x "$sshs_ssh" ]
 }
 
 # Waits for the call that has the claim. Sets sshs_asked to its pid if we came before the program looked at
 # ssh's configuration: then its answer is ours too, even if it is good for this moment only.
 sshs_wait_for_plan() {
-  sshs_first='' sshs_asked=''
+  sshs_first='' sshs_asked='' sshs_since=''
   while [ "$sshs_waited" -lt 10000 ] && [ -e "$sshs_claim" ]; do
     sshs_pid='' sshs_line=''
     { read -r sshs_pid && read -r sshs_line; } <"$sshs_claim"
-    [ "${sshs_first:=$sshs_pid}" = "$sshs_pid" ] || break
-    [ -n "$sshs_line" ] || sshs_asked=$sshs_pid
-    # The claim is empty for a moment after it was created.
-    [ -z "$sshs_pid" ] && [ "$sshs_waited" -eq 0 ] || sshs_lives "$sshs_pid" ||
-      { rm -f "$sshs_claim" && break; }
+    if [ -z "$sshs_pid" ]; then
+      # The claim is empty for a moment after it was created, and on a busy machine for longer.
+      : "${sshs_since:=$sshs_waited}"
+      [ "$((sshs_waited - sshs_since))" -lt 1000 ] || { rm -f "$sshs_claim" && break; }
+    else
+      [ "${sshs_first:=$sshs_pid}" = "$sshs_pid" ] || break
+      [ -n "$sshs_line" ] || sshs_asked=$sshs_pid
+      sshs_lives "$sshs_pid" || { rm -f "$sshs_claim" && break; }
+    fi
     sshs_pause 50
   done 2>/dev/null
   # No decision takes that long: another process has its pid by now.
   [ "$sshs_waited" -lt 10000 ] || rm -rf "$sshs_claim" 2>/dev/null
-  sshs_read
+  sshs_read && return
+  # If it was killed, one of the calls that wait asks next, and not each of them.
+  [ -z "$sshs_asked" ] || sshs_lives "$sshs_asked" || sshs_asked=''
+  return 1
 }
 
 # Becomes the program, for at most 10 s. The user does not see Deno's panics. NODE_OPTIONS would make Deno
@@ -425,15 +448,22 @@ sshs_wait_for_plan() {
 sshs_program() {
   umask 077
   [ -x "$sshs_deno" ] || { sshs_find deno && sshs_deno=$sshs_found; } || exit
-  sshs_within='timeout -s KILL 10'
-  command -v timeout >/dev/null || {
-    sshs_within='perl -e alarm(shift);exec(@ARGV) 10'
-    command -v perl >/dev/null || sshs_within=''
-  }
+  sshs_deadline
   # shellcheck disable=SC2086 # several words
   SSHS_CALLER=$$ SSHS_CLAIM=$sshs_claim SSHS_LAUNCHER=$sshs_bin/ssh NODE_OPTIONS='' DENO_NO_UPDATE_CHECK=1 \
     exec $sshs_within "$sshs_deno" run $sshs_flags "$sshs_program" "$@"
 } </dev/null 2>/dev/null
+
+# Sets sshs_within to the words before a program that may run for at most 10 s.
+sshs_deadline() {
+  # Ctrl-C must reach it. busybox has no --foreground, and its timeout is always so.
+  sshs_within='timeout --foreground -s KILL 10'
+  $sshs_within true 2>/dev/null && return
+  sshs_within='timeout -s KILL 10'
+  command -v timeout >/dev/null && return
+  sshs_within='perl -e alarm(shift);exec(@ARGV) 10'
+  command -v perl >/dev/null || sshs_within=''
+}
 
 # Makes the program ping the far ends of the identity's lanes.
 sshs_check() {
@@ -480,10 +510,12 @@ sshs_wake() {
 
 # Runs the call over a lane: takes a place on one, else logs in, else waits while another call logs in.
 sshs_share() {
-  sshs_waited=0 sshs_seen='' sshs_empty='' sshs_was_full='' sshs_in_vain=''
+  sshs_waited=0 sshs_seen='' sshs_empty='' sshs_was_full='' sshs_in_vain='' sshs_checked=''
   sshs_patience
   while :; do
-    if [ -n "$sshs_doubted" ]; then
+    # Once: it may take 3 s, which sshs_waited does not count.
+    if [ -n "$sshs_doubted" ] && [ -z "$sshs_checked" ]; then
+      sshs_checked=yes
       sshs_check
       sshs_find_place && sshs_ride "$@"
     fi
@@ -574,18 +606,18 @@ sshs_start() {
   [ -z "$sshs_verbose" ] && ! sshs_is_limited || sshs_plain "$@"
   [ -d "$sshs_home" ] || mkdir -m 700 "$sshs_home" 2>/dev/null || [ -d "$sshs_home" ] || sshs_plain "$@"
   sshs_end_broken
-  sshs_mine=$((sshs_last + 1))
-  sshs_lane=$sshs_home/$sshs_mine
-  sshs_create "$sshs_home/starter.$sshs_mine" "$$ 0" || {
-    [ ! -e "$sshs_home/starter.$sshs_mine" ] || return
+  sshs_number=$((sshs_last + 1))
+  sshs_lane=$sshs_home/$sshs_number
+  sshs_create "$sshs_home/starter.$sshs_number" "$$ 0" || {
+    [ ! -e "$sshs_home/starter.$sshs_number" ] || return
     # Its holder has just given up; or the disk is full or read-only, and the second try fails too.
     [ -z "$sshs_in_vain" ] || sshs_plain "$@"
     sshs_in_vain=yes
     return
   }
   sshs_look # If older ones were removed since the last look, ours may not be the newest.
-  [ "$sshs_last" = "$sshs_mine" ] || { rm -f "$sshs_home/starter.$sshs_mine" && return; }
-  sshs_child=''
+  [ "$sshs_last" = "$sshs_number" ] || { rm -f "$sshs_home/starter.$sshs_number" && return; }
+  sshs_mine=$sshs_number
   for sshs_word in HUP INT QUIT TERM; do trap "sshs_interrupted $sshs_word" "$sshs_word"; done
   sshs_log_in
   trap - HUP INT QUIT TERM
@@ -617,20 +649,21 @@ sshs_give_up() {
   [ "$sshs_status" -eq 255 ]
 } 2>/dev/null
 
-# Does this call run at a low priority, or with a CPU limit? The user's other calls must not depend on a
-# master that inherits these.
+# Does this call run at a low priority, or with a limit to its CPU time, its files' size, or its open files
+# (below 100: a session takes five)? The user's other calls must not depend on a master that inherits these.
 sshs_is_limited() {
   sshs_stat
-  [ "${sshs_nice:-0}" -gt 0 ] || [ "${sshs_policy:-0}" -gt 0 ] || [ "$(ulimit -t)" != unlimited ]
-}
+  [ "${sshs_nice:-0}" -gt 0 ] || [ "${sshs_policy:-0}" -gt 0 ] && return
+  set -- $(ulimit -t; ulimit -f; ulimit -n)
+  [ "$1 $2" != 'unlimited unlimited' ] || [ "$3" -lt 100 ]
+} 2>/dev/null
 
 # Ends the login of an attempt whose call was killed, and removes its files.
 sshs_end_broken() {
   [ "$sshs_attempt" = broken ] || return 0
-  [ "${sshs_login:-0}" -gt 0 ] && case $(COLUMNS=99999 ps -o args= -p "$sshs_login") in
-  *"$sshs_home/$sshs_last.sock"*) kill "$sshs_login" ;;
-  esac
-  rm -rf "$sshs_home/$sshs_last".*
+  sshs_lane=$sshs_home/$sshs_last
+  sshs_end_stray # its pid may not have been noted
+  rm -rf "$sshs_lane".*
 } 2>/dev/null
 
 # Starts the master and waits until it has logged in: sets sshs_status, and sshs_up if its socket exists.
@@ -671,12 +704,11 @@ sshs_await() {
   sshs_child=$!
   { echo "$$ $sshs_child" >"$sshs_home/starter.$sshs_mine"; } 2>/dev/null
   [ -d "$sshs_lane.leases" ] || sshs_prepare
-  if [ -n "$sshs_proxy$sshs_warnings" ]; then
-    while kill -0 "$sshs_child" 2>/dev/null; do
-      sshs_copy
-      sshs_pause 20
-    done
-  fi
+  # bash may lose a SIGINT while it waits.
+  while [ -n "$sshs_proxy$sshs_warnings${BASH_VERSION:-}" ] && kill -0 "$sshs_child" 2>/dev/null; do
+    [ -z "$sshs_proxy$sshs_warnings" ] || sshs_copy
+    sshs_pause $((sshs_waited < 1000 ? 20 : 100))
+  done
   { wait "$sshs_child"; } 2>/dev/null # silences the shell's message about a killed child
   sshs_status=$? sshs_child=''
   # An agent that takes this long may be showing a dialog.
@@ -730,14 +762,19 @@ ${sshs_line%?}
 # Ends the attempt, and then this process by the same signal.
 sshs_interrupted() {
   trap '' HUP INT QUIT TERM
-  [ -z "$sshs_child" ] || { kill "$sshs_child" && wait "$sshs_child"; } 2>/dev/null
-  rm -rf "$sshs_lane".*
+  # The signal may have come before the child was noted. And a child may lose its first TERM, as it begins with
+  # the handlers of this shell, or may be stopped.
+  : "${sshs_child:=$!}"
+  [ "${sshs_child:-0}" -le 0 ] ||
+    while kill "$sshs_child" && kill -CONT "$sshs_child"; do sshs_pause 10; done 2>/dev/null
+  [ -z "$sshs_mine" ] || rm -rf "$sshs_home/$sshs_mine".*
   trap - HUP INT QUIT TERM
   kill "-$1" $$
   exit 255
 }
 
-# Ends a master that has logged in without a socket ("disabling multiplexing"): it would never exit.
+# Ends the lane's master, which no call can use: its call was killed, or it has logged in without a socket
+# ("disabling multiplexing") and would never exit.
 sshs_end_stray() {
   # ps may cut its lines to COLUMNS.
   COLUMNS=99999 ps -A -o pid= -o args= | while read -r sshs_pid sshs_line; do
@@ -753,8 +790,10 @@ sshs_end_stray() {
 sshs_forward() {
   {
     [ -d "$sshs_lane.forwards" ] || mkdir -m 700 "$sshs_lane.forwards"
+    sshs_deadline
+    # shellcheck disable=SC2086 # several words
     printf '%s\n' "$sshs_listens" >"$sshs_lane.forwards/$$" &&
-      "$sshs_ssh" -S "$sshs_lane.sock" -O forward "$@" && return
+      $sshs_within "$sshs_ssh" -S "$sshs_lane.sock" -O forward "$@" && return
     rm -f "$sshs_lane.leases/$sshs_lease"
     (sshs_program --take-back "$sshs_home" "${sshs_lane##*/}")
   } </dev/null >/dev/null 2>&1
@@ -798,9 +837,8 @@ sshs_say() {
 sshs_create() (
   umask 077
   set -C
-  true >"$1" || exit
-  set +C
-  echo "$2" >"$1" || { rm -f "$1" && exit 1; }
+  command exec 9>"$1" || exit # opened once: while it is empty another call may remove it
+  echo "$2" >&9 || { rm -f "$1" && exit 1; }
 ) 2>/dev/null
 
 # Sleeps for $1 milliseconds (below 1000), and adds them to sshs_waited.
@@ -821,6 +859,8 @@ sshs_go_on() {
     [ -n "$sshs_kind" ] && sshs_is_here
     exit
   fi
+  # bash ignores a SIGINT if its child ends by itself meanwhile.
+  [ -z "${BASH_VERSION:-}" ] || trap 'sshs_interrupted INT' INT
   if [ -z "$sshs_met" ]; then
     { [ -n "$sshs_kind" ] && sshs_is_here; } || { sshs_decide "$@" && sshs_is_here; } ||
       sshs_plain "$@"

@@ -25,7 +25,7 @@ export interface System {
   environment(): Record<string, string>;
   /** The network namespace of this process ("net:[4026531833]"), if the system has them. */
   networkNamespace(): string | undefined;
-  /** The system service that this process is part of (cgroups(7)); `undefined` if there is none. */
+  /** The systemd service that this process is part of (cgroups(7)); `undefined` if there is none. */
   service(): string | undefined;
   /** Milliseconds of the wall clock. */
   now(): number;
@@ -38,8 +38,8 @@ export interface System {
   /** Returns when each process was born. A birth is an opaque word that never changes; the
    * same pid with another birth is another process. Never throws. */
   births(pids: readonly number[]): Promise<ReadonlyMap<number, string>>;
-  /** Whether the process handles SIGTERM itself; `undefined` if the system does not say. */
-  catchesSigterm(pid: number): boolean | undefined;
+  /** Whether the process handles a signal itself; `undefined` if the system does not say. */
+  catches(pid: number, signal: Deno.Signal): boolean | undefined;
   /** Returns a process's command line, its words separated by blanks; `undefined` if it is gone. */
   commandLine(pid: number): Promise<string | undefined>;
   /** The pid namespace of this process, if the system has them. */
@@ -88,7 +88,7 @@ export const realSystem: System = {
     }
   },
   births: (pids) => births(pids, realSystem),
-  catchesSigterm: (pid) => hasSignal(pid, "SigCgt", "SIGTERM"),
+  catches: (pid, signal) => hasSignal(pid, "SigCgt", signal),
   async commandLine(pid) {
     const words = readKernelFile(`/proc/${pid}/cmdline`);
     return words?.replaceAll("\0", " ") ?? await commandLineFromPs(pid, this);
@@ -267,21 +267,17 @@ export function ignores(signal: Deno.Signal): boolean {
 }
 
 /**
- * Returns the system service that a process runs in: what the process leaves running ends when the service
- * stops. It is the first part of a path below `/system.slice/` that ends in `.service`, in the text of
- * /proc/PID/cgroup; `undefined` if there is none. A user's own units, sessions and containers do not count.
- * The launcher has the same rule in sh.
+ * Returns the service that a process runs in: what the process leaves running ends when the service stops.
+ * It is the first part of a path that ends in `.service`, below `/system.slice/` or below the user's own
+ * manager (`user@1000.service`), in the text of /proc/PID/cgroup; `undefined` if there is none. Desktop
+ * programs (`app-*.service`), sessions and containers do not count. The launcher has the same rule in sh.
  */
 export function serviceOf(cgroups: string): string | undefined {
   for (const line of cgroups.split("\n")) {
-    const [, below] = cut(`${line}/`, "/system.slice/");
-    const [head, rest] = cut(below ?? "", ".service/");
-    if (rest !== undefined) return `${head.slice(head.lastIndexOf("/") + 1)}.service`;
+    const [, system, own] =
+      /\/(?:system\.slice\/(?:.*?\/)??([^/]+\.service)|user@[^/]*\.service\/(?:.*?\/)??([^/]+\.service))\//
+        .exec(`${line}/`) ?? [];
+    const service = system ?? own;
+    if (service && (system || !own.startsWith("app-"))) return service;
   }
-}
-
-/** Splits a text at the first `separator`; there is no second part without one. */
-function cut(text: string, separator: string): [string, string?] {
-  const at = text.indexOf(separator);
-  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + separator.length)];
 }

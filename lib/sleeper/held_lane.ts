@@ -27,7 +27,7 @@ import { FarEnd } from "./far_end.ts";
 
 export type HeldSystem = Pick<
   System,
-  "births" | "catchesSigterm" | "isAlive" | "kill" | "now" | "steady"
+  "births" | "catches" | "isAlive" | "kill" | "now" | "steady"
 >;
 
 /** What a lane needs from the sleeper. */
@@ -141,6 +141,10 @@ export class HeldLane {
       return "here";
     }
     if (this.#live.length > 0) cutLog(this.lane.log);
+    if (this.#hasRefused()) {
+      this.#retire("the server refuses more sessions");
+      return "here";
+    }
     this.#first.noteAlive();
     this.#judge();
     if (this.#live.length === 0 && this.#idleFor() <= 0) await this.#withdraw();
@@ -292,7 +296,7 @@ export class HeldLane {
       const age = Math.abs(this.#system.now() - takenAt);
       if (age > OPENS_WITHIN) return false;
       return age < this.#farEnd.answeredAgo + SETTLED_AFTER ||
-        this.#system.catchesSigterm(pid) === false;
+        this.#system.catches(pid, "SIGTERM") === false;
     });
   }
 
@@ -306,6 +310,17 @@ export class HeldLane {
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  /**
+   * Whether the server has refused a session, so that ssh has connected by itself: then it catches SIGQUIT
+   * (client_loop() in clientloop.c), as a client of a master does not. Sessions whose ssh was killed keep
+   * their place on the server until their command ends.
+   */
+  #hasRefused(): boolean {
+    return this.#live.some(({ kind, pid }) =>
+      kind === "running" && this.#system.catches(pid, "SIGQUIT") === true
+    );
   }
 
   /** Decides about a lane whose far end is silent. An idle one stays: the next call pings by itself. */

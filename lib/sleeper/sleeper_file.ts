@@ -1,11 +1,12 @@
 /**
- * `<state>/sleeper` names the sleeper: its pid, its version, and "waking" or "awake". A process that needs a
+ * `<state>/sleeper` names the sleeper: its pid, its version, "waking" or "awake", and its program, by which the
+ * launcher tells it from another process with its pid. A process that needs a
  * sleeper starts one if the pid is dead or the version older. If several are started, the one that gets
  * the lock on the file stays.
  */
 import { sleeperPath, usedPath } from "../lane/layout.ts";
 import { isSystemError, LockedFile, readText, removePath, statOf, writeText } from "../os/files.ts";
-import { sleeperCommand, VERSION } from "../os/program.ts";
+import { DENO, sleeperCommand, VERSION } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 
 /** How long a sleeper may take from its start until it has the lock, ms. */
@@ -59,7 +60,7 @@ export class SleeperFile implements Disposable {
       removePath(path);
       file = LockedFile.tryTake(path);
     }
-    file?.write(`${system.pid}\n${VERSION}\nawake\n`);
+    file?.write(`${system.pid}\n${VERSION}\nawake\n${DENO}\n`);
     return file && new SleeperFile(path, file);
   }
 

@@ -3,6 +3,7 @@
  * both. It consists of the answer of `ssh -G`, without the session's own part, and whatever else ssh
  * looks at.
  */
+import { isExecutable } from "../os/files.ts";
 import { keyOf, type SshConfig } from "./configuration.ts";
 
 /**
@@ -59,7 +60,7 @@ export interface IdentityContext {
   readonly network?: string;
   /** The pid namespace, likewise: leases and masters are known by their pids. */
   readonly pids?: string;
-  /** The system service that the call runs in: its masters end with it. */
+  /** The systemd service that the call runs in: its masters end with it. */
   readonly service?: string;
   /** A digest of the contents of the key and certificate files (readKeys()). */
   readonly keys?: string;
@@ -81,7 +82,11 @@ export function identityText(config: SshConfig, context: IdentityContext): strin
   if (dependsOnDirectory(config)) lines.push(`directory ${context.cwd}`);
   if (context.jump) {
     lines.push(...context.jump.trimEnd().split("\n").map((line) => `jump ${line}`));
-  } else if (config.get("proxyjump")) {
+  } else {
+    const program = proxyProgram(config, context.env("PATH"));
+    if (program) lines.push(`program ${program}`);
+  }
+  if (!context.jump && config.get("proxyjump")) {
     // Another ssh reads the jump host's own settings, from these files (-F is passed on to it).
     lines.push(...config.files.map((file) => `file ${file}`));
   }
@@ -113,6 +118,17 @@ export const REDIRECTING: readonly string[] = [
   ...["TORSOCKS_CONF_FILE", "PROXYCHAINS_CONF_FILE", "TSOCKS_CONF_FILE"],
 ];
 
+/**
+ * Variables that tell the programs which serve as ProxyCommand where to connect, or as whom. None that may
+ * hold a secret: plans contain their values.
+ */
+export const OF_TUNNELS: readonly string[] = [
+  ...["HOME", "KUBECONFIG", "DOCKER_HOST", "DOCKER_CONTEXT", "AZURE_CONFIG_DIR"],
+  ...["AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"],
+  ...["CLOUDSDK_CONFIG", "CLOUDSDK_ACTIVE_CONFIG_NAME", "CLOUDSDK_CORE_PROJECT"],
+  ...["TELEPORT_HOME", "TELEPORT_CLUSTER", "TELEPORT_PROXY", "BOUNDARY_ADDR", "VAULT_ADDR"],
+];
+
 /** Returns the variables that affect the connection besides those that `ssh -G` has expanded, sorted. */
 export function environmentNames(config: SshConfig): string[] {
   const names = new Set<string>(REDIRECTING);
@@ -121,6 +137,7 @@ export function environmentNames(config: SshConfig): string[] {
   if (config.get("gssapiauthentication") === "yes" || config.get("gssapikeyexchange") === "yes") {
     names.add("KRB5CCNAME");
   }
+  if (hasProxyCommand(config)) { for (const name of OF_TUNNELS) names.add(name); }
   // ssh's own ${NAME}, and $NAME: in IdentityAgent, in SecurityKeyProvider, in a command's shell.
   for (const line of connectionLines(config)) {
     for (const [, name] of line.matchAll(/\$\{?([A-Za-z_][A-Za-z0-9_]*)/g)) names.add(name);
@@ -163,7 +180,17 @@ function connectionLines(config: SshConfig): string[] {
 function asksCallersAgent(config: SshConfig): boolean {
   const agent = config.get("identityagent") ?? "SSH_AUTH_SOCK";
   return agent === "SSH_AUTH_SOCK" || config.get("proxyjump") !== undefined ||
-    (config.get("proxycommand") ?? "none") !== "none";
+    hasProxyCommand(config);
+}
+
+function hasProxyCommand(config: SshConfig): boolean {
+  return (config.get("proxycommand") ?? "none") !== "none";
+}
+
+/** Returns the program that a ProxyCommand begins with, as PATH finds it, if it is a bare name. */
+function proxyProgram(config: SshConfig, path = ""): string | undefined {
+  const [, name] = /^(?:exec\s+)?([\w.+-]+)(?:\s|$)/.exec(config.get("proxycommand") ?? "") ?? [];
+  return name && path.split(":").map((dir) => `${dir}/${name}`).find(isExecutable);
 }
 
 /** Whether a value still contains %n, the destination as written, or %k, which is the same by default. */

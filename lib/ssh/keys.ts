@@ -203,6 +203,8 @@ export const AGENT_DEADLINE = 200;
 /** The keys in the user's agents. We ask an agent as long as a lane that may have used it is in use. */
 export class Agents {
   readonly #ask: typeof agentKeys;
+  /** Agents that have answered, and those that have never done so in time, which are not asked again. */
+  readonly #known = new Set<string>();
   readonly #silent = new Set<string>();
   #answers = new Map<string, Promise<readonly string[] | undefined>>();
 
@@ -223,11 +225,19 @@ export class Agents {
     this.#answers.clear();
   }
 
+  /** Notes that an agent answers: it is asked again even if it is late once, as on a busy machine. */
+  trust(socket: string): void {
+    this.#known.add(socket);
+  }
+
   async #keysOf(socket: string): Promise<readonly string[] | undefined> {
     const keys = await this.#ask(socket, { deadline: AGENT_DEADLINE });
     if (keys === "absent") return [];
-    if (keys !== "silent") return keys;
-    this.#silent.add(socket);
+    if (keys !== "silent") {
+      this.trust(socket);
+      return keys;
+    }
+    if (!this.#known.has(socket)) this.#silent.add(socket);
   }
 }
 

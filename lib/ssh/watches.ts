@@ -43,8 +43,10 @@ export async function watchesOf(
   options: WatchOptions,
   system: Pick<System, "run">,
 ): Promise<Watches | undefined> {
-  const present = [...new Set(files)].filter(exists);
-  const newer = [...new Set(directories)].filter(exists);
+  const isSettled = (path: string) => Number(statOf(path)?.mtime) < options.since - SETTLED;
+  const dirs = [...new Set(directories)].filter(exists);
+  const newer = dirs.filter((dir) => !isSettled(dir));
+  const present = [...new Set(files)].filter(exists).concat(dirs.filter(isSettled));
   const same = await stampFiles(present, options.stamps, options.since, system);
   const absent = [...files, ...directories].filter((path) =>
     !present.includes(path) && !newer.includes(path)

@@ -1,5 +1,5 @@
 import { removePath, statOf } from "../../lib/os/files.ts";
-import { exists } from "./exists.ts";
+import { isThere } from "./is_there.ts";
 import { processesOf, signal } from "./processes.ts";
 import { run } from "./programs.ts";
 
@@ -67,7 +67,7 @@ function remove(wanted: (name: string) => boolean): void {
     signal(processesOf(Number(uid)), "SIGKILL");
     // --force: the processes just killed may not be gone yet.
     new Deno.Command("userdel", { args: ["--force", name] }).outputSync();
-    if (exists(home)) Deno.removeSync(home, { recursive: true });
+    if (isThere(home)) Deno.removeSync(home, { recursive: true });
     removeAgentSockets(Number(uid));
   }
 }
@@ -83,7 +83,7 @@ function removeAgentSockets(uid: number): void {
 
 /** Whether the test process that made the account is gone without having removed it. */
 function isStale(name: string): boolean {
-  return !exists(`/proc/${NAME.exec(name)![1]}`);
+  return !isThere(`/proc/${NAME.exec(name)![1]}`);
 }
 
 if (import.meta.main && canMakeAccounts) {

@@ -1,30 +1,39 @@
 import { eventually } from "./eventually.ts";
-import { exists } from "./exists.ts";
 import { endAll } from "./processes.ts";
 import { needProgram, run } from "./programs.ts";
+import type { Sandbox } from "./sandbox.ts";
 import type { Scene } from "./scene.ts";
 
-/** An ssh-agent for a scene, whose client has its keys only from there. */
+/** An ssh-agent for the calls in a sandbox. */
 export class Agent implements AsyncDisposable {
-  readonly #scene: Scene;
+  readonly socket: string;
+  readonly #sandbox: Sandbox;
   readonly #child: Deno.ChildProcess;
 
-  private constructor(scene: Scene, child: Deno.ChildProcess) {
-    this.#scene = scene;
+  private constructor(sandbox: Sandbox, socket: string, child: Deno.ChildProcess) {
+    this.socket = socket;
+    this.#sandbox = sandbox;
     this.#child = child;
   }
 
-  static async start(scene: Scene): Promise<Agent> {
-    const agent = new Agent(scene, await startAgent(scene));
-    await useAgentAlone(scene);
-    return agent;
+  static async start(sandbox: Sandbox, env: Record<string, string> = {}): Promise<Agent> {
+    const socket = `${sandbox.dir}/agent`;
+    const child = sandbox.spawn([needProgram("ssh-agent"), "-D", "-a", socket], { env });
+    await eventually("the agent listens", () => listens(socket));
+    sandbox.env.SSH_AUTH_SOCK = socket;
+    return new Agent(sandbox, socket, child);
+  }
+
+  /** Runs ssh-add with these words. */
+  async add(...words: readonly string[]): Promise<void> {
+    const { code, stderr } = await this.#sandbox.run(["ssh-add", "-q", ...words]);
+    if (code !== 0) throw new Error(`ssh-add ${words.join(" ")}: ${stderr}`);
   }
 
   /** Makes this key the only one in the agent. */
   async hold(key: string): Promise<void> {
-    await this.#scene.run(["ssh-add", "-q", "-D"]);
-    const { code, stderr } = await this.#scene.run(["ssh-add", "-q", key]);
-    if (code !== 0) throw new Error(`ssh-add ${key}: ${stderr}`);
+    await this.add("-D");
+    await this.add(key);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -34,16 +43,16 @@ export class Agent implements AsyncDisposable {
   }
 }
 
-/** Starts an ssh-agent for a scene's calls. */
-export async function startAgent(
-  { sandbox }: Scene,
-  env: Record<string, string> = {},
-): Promise<Deno.ChildProcess> {
-  const socket = `${sandbox.dir}/agent`;
-  const child = sandbox.spawn([needProgram("ssh-agent"), "-D", "-a", socket], { env });
-  await eventually("the agent listens", () => exists(socket));
-  sandbox.env.SSH_AUTH_SOCK = socket;
-  return child;
+/** Whether somebody accepts connections on a socket. */
+async function listens(path: string): Promise<boolean> {
+  try {
+    (await Deno.connect({ transport: "unix", path })).close();
+    return true;
+  } catch (error) {
+    const { ConnectionRefused, NotFound } = Deno.errors;
+    if (error instanceof ConnectionRefused || error instanceof NotFound) return false;
+    throw error;
+  }
 }
 
 /** Makes the client take its keys only from the agent. */

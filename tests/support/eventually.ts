@@ -1,6 +1,6 @@
 /** How long {@linkcode eventually} waits, and how often it looks. */
 export interface EventuallyOptions {
-  /** In ms; 5000 by default. */
+  /** In ms; 20000 by default, so that no busy machine reaches it. */
   deadline?: number;
   /** Between two looks, in ms; 20 by default. */
   interval?: number;
@@ -15,7 +15,7 @@ export interface EventuallyOptions {
 export async function eventually<T>(
   what: string,
   condition: () => T | Promise<T>,
-  { deadline = 5_000, interval = 20 }: EventuallyOptions = {},
+  { deadline = 20_000, interval = 20 }: EventuallyOptions = {},
 ): Promise<Exclude<T, undefined | null | false>> {
   const end = performance.now() + deadline;
   while (true) {
@@ -28,7 +28,31 @@ export async function eventually<T>(
   }
 }
 
+/**
+ * Waits for a promise that has no deadline of its own; resolves to its value.
+ *
+ * @throws {Error} with `what` when the deadline passes
+ */
+export async function inTime<T>(
+  what: string,
+  promise: Promise<T>,
+  options?: EventuallyOptions,
+): Promise<T> {
+  let isSettled = false;
+  const settle = () => isSettled = true;
+  promise.then(settle, settle);
+  await eventually(what, () => isSettled, options);
+  return await promise;
+}
+
 /** Waits for `ms`. */
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Resolves to how long some work takes from now on, ms. */
+export async function durationOf(work: Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await work;
+  return performance.now() - start;
 }

@@ -1,10 +1,7 @@
 /** A home in which nothing is installed yet, and the checkout to install from. */
-import { fromFileUrl } from "@std/path/posix/from-file-url";
 import assert from "node:assert/strict";
-import { findProgram } from "./programs.ts";
-
-export const REPOSITORY: string = fromFileUrl(new URL("../..", import.meta.url));
-export const INSTALLER = `${REPOSITORY}install.sh`;
+import { findProgram, INSTALLER, REPOSITORY } from "./programs.ts";
+import { walk } from "./walk.ts";
 
 export class Home implements Disposable {
   readonly path: string = Deno.makeTempDirSync({ prefix: "home of " });
@@ -47,25 +44,15 @@ export class Home implements Disposable {
 
   /** Returns every file and directory under the prefix, with the contents of the files. */
   contents(directory = this.prefix): Record<string, string> {
-    const found: Record<string, string> = {};
-    for (const { name, isDirectory } of Deno.readDirSync(directory)) {
-      const path = `${directory}/${name}`;
-      if (isDirectory) Object.assign(found, { [`${path}/`]: "" }, this.contents(path));
-      else found[path] = Deno.readTextFileSync(path);
-    }
-    return found;
+    const paths = walk(directory).map((path) => `${directory}/${path}`);
+    return Object.fromEntries(
+      paths.map((path) => [path, path.endsWith("/") ? "" : Deno.readTextFileSync(path)]),
+    );
   }
 
   [Symbol.dispose](): void {
     Deno.removeSync(this.path, { recursive: true });
   }
-}
-
-/** Returns all files below a directory. */
-export function walk(directory: string): string[] {
-  return Array.from(Deno.readDirSync(directory)).flatMap(({ name, isDirectory }) =>
-    isDirectory ? walk(`${directory}/${name}`) : [`${directory}/${name}`]
-  );
 }
 
 /** Removes from contents what depends on where they were bundled: packages are named relative to that. */

@@ -1,7 +1,5 @@
-import { fromFileUrl } from "@std/path/posix/from-file-url";
-import { Sandbox } from "./sandbox.ts";
-
-const INSTALLER = fromFileUrl(new URL("../../install.sh", import.meta.url));
+import { INSTALLER } from "./programs.ts";
+import type { Sandbox } from "./sandbox.ts";
 
 /**
  * Installs sshs into a sandbox and puts its launchers first in PATH, as a user would: `ssh`, `scp` and

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { type Lane, laneAt } from "../../lib/lane/layout.ts";
 import { Relay } from "./relay.ts";
 import type { RunResult, Sandbox } from "./sandbox.ts";
+import { Session } from "./session.ts";
 import type { Sshd } from "./sshd.ts";
 
 /** How a lane differs from an ordinary one. */
@@ -78,12 +79,17 @@ export class Lanes implements AsyncDisposable {
     return this.sandbox.run(this.argv(lane, command), { timeout: 60_000 });
   }
 
+  /** Opens a session on a lane. */
+  openSession(lane: Lane): Promise<Session> {
+    return Session.in(this.sandbox, this.argv(lane));
+  }
+
   /** Returns the argv of such a call. */
-  argv(lane: Lane, command: string): string[] {
+  argv(lane: Lane, ...command: readonly string[]): string[] {
     const script = 'true >"$0/$$"; true >"$1"; shift; exec "$@"';
     const ssh = ["ssh", "-S", lane.socket, "-o", "ControlMaster=no", "-F", this.#config!];
     const used = `${this.sandbox.stateDir}/used`;
-    return ["sh", "-c", script, lane.leases, used, ...ssh, "host", command];
+    return ["sh", "-c", script, lane.leases, used, ...ssh, "host", ...command];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -91,23 +97,6 @@ export class Lanes implements AsyncDisposable {
     await this.relay.close();
     await this.sshd[Symbol.asyncDispose]();
   }
-}
-
-/** Opens a session on a lane. Returns a function that checks that it still works, and ends it. */
-export async function openSession(lanes: Lanes, lane: Lane): Promise<() => Promise<void>> {
-  const child = lanes.sandbox.spawn(lanes.argv(lane, "echo up; cat"));
-  const reader = child.stdout.getReader();
-  await reader.read();
-  return async () => {
-    const writer = child.stdin.getWriter();
-    await writer.write(new TextEncoder().encode("still here\n"));
-    const { value } = await reader.read();
-    assert.equal(new TextDecoder().decode(value), "still here\n");
-    await writer.close();
-    while (!(await reader.read()).done);
-    assert.equal(await child.stderr.text(), "");
-    assert.equal((await child.status).code, 0);
-  };
 }
 
 /** Resolves to the pid of a process that has ended. */

@@ -68,6 +68,16 @@ export function isAlive(pid: number): boolean {
   return readStat(pid) !== undefined;
 }
 
+/** Waits until a process and all below it wait in the kernel, as for input: so they do at three looks. */
+export async function untilAsleep(pid: number): Promise<void> {
+  let looks = 0;
+  await eventually(`the process ${pid} waits`, () => {
+    const isAsleep = [pid, ...descendants(pid)].every((each) => readStat(each)?.state === "S");
+    looks = isAsleep ? looks + 1 : 0;
+    return looks === 3;
+  });
+}
+
 /** Sends a signal to each; ignores those that are gone. */
 export function signal(pids: Iterable<number>, name: Deno.Signal): void {
   for (const pid of pids) {
@@ -96,7 +106,7 @@ function pids(): number[] {
   return [...Deno.readDirSync("/proc")].map(({ name }) => Number(name)).filter((pid) => pid > 0);
 }
 
-type Stat = Pick<Process, "pid" | "ppid" | "pgid" | "sid">;
+type Stat = Pick<Process, "pid" | "ppid" | "pgid" | "sid"> & { state: string };
 
 function readStat(pid: number): Stat | undefined {
   // proc(5): pid (comm) state ppid pgrp session ...; comm may itself hold blanks and brackets.
@@ -104,14 +114,15 @@ function readStat(pid: number): Stat | undefined {
   const [state, ...ids] = text.slice(text.lastIndexOf(")") + 2).split(" ", 4);
   if (!state || state === "Z" || state === "X") return undefined;
   const [ppid, pgid, sid] = ids.map(Number);
-  return { pid, ppid, pgid, sid };
+  return { pid, ppid, pgid, sid, state };
 }
 
 function readProcess(pid: number): Process | undefined {
   const stat = readStat(pid);
   if (stat === undefined) return undefined;
+  const { ppid, pgid, sid } = stat;
   const args = readProc(pid, "cmdline").replace(/\0+$/, "").split("\0");
-  return { ...stat, args, environ: readProc(pid, "environ") };
+  return { pid, ppid, pgid, sid, args, environ: readProc(pid, "environ") };
 }
 
 function readProc(pid: number, name: string): string {

@@ -1,9 +1,14 @@
-/** Finds the programs that the tests run: the bundle of sshs and those of the system. */
+/** Finds the programs that the tests run: those of this repository and of the system. */
 import { fromFileUrl } from "@std/path/posix/from-file-url";
 import { BUNDLE_FLAGS } from "../../lib/os/program.ts";
 
+/** The directory of the checkout; ends in a slash. */
+export const REPOSITORY: string = fromFileUrl(new URL("../..", import.meta.url));
+
+export const INSTALLER = `${REPOSITORY}install.sh`;
+
 /** The bundle that `deno task bundle` writes. */
-export const BUNDLE: string = fromFileUrl(new URL("../../dist/sshs.js", import.meta.url));
+export const BUNDLE = `${REPOSITORY}dist/sshs.js`;
 
 /** The words before the arguments of sshs: Deno with the flags and permissions of the installed program. */
 export const SSHS: readonly string[] = [

@@ -1,3 +1,5 @@
+import { pause } from "./eventually.ts";
+
 /** How a relay treats what passes. */
 export interface RelayOptions {
   /** How long each way takes, in ms: the round trip is twice that. 0 by default. */
@@ -148,7 +150,7 @@ export class Relay implements AsyncDisposable {
   /** Waits until the time `due`, and until the relay is not cut. */
   async #passable(sides: Deno.TcpConn[], due = 0): Promise<void> {
     const wait = due - performance.now();
-    if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+    if (wait > 0) await pause(wait);
     while (this.#gate !== undefined && (this.#shut?.has(sides) ?? true)) await this.#gate.promise;
   }
 }

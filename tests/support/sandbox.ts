@@ -1,6 +1,7 @@
 import { eventually } from "./eventually.ts";
 import { endAll, type Process, processes } from "./processes.ts";
 import { needProgram, SSHS } from "./programs.ts";
+import { walk } from "./walk.ts";
 
 /** How a program is run in a sandbox. */
 export interface RunOptions {
@@ -14,12 +15,6 @@ export interface RunOptions {
   signal?: AbortSignal;
   /** For the program and everything that holds its stdout or stderr, in ms; 30000 by default. */
   timeout?: number;
-}
-
-/** How sshs is run. */
-export interface SshsOptions extends RunOptions {
-  /** The name it is called by: `ssh` (as the launchers do) by default. */
-  as?: "ssh" | "sshs";
 }
 
 /** The result of a program. */
@@ -91,7 +86,7 @@ export class Sandbox implements AsyncDisposable {
   }
 
   /** Runs sshs to its end, and to the end of everything that holds its stdout or stderr. */
-  sshs(args: readonly string[], options: SshsOptions = {}): Promise<RunResult> {
+  sshs(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
     return this.run(this.argv(args), options);
   }
 
@@ -141,10 +136,7 @@ export class Sandbox implements AsyncDisposable {
   }
 
   /** Starts sshs likewise. */
-  spawnSshs(
-    args: readonly string[],
-    options: SpawnOptions & Pick<SshsOptions, "as"> = {},
-  ): Deno.ChildProcess {
+  spawnSshs(args: readonly string[], options: SpawnOptions = {}): Deno.ChildProcess {
     return this.spawn(this.argv(args), options);
   }
 
@@ -171,7 +163,7 @@ export class Sandbox implements AsyncDisposable {
 
   /** Lists everything in the state directory, sorted, with paths relative to it; directories end in `/`. */
   files(): string[] {
-    return [...walk(this.stateDir, "")].sort();
+    return walk(this.stateDir).sort();
   }
 
   /**
@@ -180,7 +172,7 @@ export class Sandbox implements AsyncDisposable {
    * @throws {Error} that names what is left after `deadline` ms
    */
   async assertClean(
-    { deadline = 5_000, ignore }: {
+    { deadline = 20_000, ignore }: {
       deadline?: number; /** Files that may stay. */
       ignore?: RegExp;
     } = {},
@@ -266,19 +258,5 @@ async function feed(
   } catch (error) {
     // A program need not read all of its input.
     if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
-  }
-}
-
-function* walk(root: string, below: string): Generator<string> {
-  let entries: Deno.DirEntry[];
-  try {
-    entries = [...Deno.readDirSync(`${root}/${below}`)];
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return;
-    throw error;
-  }
-  for (const { name, isDirectory } of entries) {
-    yield `${below}${name}${isDirectory ? "/" : ""}`;
-    if (isDirectory) yield* walk(root, `${below}${name}/`);
   }
 }

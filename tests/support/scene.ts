@@ -279,7 +279,9 @@ export class Scene implements AsyncDisposable {
     await endAll(this.#kept());
     let left: Process[] = [];
     try {
-      await eventually("nothing is left", () => (left = this.processes()).length === 0);
+      await eventually("nothing is left", () => (left = this.processes()).length === 0, {
+        deadline: 10_000,
+      });
     } catch {
       const lines = left.map(({ pid, args }) => `\n  ${pid} ${args.join(" ")}`);
       throw new Error(`Processes are left that are neither masters nor sleepers:${lines.join("")}`);

@@ -1,10 +1,10 @@
 import { eventually } from "./eventually.ts";
-import { exists } from "./exists.ts";
+import { isThere } from "./is_there.ts";
 import { endAll } from "./processes.ts";
 
 /** Where systemd's groups are: in version 1 of cgroups(7), and in version 2. */
 const ROOT = ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup"].find((dir) =>
-  exists(`${dir}/cgroup.procs`)
+  isThere(`${dir}/cgroup.procs`)
 );
 
 /** Whether a test may make a control group. */
@@ -62,7 +62,7 @@ function canMake(): boolean {
   const dir = `${ROOT}/sshs-test-${Deno.pid}`;
   try {
     Deno.mkdirSync(dir);
-    return exists(`${dir}/cgroup.procs`);
+    return isThere(`${dir}/cgroup.procs`);
   } catch {
     return false;
   } finally {

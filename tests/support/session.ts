@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
+import { inTime } from "./eventually.ts";
+import type { Sandbox } from "./sandbox.ts";
 import type { Scene } from "./scene.ts";
+
+const DEADLINE = { deadline: 60_000 };
 
 /**
  * A session that lasts as long as a test wants.
@@ -8,44 +12,55 @@ import type { Scene } from "./scene.ts";
  *     await session.finish();
  */
 export class Session implements AsyncDisposable {
+  readonly pid: number;
+  /** All that the call writes there, once it has ended. */
+  readonly stderr: Promise<string>;
   readonly #child: Deno.ChildProcess;
   readonly #output: ReadableStreamDefaultReader<string>;
   readonly #input: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
-  readonly #stderr: Promise<string>;
 
   private constructor(child: Deno.ChildProcess) {
+    this.pid = child.pid;
+    this.stderr = child.stderr.text();
     this.#child = child;
     this.#output = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
     this.#input = child.stdin.getWriter();
-    this.#stderr = child.stderr.text();
   }
 
   /** Opens a session; `call` precedes the command, by default the installed `ssh` with the scene's host. */
-  static async open(
+  static open(
     scene: Scene,
     call: readonly string[] = ["ssh", "-F", scene.config, "host"],
   ): Promise<Session> {
-    const session = new Session(scene.sandbox.spawn([...call, "echo up; cat"]));
-    const { value } = await session.#output.read();
-    assert.equal(value, "up\n", value === undefined ? await session.#stderr : "");
-    return session;
+    return Session.in(scene.sandbox, call);
   }
 
-  get pid(): number {
-    return this.#child.pid;
+  /** Opens a session in a sandbox; `call` precedes the command. */
+  static async in(sandbox: Sandbox, call: readonly string[]): Promise<Session> {
+    const session = new Session(sandbox.spawn([...call, "echo up; exec cat"]));
+    const { value } = await inTime("the session opens", session.#output.read(), DEADLINE);
+    assert.equal(value, "up\n", value === undefined ? await session.stderr : "");
+    return session;
   }
 
   /** Checks that it works and has printed nothing on stderr, and ends it. */
   async finish(): Promise<void> {
     await this.#input.write(new TextEncoder().encode("still here\n"));
-    assert.equal((await this.#output.read()).value, "still here\n");
+    const { value } = await inTime("the session answers", this.#output.read(), DEADLINE);
+    assert.equal(value, "still here\n");
+    assert.deepEqual([await this.end(), await this.stderr], [0, ""]);
+  }
+
+  /** Ends its input, and waits until it has ended; resolves to its exit status. */
+  async end(): Promise<number> {
     await this.#input.close();
-    assert.equal((await this.#output.read()).done, true);
-    assert.deepEqual([(await this.#child.status).code, await this.#stderr], [0, ""]);
+    const { done } = await inTime("the end of the output", this.#output.read(), DEADLINE);
+    assert.equal(done, true);
+    return (await inTime("the end of the session", this.#child.status, DEADLINE)).code;
   }
 
   /** Kills it, if it has not ended. */
-  async [Symbol.asyncDispose](): Promise<void> {
+  async kill(): Promise<void> {
     try {
       this.#child.kill("SIGKILL");
     } catch (error) {
@@ -53,6 +68,10 @@ export class Session implements AsyncDisposable {
     }
     await Promise.all([this.#child.status, this.#output.cancel(), this.#input.abort()])
       .catch(() => {});
-    await this.#stderr;
+    await this.stderr;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.kill();
   }
 }

@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import type { Account } from "./account.ts";
-import { eventually } from "./eventually.ts";
-import { isAlive, type Process, signal } from "./processes.ts";
+import { eventually, inTime } from "./eventually.ts";
+import { isAlive, type Process, signal, untilAsleep } from "./processes.ts";
 import type { Pty } from "./pty.ts";
 import type { RunOptions, RunResult } from "./sandbox.ts";
 import { Scene, type SceneOptions } from "./scene.ts";
 
 const DEADLINE = { deadline: 20_000 };
 
-/** How long the processes that a call left have to exit, ms. */
-const GRACE = 3_000;
+/** How long the processes that a call left have to exit, ms: long enough for a busy machine. */
+const GRACE = 10_000;
 
 /** What a call on a terminal showed and left. */
 export interface Ending {
@@ -67,6 +67,11 @@ export class Terminal {
   /** Sends a signal to the call alone, as kill(1) does. */
   signal(name: Deno.Signal): void {
     signal([this.#pty.pid], name);
+  }
+
+  /** Waits until the call itself waits, as for input. */
+  asleep(): Promise<void> {
+    return untilAsleep(this.#pty.pid);
   }
 
   /** Closes the terminal. */
@@ -188,14 +193,13 @@ async function record(
   // Wide, so that no line wraps at different places on the two sides.
   await using pty = await scene.pty(argv, { env, columns: 500 });
   await script(new Terminal(scene, pty, connections));
-  let status: Deno.CommandStatus | undefined;
-  pty.status.then((value) => status = value);
+  let status: Deno.CommandStatus;
   try {
-    await eventually("the end of the call", () => status, DEADLINE);
+    status = await inTime("the end of the call", pty.status, DEADLINE);
   } catch (error) {
     throw new Error(`${(error as Error).message}; shown: ${JSON.stringify(pty.output)}`);
   }
-  const { code, signal } = status!;
+  const { code, signal } = status;
   const transcript = normalize(pty.output, scene);
   const left = await leftBy(scene, others);
   return { transcript, code, signal, modes: pty.modes, left, logins: scene.logins() - before };

@@ -1,6 +1,6 @@
 import { type Account, account, canMakeAccounts } from "./account.ts";
 import { eventually } from "./eventually.ts";
-import { exists } from "./exists.ts";
+import { isThere } from "./is_there.ts";
 import { canMount } from "./mounts.ts";
 import { descendants, endAll, isAlive, processes, signal } from "./processes.ts";
 import { findProgram, needProgram, run } from "./programs.ts";
@@ -25,6 +25,13 @@ export interface SshdOptions {
   /** As for {@linkcode Sshd.writeConfig}. */
   client?: ClientOptions;
 }
+
+/** Lines of sshd_config for a server that ends each connection with its first session. */
+export const ONE_SESSION_A_CONNECTION: readonly string[] = [
+  // The shell's parent is the connection's own sshd.
+  'ForceCommand sh -c "$SSH_ORIGINAL_COMMAND"; ' +
+  "(sleep 0.1; kill $PPID) </dev/null >/dev/null 2>&1 &",
+];
 
 /** How a client's ssh_config differs from an ordinary one. */
 export interface ClientOptions {
@@ -299,7 +306,7 @@ async function listen(dir: string, port: number): Promise<Deno.ChildProcess> {
   const sshd = [needProgram("sshd"), "-D", "-f", `${dir}/sshd_config`, "-p", `${port}`, "-E", log];
   // PAM knows sshd as "sshd" (UsePAM in sshd_config(5)): mount the rules for this sshd alone.
   const mount = ["sh", "-c", 'mount --bind "$0" /etc/pam.d/sshd && exec "$@"', `${dir}/pam`];
-  const [program, ...args] = exists(`${dir}/pam`)
+  const [program, ...args] = isThere(`${dir}/pam`)
     ? ["unshare", "--mount", ...mount, ...sshd]
     : sshd;
   const child = new Deno.Command(program, {

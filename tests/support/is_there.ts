@@ -1,5 +1,5 @@
 /** Whether there is something at a path, even a dangling link. */
-export function exists(path: string): boolean {
+export function isThere(path: string): boolean {
   try {
     Deno.lstatSync(path);
     return true;

@@ -1,57 +1,25 @@
+/** The keys in an agent: what it answers, and which of them ssh offers. */
 import assert from "node:assert/strict";
-import { agentKeys, agentOf, offeredKeys } from "../lib/ssh/keys.ts";
+import { agentKeys, agentOf, Agents, offeredKeys } from "../lib/ssh/keys.ts";
 import { parseConfigDump, parseTokens, TOKENS_PATH } from "../lib/ssh/configuration.ts";
+import { Agent } from "./support/agent.ts";
 import { needProgram, run } from "./support/programs.ts";
+import { Sandbox } from "./support/sandbox.ts";
 import { Sshd } from "./support/sshd.ts";
 
-/** A real agent and a directory with keys for it. */
-class Agent implements AsyncDisposable {
-  readonly socket: string;
-  readonly #child: Deno.ChildProcess;
+/** Makes a key in the sandbox; resolves to its public part, as agentKeys() writes it. */
+async function makeKey(
+  { dir }: Sandbox,
+  name: string,
+  ...options: readonly string[]
+): Promise<string> {
+  const file = `${dir}/${name}`;
+  await run("ssh-keygen", ["-q", "-N", "", "-C", "a comment", ...options, "-f", file]);
+  return keyIn(`${file}.pub`);
+}
 
-  private constructor(readonly dir: string) {
-    this.socket = `${dir}/agent`;
-    this.#child = new Deno.Command(needProgram("ssh-agent"), {
-      args: ["-D", "-a", this.socket],
-      stdout: "null",
-      stderr: "null",
-    }).spawn();
-  }
-
-  static async start(): Promise<Agent> {
-    const agent = new Agent(await Deno.makeTempDir());
-    for (let i = 0; (await agentKeys(agent.socket, { deadline: 1000 })) === "absent"; i++) {
-      assert.ok(i < 1000, "the agent does not start");
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-    return agent;
-  }
-
-  /** Makes a key and resolves to its public part, as agentKeys() writes it. */
-  async key(name: string, ...options: string[]): Promise<string> {
-    const file = `${this.dir}/${name}`;
-    await run("ssh-keygen", ["-q", "-N", "", "-C", "a comment", ...options, "-f", file]);
-    return keyIn(`${file}.pub`);
-  }
-
-  async add(...args: string[]): Promise<void> {
-    const { success, stderr } = await new Deno.Command(needProgram("ssh-add"), {
-      args: ["-q", ...args],
-      env: { SSH_AUTH_SOCK: this.socket },
-      stderr: "piped",
-    }).output();
-    assert.ok(success, new TextDecoder().decode(stderr));
-  }
-
-  keys() {
-    return agentKeys(this.socket, { deadline: 5000 });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#child.kill();
-    await this.#child.status;
-    await Deno.remove(this.dir, { recursive: true });
-  }
+function keysOf(agent: Agent): ReturnType<typeof agentKeys> {
+  return agentKeys(agent.socket, { deadline: 5000 });
 }
 
 function keyIn(path: string): string {
@@ -59,26 +27,28 @@ function keyIn(path: string): string {
 }
 
 Deno.test("agentKeys lists the keys of a real agent, in its order", async () => {
-  await using agent = await Agent.start();
-  assert.deepEqual(await agent.keys(), []);
+  await using sandbox = await Sandbox.create();
+  await using agent = await Agent.start(sandbox);
+  assert.deepEqual(await keysOf(agent), []);
   const [a, b] = [
-    await agent.key("a", "-t", "ed25519"),
-    await agent.key("b", "-t", "rsa", "-b", "2048"),
+    await makeKey(sandbox, "a", "-t", "ed25519"),
+    await makeKey(sandbox, "b", "-t", "rsa", "-b", "2048"),
   ];
-  await run("ssh-keygen", ["-q", "-s", `${agent.dir}/b`, "-I", "me", `${agent.dir}/a.pub`]);
-  await agent.add(`${agent.dir}/b`);
-  await agent.add(`${agent.dir}/a`); // and its certificate
-  assert.deepEqual(await agent.keys(), [b, a, keyIn(`${agent.dir}/a-cert.pub`)]);
+  await run("ssh-keygen", ["-q", "-s", `${sandbox.dir}/b`, "-I", "me", `${sandbox.dir}/a.pub`]);
+  await agent.add(`${sandbox.dir}/b`);
+  await agent.add(`${sandbox.dir}/a`); // and its certificate
+  assert.deepEqual(await keysOf(agent), [b, a, keyIn(`${sandbox.dir}/a-cert.pub`)]);
   await agent.add("-D");
-  assert.deepEqual(await agent.keys(), []);
+  assert.deepEqual(await keysOf(agent), []);
 });
 
 Deno.test("agentKeys takes a long list", async () => {
-  await using agent = await Agent.start();
+  await using sandbox = await Sandbox.create();
+  await using agent = await Agent.start(sandbox);
   const keys: string[] = [];
-  for (let i = 0; i < 40; i++) keys.push(await agent.key(`k${i}`, "-t", "ed25519"));
-  await agent.add(...keys.map((_, i) => `${agent.dir}/k${i}`));
-  assert.deepEqual(await agent.keys(), keys);
+  for (let i = 0; i < 40; i++) keys.push(await makeKey(sandbox, `k${i}`, "-t", "ed25519"));
+  await agent.add(...keys.map((_, i) => `${sandbox.dir}/k${i}`));
+  assert.deepEqual(await keysOf(agent), keys);
 });
 
 /** Listens on a socket while `test` runs, and calls `serve` for each connection. */
@@ -107,7 +77,7 @@ Deno.test("agentKeys waits no longer than its deadline", async () => {
   await withListener(silent, async (socket) => {
     const start = performance.now();
     assert.equal(await agentKeys(socket, { deadline: 100 }), "silent");
-    assert.ok(performance.now() - start < 2000);
+    assert.ok(performance.now() - start < 10_000);
   });
 });
 
@@ -137,13 +107,15 @@ Deno.test("agentKeys does not trust an agent's answer", async () => {
   }
 });
 
-Deno.test("agentKeys reports that there is no agent", async () => {
+Deno.test("agentKeys reports that there is no agent, or that no socket is to be had", async () => {
   const dir = await Deno.makeTempDir();
   await Deno.writeTextFile(`${dir}/file`, "");
   Deno.listen({ transport: "unix", path: `${dir}/left` }).close();
-  for (const name of ["nowhere", "file", "left", "file/below", "x".repeat(200)]) {
+  for (const name of ["nowhere", "file", "left", "file/below"]) {
     assert.equal(await agentKeys(`${dir}/${name}`, { deadline: 1000 }), "absent", name);
   }
+  const tooLong = `${dir}/${"x".repeat(200)}`;
+  assert.equal(await agentKeys(tooLong, { deadline: 1000 }), "silent");
   await Deno.remove(dir, { recursive: true });
 });
 
@@ -193,16 +165,17 @@ Deno.test("offeredKeys puts the keys of key files first, and offers only those u
 });
 
 Deno.test("offeredKeys and agentKeys agree with what ssh offers", async () => {
-  await using agent = await Agent.start();
-  for (const name of ["a", "b", "c"]) await agent.key(name, "-t", "ed25519");
-  await agent.add(...["a", "b", "c"].map((name) => `${agent.dir}/${name}`));
-  const keys = await agent.keys();
+  await using sandbox = await Sandbox.create();
+  await using agent = await Agent.start(sandbox);
+  for (const name of ["a", "b", "c"]) await makeKey(sandbox, name, "-t", "ed25519");
+  await agent.add(...["a", "b", "c"].map((name) => `${sandbox.dir}/${name}`));
+  const keys = await keysOf(agent);
   assert.ok(typeof keys !== "string");
   // ssh lists the keys that it will offer once a server has said what it accepts.
   await using sshd = await Sshd.start();
   const { stderr } = await new Deno.Command(needProgram("ssh"), {
     args: [
-      ...["-v", "-F", sshd.config, "-oIdentityFile=none", `-oIdentityFile=${agent.dir}/c`],
+      ...["-v", "-F", sshd.config, "-oIdentityFile=none", `-oIdentityFile=${sandbox.dir}/c`],
       ...["-oIdentitiesOnly=no", `-oIdentityAgent=${agent.socket}`, "-oBatchMode=yes"],
       ...["-oPreferredAuthentications=publickey", "host", "true"],
     ],
@@ -215,9 +188,32 @@ Deno.test("offeredKeys and agentKeys agree with what ssh offers", async () => {
   ];
   const order = offeredKeys(keys, {
     identitiesOnly: false,
-    publicKeys: [keyIn(`${agent.dir}/c.pub`)],
+    publicKeys: [keyIn(`${sandbox.dir}/c.pub`)],
   });
-  assert.equal(order[0], keyIn(`${agent.dir}/c.pub`));
+  assert.equal(order[0], keyIn(`${sandbox.dir}/c.pub`));
   assert.equal(tried.length, order.length, new TextDecoder().decode(stderr));
-  assert.ok(tried[0][0].includes(`${agent.dir}/c`), tried[0][0]);
+  assert.ok(tried[0][0].includes(`${sandbox.dir}/c`), tried[0][0]);
+});
+
+Deno.test("Agents asks an agent again that was late once, but not one that has never answered", async () => {
+  let answer: readonly string[] | "silent" = "silent";
+  let asked = 0;
+  const agents = new Agents(() => Promise.resolve((asked++, answer)));
+  const keys = async (socket: string) => {
+    agents.forget();
+    return await agents.keysOf(socket);
+  };
+  assert.deepEqual([await keys("/dialog"), await keys("/dialog"), asked], [
+    undefined,
+    undefined,
+    1,
+  ]);
+  answer = ["a"];
+  assert.deepEqual(await keys("/agent"), ["a"]);
+  answer = "silent";
+  assert.equal(await keys("/agent"), undefined);
+  agents.trust("/noted");
+  assert.equal(await keys("/noted"), undefined);
+  answer = ["b"];
+  assert.deepEqual([await keys("/agent"), await keys("/noted")], [["b"], ["b"]]);
 });
