@@ -246,10 +246,15 @@ Deno.test("identityText contains the directory only if a path is relative to it"
   await using caller = await Caller.create(HOSTS);
   for (const [options, depends] of rows) {
     const argv = [...options, "one"];
-    assert.equal(dependsOnDirectory(await caller.config(...argv)), depends, options.join(" "));
+    const config = await caller.config(...argv);
+    assert.equal(dependsOnDirectory(config, "/nowhere"), depends, options.join(" "));
     const here = await caller.identity(argv, { cwd: "/a" });
     assert.equal(here !== await caller.identity(argv, { cwd: "/b" }), depends, options.join(" "));
   }
+  const options = ["-oProxyCommand=tunnel --targets=targets.yml %h %p", "one"];
+  assert.equal(dependsOnDirectory(await caller.config(...options), caller.dir), false);
+  await Deno.writeTextFile(`${caller.dir}/targets.yml`, "");
+  assert.equal(dependsOnDirectory(await caller.config(...options), caller.dir), true);
 });
 
 Deno.test("identityText differs for jump hosts that are looked up in other files", async () => {

@@ -46,6 +46,7 @@ export interface Basis {
 
 /** Where a call comes from. */
 interface Origin {
+  readonly cwd: string;
   /** The network and pid namespaces; `undefined` if the system has none. */
   readonly network?: string;
   readonly pids?: string;
@@ -152,6 +153,7 @@ async function read(
   const reading = readConfig(ssh, call, system);
   // While ssh reads: to load libc takes 3 ms.
   const origin = {
+    cwd: system.cwd(),
     network: system.networkNamespace(),
     pids: system.pidNamespace(),
     service: system.service(),
@@ -200,7 +202,6 @@ async function decideOn(
     ssh,
     jump: jump?.identityText,
     destination: call.destination,
-    cwd: system.cwd(),
     ...origin,
     keys: keys.digest,
     env: (name) => system.env(name),
@@ -269,7 +270,7 @@ async function decideJump(
 
 /** Whether the configuration of the call or of a jump host depends on the working directory. */
 export function dependsOnCwd(shared: Shared): boolean {
-  return dependsOnDirectory(shared.config) ||
+  return dependsOnDirectory(shared.config, shared.origin.cwd) ||
     (shared.jump !== undefined && dependsOnCwd(shared.jump));
 }
 

@@ -3,7 +3,7 @@
  * both. It consists of the answer of `ssh -G`, without the session's own part, and whatever else ssh
  * looks at.
  */
-import { isExecutable } from "../os/files.ts";
+import { exists, isExecutable } from "../os/files.ts";
 import { keyOf, type SshConfig } from "./configuration.ts";
 
 /**
@@ -79,7 +79,7 @@ export function identityText(config: SshConfig, context: IdentityContext): strin
     if (context[fact] !== undefined) lines.push(`${fact} ${context[fact]}`);
   }
   if (dependsOnName(config)) lines.push(`destination ${context.destination}`);
-  if (dependsOnDirectory(config)) lines.push(`directory ${context.cwd}`);
+  if (dependsOnDirectory(config, context.cwd)) lines.push(`directory ${context.cwd}`);
   if (context.jump) {
     lines.push(...context.jump.trimEnd().split("\n").map((line) => `jump ${line}`));
   } else {
@@ -137,7 +137,7 @@ export function environmentNames(config: SshConfig): string[] {
   if (config.get("gssapiauthentication") === "yes" || config.get("gssapikeyexchange") === "yes") {
     names.add("KRB5CCNAME");
   }
-  if (hasProxyCommand(config)) { for (const name of OF_TUNNELS) names.add(name); }
+  for (const name of hasProxyCommand(config) ? OF_TUNNELS : []) names.add(name);
   // ssh's own ${NAME}, and $NAME: in IdentityAgent, in SecurityKeyProvider, in a command's shell.
   for (const line of connectionLines(config)) {
     for (const [, name] of line.matchAll(/\$\{?([A-Za-z_][A-Za-z0-9_]*)/g)) names.add(name);
@@ -145,15 +145,20 @@ export function environmentNames(config: SshConfig): string[] {
   return [...names].sort();
 }
 
-/** Whether a relative path makes the configuration depend on the directory of the call. */
-export function dependsOnDirectory(config: SshConfig): boolean {
+/**
+ * Whether a relative path makes the configuration depend on the directory of the call, `cwd`. A word of a
+ * command without a slash counts if there is such a file.
+ */
+export function dependsOnDirectory(config: SshConfig, cwd: string): boolean {
   if (config.files.some((file) => !file.startsWith("/"))) return true;
   return connectionLines(config).some((line) => {
     const key = keyOf(line);
     const value = line.slice(key.length + 1);
     if (FILE_KEYS.has(key)) return value.split(" ").some(isRelativeFile);
     return COMMAND_KEYS.has(key) && (RELATIVE_SCRIPT.test(value) ||
-      value.split(/[\s;|&<>()"'`=:,]+/).some((word) => word.includes("/") && isRelativeFile(word)));
+      value.split(/[\s;|&<>()"'`=:,]+/).some((word, i) =>
+        isRelativeFile(word) && (word.includes("/") || (i > 0 && exists(`${cwd}/${word}`)))
+      ));
   });
 }
 

@@ -99,7 +99,7 @@ export class Box implements Disposable {
       argv: words,
       call,
       config: parseConfigDump("", ""),
-      origin: {},
+      origin: { cwd: "/" },
       took: 0,
       ssh: `${this.dir}/real/ssh`,
       stateDir: this.state,
