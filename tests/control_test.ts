@@ -7,6 +7,7 @@ import { eventually } from "./support/eventually.ts";
 import { findProgram, needProgram, run } from "./support/programs.ts";
 import type { Scene } from "./support/scene.ts";
 import { Session } from "./support/session.ts";
+import { freePort } from "./support/sshd.ts";
 
 /** A group that the test account joins for a while. */
 const GROUP = "games";
@@ -67,9 +68,7 @@ Deno.test("ssh -O stop and exit apply to all connections of the identity", async
 Deno.test("ssh -O forward and cancel open and close a forward on the shared connection", async () => {
   await using scene = await openScene();
   await scene.ssh(["host", "true"]);
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr;
-  listener.close();
+  const port = freePort();
   const forward = `${port}:127.0.0.1:${scene.sshd.port}`;
   expect(await scene.ssh(["-O", "forward", "-L", forward, "host"]), { code: 0, stderr: "" });
   const answer = new Uint8Array(4);

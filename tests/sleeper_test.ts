@@ -56,7 +56,7 @@ for (const [what, happen] of Object.entries(DOUBTS)) {
 Deno.test("Sleeper asks until 10 minutes after a session began, open or not, and then waits for a call", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ linger: null });
-  stage.wake();
+  stage.wake({ catches: () => undefined }); // The leases' processes are no ssh.
   await stage.held(lane);
   for (let minute = 1; minute < 10; minute++) {
     Deno.removeSync(lane.verified);

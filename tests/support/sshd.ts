@@ -292,10 +292,20 @@ async function listenAnywhere(dir: string): Promise<{ port: number; child: Deno.
   }
 }
 
-/** Returns a port of 127.0.0.1 that nobody listens on. */
+/**
+ * Returns a port of 127.0.0.1 that nobody listens on. It is below those that the system gives to whoever
+ * asks for any (ip_local_port_range in ip(7)), so that no connection takes it meanwhile.
+ */
 export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
+  for (;;) {
+    const port = 10_000 + Math.floor(20_000 * Math.random());
+    try {
+      Deno.listen({ hostname: "127.0.0.1", port }).close();
+      return port;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AddrInUse)) throw error;
+    }
+  }
 }
 
 async function listen(dir: string, port: number): Promise<Deno.ChildProcess> {
