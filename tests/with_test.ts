@@ -207,7 +207,8 @@ Deno.test("a job that is killed together with its sleeper leaves no process afte
   await using scene = await Scene.open(LINGERING);
   const { child, output, sleeper } = await startJob(scene);
   const pids = scene.processes().map(({ pid }) => pid);
-  signal([child.pid, sleeper.pid], "SIGKILL");
+  // The sleeper first: it would see the end of the job.
+  signal([sleeper.pid, child.pid], "SIGKILL");
   const masters = scene.processes().filter(({ args }) => args.includes("-M"));
   signal(pids.filter((pid) => !masters.some((master) => master.pid === pid)), "SIGKILL");
   await output.cancel();
