@@ -17,7 +17,7 @@ memory=$((4 * 1024 * 1024))
 main() {
   umask 022
   # Short: a socket's path has at most 104 bytes. Open to the account that the tests log in to.
-  work=$(mktemp -d /tmp/sshs.XXXXXX)
+  work=$(mktemp -d /tmp/s.XXXXXX) # short: in a longer one there is no room for a job's sockets
   chmod 755 "$work"
   export TMPDIR="$work" NO_COLOR=1
   task='' watcher='' policy=''

@@ -186,6 +186,7 @@ async function startJob(scene: Scene) {
   const child = scene.sandbox.spawn(["sshs", "--with", "--", ...job]);
   const output = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
   assert.equal((await output.read()).value, "up\n");
+  assert.equal(jobs(scene).length, 1, "its directory is in the sandbox");
   const [sleeper] = await eventually("its sleeper is awake", () => {
     const sleepers = scene.sandbox.sleepers();
     return sleepers.length > 0 && sleepers;

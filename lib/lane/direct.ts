@@ -93,6 +93,7 @@ export class FirstSession {
     if (this.#sessions !== 1 || !this.#isOver || this.#isExcused) return;
     if (this.#system.steady() - this.#seenAt > ENDS_WITH) return;
     const age = this.#system.now() - (startOf(this.#lane) ?? 0);
-    if (grace === 0 || age < grace * 1000) noteEarlyEnd(this.#lane.dir, this.#system.now());
+    // ssh counts whole seconds, so its own ControlPersist may end one early.
+    if (grace === 0 || age < (grace - 1) * 1000) noteEarlyEnd(this.#lane.dir, this.#system.now());
   }
 }
