@@ -49,9 +49,9 @@ clean_up() {
   [ -z "$task" ] || ! kill "$task" 2>/dev/null || wait "$task" || true
   [ -z "$watcher" ] || kill "$watcher" 2>/dev/null || true
   [ -z "$policy" ] || rm -f "$policy"
-  # An interrupted run leaves its account behind.
+  # An interrupted run leaves its account behind. Quietly: the summary is the last line.
   ! command -v deno >/dev/null ||
-    sh deno.sh run --quiet --allow-all tests/support/account.ts || true
+    sh deno.sh run --quiet --allow-all tests/support/account.ts >/dev/null 2>&1 || true
   rm -rf "$work"
 }
 
