@@ -37,7 +37,7 @@ export async function answerCall(argv: readonly string[], system: System): Promi
   const launcher = system.env("SSHS_LAUNCHER") ?? "";
   const caller = Number(system.env("SSHS_CALLER"));
   const claim = system.env("SSHS_CLAIM") || undefined;
-  const asker = claim && isAnnounced(claim, caller) ? caller : undefined;
+  const asker = claim && announce(claim, caller) ? caller : undefined;
   const control = await controlOf(argv, ssh, system);
   if (control) await prepareControl(control, caller, system);
   const decision = control ? directTo(control) : prepared(await decide(argv, ssh, system));
@@ -55,7 +55,7 @@ export async function answerCall(argv: readonly string[], system: System): Promi
  * Records in the caller's claim that the configuration is read from now on: later callers cannot use an
  * answer that is valid only at this moment. Returns false if the claim cannot be written.
  */
-function isAnnounced(claim: string, caller: number): boolean {
+function announce(claim: string, caller: number): boolean {
   if (!holds(claim, caller)) return false;
   try {
     overwrite(claim, `${caller}\nreading\n`);

@@ -270,8 +270,12 @@ async function decideJump(
 
 /** Whether the configuration of the call or of a jump host depends on the working directory. */
 export function dependsOnCwd(shared: Shared): boolean {
-  return dependsOnDirectory(shared.config, shared.origin.cwd) ||
-    (shared.jump !== undefined && dependsOnCwd(shared.jump));
+  return callsOf(shared).some(({ config, origin }) => dependsOnDirectory(config, origin.cwd));
+}
+
+/** Returns the call and those of its jump hosts. */
+export function callsOf(shared: Shared): Shared[] {
+  return [shared, ...(shared.jump ? callsOf(shared.jump) : [])];
 }
 
 /** Returns the texts of the configuration files, or why they may not apply equally to a master. */

@@ -8,11 +8,11 @@ import { quote, VERSION } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { harmless, type Message, messageText } from "../os/terminal.ts";
 import { connectionOptions, sentNames, SMALL_ENVIRONMENT } from "../ssh/configuration.ts";
-import { environmentNames } from "../ssh/identity.ts";
+import { environmentNames, hasProxyCommand } from "../ssh/identity.ts";
 import { jumpCommand } from "../ssh/jump.ts";
 import { isScript } from "../ssh/real_ssh.ts";
 import { dependsOnMore, includedPaths, type Watches, watchesOf } from "../ssh/watches.ts";
-import { type Basis, dependsOnCwd, type Shared } from "./decide.ts";
+import { type Basis, callsOf, dependsOnCwd, type Shared } from "./decide.ts";
 import { type Direct, forcesTerminal } from "./rules.ts";
 
 /** What a plan depends on. The launcher tests all of it. */
@@ -89,6 +89,7 @@ export function answerText(decision: Shared | Direct, context: PlanContext): str
   const words = master?.map(quote);
   if (!words || words.includes(undefined) || jump?.includes(undefined)) return undefined;
   const timeout = config.get("connecttimeout") ?? "none";
+  const runsExec = callsOf(decision).some(({ config }) => config.execs.length > 0);
   const settings = lines([
     ["ssh", decision.ssh],
     ["notice", noticeText(decision.notice)],
@@ -112,8 +113,9 @@ export function answerText(decision: Shared | Direct, context: PlanContext): str
       "agent",
       /^(no|false)$/.test(config.get("addkeystoagent") ?? "no") ? decision.agent ?? "" : "",
     ],
-    // "/" keeps no mounted file system busy during the linger.
-    ["cwd", dependsOnCwd(decision) || runsExec(decision) ? "." : "/"],
+    // "/" keeps no mounted file system busy during the linger. But a `Match exec` runs again, for the master
+    // and for its jump host, and must get the same answer.
+    ["cwd", dependsOnCwd(decision) || runsExec ? "." : "/"],
   ]);
   if (settings === undefined) return undefined;
   return [
@@ -125,11 +127,6 @@ export function answerText(decision: Shared | Direct, context: PlanContext): str
     "sshs_kind=share",
     "",
   ].join("\n");
-}
-
-/** Whether the master, or the ssh of a jump host, runs a `Match exec` again: it must get the same answer. */
-function runsExec({ config, jump }: Shared): boolean {
-  return config.execs.length > 0 || (jump !== undefined && runsExec(jump));
 }
 
 function noticeText(notice: Message | undefined): string {
@@ -188,17 +185,12 @@ export async function conditionsOf(
 const HOUR = 3600_000;
 
 /** Makes the file whose mtime is an hour or two after `since`, and returns its path in the state directory. */
-function stampHour(stateDir: string, since: number): string | undefined {
+function stampHour(stateDir: string, since: number): string {
   const hour = Math.floor(since / HOUR) + 2;
   const path = `${stampsDir(stateDir)}/until.${hour}`;
   makeDir(stampsDir(stateDir));
   writeWhole(path, "", { mtime: hour * HOUR });
   return path.slice(stateDir.length + 1);
-}
-
-/** Returns the call and those of its jump hosts. */
-function callsOf(shared: Shared): Shared[] {
-  return [shared, ...(shared.jump ? callsOf(shared.jump) : [])];
 }
 
 /**
@@ -301,7 +293,7 @@ function graceOf({ linger }: Shared, look: number): number {
 /** Returns what connects a call through a proxy: the user's ProxyCommand, or a jump host. */
 export function proxyOf({ config, jump }: Shared): "" | "command" | "jump" {
   if (jump) return "jump";
-  return (config.get("proxycommand") ?? "none") === "none" ? "" : "command";
+  return hasProxyCommand(config) ? "command" : "";
 }
 
 /**

@@ -7,10 +7,10 @@ import { parseDuration, readSettingsFile } from "../call/settings.ts";
 import { startOf } from "../lane/lane.ts";
 import { identityDir } from "../lane/layout.ts";
 import { allStateDirs, openStateDir, StateDirError } from "../lane/state_dir.ts";
-import { inPath, ownPrefix, pathLine, placesBelow, shellOf } from "../launcher/install.ts";
+import { ownPrefix, pathLine, placesBelow, shellOf } from "../launcher/install.ts";
 import { isExecutable, readText, tryFiles } from "../os/files.ts";
 import { hasLibc, readKernelFile } from "../os/libc.ts";
-import { DENO_VERSION, launcherSettings, VERSION } from "../os/program.ts";
+import { DENO_VERSION, inPath, launcherSettings, VERSION } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { print } from "../os/terminal.ts";
 import { sleeperPid } from "../sleeper/sleeper_file.ts";
@@ -68,12 +68,12 @@ export function checkVersion(path: string, text: string): Finding {
 
 /** Returns the program that starts a proxy in its own session, as sshs_run_proxy() in launcher.sh does. */
 function proxyDetacher(system: Pick<System, "env">): string | undefined {
-  return ["setsid", "perl"].flatMap((name) => inPath(name, system)).find(isExecutable);
+  return ["setsid", "perl"].flatMap((name) => inPath(name, system.env("PATH"))).find(isExecutable);
 }
 
 /** Checks that the first program of this name in PATH is ours, and works. */
 function checkPath(name: string, system: Pick<System, "env">): Finding[] {
-  const found = inPath(name, system).filter((path) => isLauncher(path) !== undefined);
+  const found = inPath(name, system.env("PATH")).filter((path) => isLauncher(path) !== undefined);
   const [first] = found;
   if (!first) return [];
   if (isLauncher(first)) return [programFindings.isFirst(name, first), ...checkLauncher(first)];

@@ -11,7 +11,7 @@ import { identityDir, type Lane, laneAt } from "../lane/layout.ts";
 import { MuxConnection } from "../lane/mux_client.ts";
 import { placeLauncher } from "../launcher/launcher.ts";
 import { removePath, writeText } from "../os/files.ts";
-import type { System } from "../os/system.ts";
+import { pause, type System } from "../os/system.ts";
 import { type Message, print, say, words } from "../os/terminal.ts";
 import { tellSleeper, type TellSystem } from "../sleeper/sleeper_file.ts";
 import { findRealSsh } from "../ssh/real_ssh.ts";
@@ -90,7 +90,7 @@ async function untilTaken(lane: Lane, system: Pick<System, "now">): Promise<void
     using _connection = await MuxConnection.connect(lane.socket);
     const end = system.now() + TAKE_DEADLINE;
     while (!readMaster(lane) && system.now() < end) {
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await pause(50);
     }
   } catch (error) {
     if (!isMuxTrouble(error)) throw error; // Otherwise the next call finds it dead.

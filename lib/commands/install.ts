@@ -7,7 +7,6 @@ import {
   COMPLETIONS,
   ELSEWHERE,
   fpathLine,
-  inPath,
   install,
   InstallError,
   isInstalled,
@@ -21,7 +20,7 @@ import {
   uninstall,
 } from "../launcher/install.ts";
 import { isSystemError, removePath } from "../os/files.ts";
-import { DENO, DENO_VERSION, isDenoTooOld, OLDEST_DENO, VERSION } from "../os/program.ts";
+import { DENO, DENO_VERSION, inPath, isDenoTooOld, OLDEST_DENO, VERSION } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { print, say } from "../os/terminal.ts";
 import { isLauncher } from "../ssh/real_ssh.ts";
@@ -104,7 +103,7 @@ function absolute(prefix: string | undefined, system: Pick<System, "env" | "cwd"
 function report(places: Places, system: Pick<System, "env">): void {
   const shell = shellOf(system);
   const isZsh = basename(shell) === "zsh";
-  const first = inPath("ssh", system).find((path) => isLauncher(path) !== undefined);
+  const first = inPath("ssh", system.env("PATH")).find((path) => isLauncher(path) !== undefined);
   const lines = [
     ...isZsh ? [fpathLine(dirname(places.completions.zsh))] : [],
     ...first === `${places.bin}/ssh` ? [] : [pathLine(shell, places.bin)],

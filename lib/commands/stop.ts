@@ -11,7 +11,7 @@ import { closeLane } from "../lane/health.ts";
 import { type LaneRecord, removeLane } from "../lane/lane.ts";
 import { identityDir, lanesOf } from "../lane/layout.ts";
 import { callSsh } from "../launcher/launcher.ts";
-import type { System } from "../os/system.ts";
+import { pause, type System } from "../os/system.ts";
 import { print, say } from "../os/terminal.ts";
 import { tellSleeper, type TellSystem } from "../sleeper/sleeper_file.ts";
 import { findRealSsh } from "../ssh/real_ssh.ts";
@@ -70,7 +70,7 @@ async function isGone(pid: number, system: Pick<System, "isAlive">): Promise<boo
   const end = performance.now() + DEADLINE;
   while (system.isAlive(pid)) {
     if (performance.now() > end) return false;
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await pause(20);
   }
   return true;
 }

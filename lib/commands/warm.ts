@@ -135,9 +135,7 @@ class Progress {
   show(): void {
     if (!this.#isLive) return;
     this.#clear();
-    writeStderr(
-      new TextEncoder().encode(commandWords.warming(this.#open, this.#failed, this.#total)),
-    );
+    writeStderr(commandWords.warming(this.#open, this.#failed, this.#total));
   }
 
   /** Leaves the terminal to ssh from now on, for its questions. */
@@ -147,6 +145,6 @@ class Progress {
   }
 
   #clear(): void {
-    if (this.#isLive) writeStderr(new TextEncoder().encode("\r\x1b[K"));
+    if (this.#isLive) writeStderr("\r\x1b[K");
   }
 }

@@ -28,6 +28,7 @@ import {
   BUNDLE_FLAGS,
   DENO,
   importMap,
+  inPath,
   isBundle,
   launcherSettings,
   MAIN,
@@ -143,7 +144,7 @@ export function uninstall(places: Places): void {
 export function otherLauncher(places: Places, system: Pick<System, "env">): string | undefined {
   const prefix = ownPrefix();
   const known = [
-    ...NAMES.flatMap((name) => inPath(name, system)),
+    ...NAMES.flatMap((name) => inPath(name, system.env("PATH"))),
     ...(prefix === undefined ? [] : placesBelow(prefix).launchers),
   ];
   const ours = places.launchers.map(realPathOf); // There may be links to them.
@@ -270,12 +271,6 @@ export class InstallError extends Error {
   constructor(message: string, readonly hint?: string) {
     super(message);
   }
-}
-
-/** Returns the paths that a program of this name can have in PATH, in order. */
-export function inPath(name: string, system: Pick<System, "env">): string[] {
-  return (system.env("PATH") ?? "").split(":").filter((dir) => dir.startsWith("/"))
-    .map((dir) => `${dir.replace(/\/+$/, "")}/${name}`);
 }
 
 /** Returns the path of the user's shell. */

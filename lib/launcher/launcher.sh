@@ -570,7 +570,7 @@ sshs_patience() {
 # Sets sshs_last to the number of the newest attempt to log in, sshs_attempt to none, running, up, failed or
 # broken (its process died without saying how it ended), and sshs_starter to its pid.
 sshs_look() {
-  sshs_last=0 sshs_attempt=none sshs_starter='' sshs_login='' sshs_line=''
+  sshs_last=0 sshs_attempt=none sshs_starter='' sshs_line=''
   for sshs_file in "$sshs_home"/starter.*; do
     sshs_word=${sshs_file##*.}
     case $sshs_word in
@@ -579,7 +579,7 @@ sshs_look() {
     esac
   done
   [ "$sshs_last" -gt 0 ] || return 0
-  { read -r sshs_starter sshs_login; read -r sshs_line; } <"$sshs_home/starter.$sshs_last"
+  { read -r sshs_starter sshs_word; read -r sshs_line; } <"$sshs_home/starter.$sshs_last"
   # The file is empty for a moment whenever it is written, and on a busy machine for longer.
   if [ -n "$sshs_starter" ]; then
     sshs_empty=''

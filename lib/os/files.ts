@@ -110,10 +110,7 @@ export function writeWhole(
   const draft = `${path}.${Deno.pid}`;
   try {
     Deno.writeTextFileSync(draft, text, { mode: options.mode ?? 0o600 });
-    if (options.mtime !== undefined) {
-      const mtime = new Date(options.mtime);
-      Deno.utimeSync(draft, mtime, mtime);
-    }
+    if (options.mtime !== undefined) setModified(draft, options.mtime);
     if (options.linked) {
       Deno.linkSync(draft, `${draft}.link`);
       removePath(`${draft}.link`);

@@ -136,6 +136,12 @@ export function restorePath(): void {
   else Deno.env.delete("PATH");
 }
 
+/** Returns the absolute paths that a program of this name can have in a PATH, in order. */
+export function inPath(name: string, path = ""): string[] {
+  return path.split(":").filter((dir) => dir.startsWith("/"))
+    .map((dir) => `${dir.replace(/\/+$/, "")}/${name}`);
+}
+
 /** What Deno.args has in place of bytes that are not UTF-8. */
 export const LOST = "\uFFFD";
 

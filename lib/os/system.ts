@@ -120,6 +120,11 @@ export const realSystem: System = {
   },
 };
 
+/** Waits for `ms`. */
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
 /** How long an output may stay open after its program has ended, ms. By then all of it is in the pipe. */
 const HELD_OPEN = 300;
 

@@ -14,8 +14,6 @@ export interface Message {
   readonly hint?: string;
 }
 
-const encoder = new TextEncoder();
-
 /** Makes text from elsewhere harmless for a terminal: control characters become visible. */
 export function harmless(text: string): string {
   // deno-lint-ignore no-control-regex
@@ -25,17 +23,18 @@ export function harmless(text: string): string {
   });
 }
 
-/** Writes all bytes to stderr. Ignores a closed stderr, or a file on a full disk. */
-export function writeStderr(bytes: Uint8Array): void {
+/** Writes a text to stderr. Ignores a closed stderr, or a file on a full disk. */
+export function writeStderr(text: string): void {
   try {
-    writeAll(Deno.stderr, bytes);
+    writeAll(Deno.stderr, text);
   } catch (error) {
     if (!(isSystemError(error) || error instanceof Deno.errors.BadResource)) throw error;
   }
 }
 
-/** Writes all bytes: the system may take only part of them at a time. */
-function writeAll(stream: typeof Deno.stderr, bytes: Uint8Array): void {
+/** Writes all of a text: the system may take only part of it at a time. */
+function writeAll(stream: typeof Deno.stderr, text: string): void {
+  const bytes = new TextEncoder().encode(text);
   for (let done = 0; done < bytes.length;) done += stream.writeSync(bytes.subarray(done));
 }
 
@@ -47,7 +46,7 @@ export function messageText({ fault, hint }: Message): string {
 
 /** Prints a message on stderr, whatever it contains. */
 export function say(message: Message): void {
-  writeStderr(encoder.encode(`${messageText(message)}\n`));
+  writeStderr(`${messageText(message)}\n`);
 }
 
 export const words = {
@@ -67,9 +66,8 @@ export const words = {
 
 /** Prints all lines of a result. Ignores a reader that is gone (`sshs --list | head -1`). */
 export function print(...lines: readonly string[]): void {
-  const bytes = new TextEncoder().encode(lines.map((line) => `${line}\n`).join(""));
   try {
-    writeAll(Deno.stdout, bytes);
+    writeAll(Deno.stdout, lines.map((line) => `${line}\n`).join(""));
   } catch (error) {
     if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
   }
@@ -200,9 +198,8 @@ export class Screen implements Disposable {
 }
 
 function write(text: string): void {
-  const bytes = new TextEncoder().encode(text);
   try {
-    writeAll(Deno.stdout, bytes);
+    writeAll(Deno.stdout, text);
   } catch {
     // A terminal that is gone shows nothing; its hangup signal ends us.
   }

@@ -1,4 +1,5 @@
 /** Connections to unix sockets. Every failure of the other side is a value, not an exception. */
+import { pause } from "./system.ts";
 import { isAbsence, isSystemError, linkStatOf } from "./files.ts";
 
 export interface UnixConnection {
@@ -44,7 +45,7 @@ export async function connectUnix(
       }
       if (performance.now() >= until) return new NoConnection("late", error);
     }
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await pause(5);
   }
 }
 

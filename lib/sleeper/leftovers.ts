@@ -26,7 +26,7 @@ import {
   removePath,
   statOf,
 } from "../os/files.ts";
-import type { System } from "../os/system.ts";
+import { pause, type System } from "../os/system.ts";
 
 type UnusedSystem = Pick<System, "commandLine" | "isAlive" | "kill" | "now" | "pid">;
 
@@ -136,7 +136,7 @@ export async function endJob(stateDir: string, system: JobSystem): Promise<void>
       return removePath(stateDir);
     } catch (error) {
       if (!isSystemError(error) || tries === TRIES) throw error;
-      await new Promise((resolve) => setTimeout(resolve, PAUSE));
+      await pause(PAUSE);
     }
   }
 }

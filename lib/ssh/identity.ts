@@ -4,7 +4,9 @@
  * looks at.
  */
 import { exists, isExecutable } from "../os/files.ts";
+import { inPath } from "../os/program.ts";
 import { keyOf, type SshConfig } from "./configuration.ts";
+import { digestOf } from "./keys.ts";
 
 /**
  * The keywords that do not affect a connection. Any other keyword separates connections, so that a keyword
@@ -95,8 +97,7 @@ export function identityText(config: SshConfig, context: IdentityContext): strin
 
 /** Returns a short name for a text, such as an identity: 16 hex digits of its SHA-256. */
 export async function shortDigest(text: string): Promise<string> {
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  return new Uint8Array(digest).toHex().slice(0, 16);
+  return (await digestOf(new TextEncoder().encode(text))).slice(0, 16);
 }
 
 /** Removes the values of variables, which may be secrets, so that the text may be stored in a file. */
@@ -188,14 +189,15 @@ function asksCallersAgent(config: SshConfig): boolean {
     hasProxyCommand(config);
 }
 
-function hasProxyCommand(config: SshConfig): boolean {
+/** Whether a program connects for ssh. */
+export function hasProxyCommand(config: SshConfig): boolean {
   return (config.get("proxycommand") ?? "none") !== "none";
 }
 
 /** Returns the program that a ProxyCommand begins with, as PATH finds it, if it is a bare name. */
-function proxyProgram(config: SshConfig, path = ""): string | undefined {
+function proxyProgram(config: SshConfig, path?: string): string | undefined {
   const [, name] = /^(?:exec\s+)?([\w.+-]+)(?:\s|$)/.exec(config.get("proxycommand") ?? "") ?? [];
-  return name && path.split(":").map((dir) => `${dir}/${name}`).find(isExecutable);
+  return name && inPath(name, path).find(isExecutable);
 }
 
 /** Whether a value still contains %n, the destination as written, or %k, which is the same by default. */

@@ -75,7 +75,8 @@ export async function readKeys(paths: readonly string[]): Promise<Keys | undefin
   return { digest, publicKeys: [...publicKeys] };
 }
 
-async function digestOf(bytes: Uint8Array): Promise<string> {
+/** Returns the SHA-256 of some bytes, in hex. */
+export async function digestOf(bytes: Uint8Array): Promise<string> {
   // A copy, since crypto requires a buffer of its own.
   return new Uint8Array(await crypto.subtle.digest("SHA-256", new Uint8Array(bytes))).toHex();
 }

@@ -1,5 +1,6 @@
 /** Tells the real ssh from our own launchers before it in PATH. */
 import { isExecutable, readHead } from "../os/files.ts";
+import { inPath } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 
 /** The line that marks a launcher of ours, within its first 256 bytes. */
@@ -43,10 +44,12 @@ export function isLauncher(path: string): boolean | undefined {
 }
 
 function candidates(system: Pick<System, "env">): string[] {
-  const dirs = (system.env("PATH") ?? "/usr/local/bin:/usr/bin:/bin").split(":");
-  const paths = dirs.map((dir) => `${dir.replace(/\/+$/, "")}/ssh`);
+  const chosen = system.env("SSHS_SSH");
   // A relative path is another program in another directory, and argv[0] must not be one.
-  return [system.env("SSHS_SSH") ?? "", ...paths].filter((path) => path.startsWith("/"));
+  return [
+    ...(chosen?.startsWith("/") ? [chosen] : []),
+    ...inPath("ssh", system.env("PATH") ?? "/usr/local/bin:/usr/bin:/bin"),
+  ];
 }
 
 /** Returns the first bytes of an executable file; `undefined` if it is none. */
