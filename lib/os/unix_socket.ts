@@ -1,6 +1,6 @@
 /** Connections to unix sockets. Every failure of the other side is a value, not an exception. */
-import { pause } from "./system.ts";
 import { isAbsence, isSystemError, linkStatOf } from "./files.ts";
+import { pause } from "./system.ts";
 
 export interface UnixConnection {
   /** Reads into `chunk` and returns the number of bytes; `null` once either side has closed. */

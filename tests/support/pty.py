@@ -14,6 +14,9 @@ import signal
 import sys
 import termios
 
+# How long the last output of a program may be on its way after its end, in s.
+LAST_WORDS = 0.2
+
 
 def main():
     rows, columns = int(sys.argv[1]), int(sys.argv[2])
@@ -53,7 +56,10 @@ def serve(pid, terminal):
             if not shown:
                 sources.remove(terminal)
         elif ended in ready:
-            # All that it had written has been shown by now.
+            # The kernel hands over what was written last a moment later (tty_flip_buffer_push()). With its
+            # end the terminal is readable too, unless a process left behind holds it.
+            if terminal in sources and select.select([terminal], [], [], LAST_WORDS)[0]:
+                continue
             if 0 in sources:
                 print(termios.tcgetattr(terminal)[:4], file=sys.stderr, flush=True)
             end_like(os.waitpid(pid, 0)[1])
