@@ -1,0 +1,138 @@
+/**
+ * Makes what is released, in `dist/` or in the directory that is named:
+ *
+ *     sshs.js       the program, the launcher, the manual and the completions in one file
+ *     install.sh    with the URL ($SSHS_BASE) and the sum of that file
+ *     SHA256SUMS    of the two
+ *     CHANGES.md    the changelog's part for this version
+ *
+ * The bytes depend on the commit alone: on no path, and on no version of Deno. Hence a bundler of one
+ * version (that of `deno bundle` changes with Deno's) and packages from npm alone, by imports.npm.lock.
+ */
+import { fromFileUrl } from "@std/path/posix/from-file-url";
+import { build, type Plugin, stop } from "esbuild";
+import { createRequire } from "node:module";
+import { VERSION } from "../lib/os/program.ts";
+// With its modules in the graph, Deno has fetched their packages, and says where they are.
+import "../main.ts";
+
+const REPOSITORY = fromFileUrl(new URL("..", import.meta.url));
+
+/** Where Deno keeps a package: what is behind the registry's name is the same on each machine. */
+const IN_CACHE = /^(.*\/npm\/[^/]+)\/(((?:@[^/]+\/)?[^/]+)\/[^/]+)\/(.*)$/;
+
+/** Below which URL the files of a release are served, unless $SSHS_BASE says so. */
+const BASE = "https://github.com/sshs-project/sshs/releases/download/v" + VERSION;
+
+if (import.meta.main) {
+  await release(Deno.args[0] ?? `${REPOSITORY}dist`, Deno.env.get("SSHS_BASE") || BASE);
+  await stop();
+}
+
+/** Writes the files of a release into a directory. `base`: the URL that they are to be served from. */
+async function release(dir: string, base: string): Promise<void> {
+  Deno.mkdirSync(dir, { recursive: true });
+  const program = await bundle();
+  const sum = await sha256(program);
+  const installer = read("install.sh")
+    .replace(/^base=''$/m, `base='${base.replace(/\/$/, "")}'`)
+    .replace(/^sum=''$/m, `sum='${sum}'`);
+  const sums = `${sum}  sshs.js\n${await sha256(installer)}  install.sh\n`;
+  const files = { "sshs.js": program, "install.sh": installer, "SHA256SUMS": sums };
+  // The program last and by renaming: whoever runs the old one meanwhile keeps it.
+  for (const [name, text] of Object.entries({ "CHANGES.md": changes(), ...files }).reverse()) {
+    Deno.writeTextFileSync(`${dir}/${name}.new`, text);
+    Deno.renameSync(`${dir}/${name}.new`, `${dir}/${name}`);
+  }
+}
+
+/** Returns the program in one file, with the licences of all that is in it. */
+async function bundle(): Promise<string> {
+  const packages = new Map<string, string>();
+  const { outputFiles } = await build({
+    absWorkingDir: REPOSITORY,
+    entryPoints: ["main.ts"],
+    bundle: true,
+    write: false,
+    format: "esm",
+    // What OLDEST_DENO has needs no translation.
+    target: "esnext",
+    platform: "node",
+    charset: "utf8",
+    legalComments: "none",
+    tsconfigRaw: {},
+    plugins: [packagesOf(packages)],
+  });
+  const licences = [...packages].sort(([one], [other]) => one < other ? -1 : 1)
+    .map(([name, dir]) => licenceOf(name, dir));
+  return [
+    `// sshs ${VERSION}`,
+    comment(`sshs\n\n${read("LICENSE")}`),
+    ...licences.map(comment),
+    outputFiles[0].text,
+  ].join("\n");
+}
+
+/** Finds packages as Deno does, gives them names without a path, and notes where they are. */
+function packagesOf(found: Map<string, string>): Plugin {
+  return {
+    name: "packages",
+    setup(build) {
+      const resolve = (path: string) => {
+        const [, registry, id, name, rest] = IN_CACHE.exec(path) ?? [];
+        if (registry === undefined) throw new Error(`Cannot place ${path}: not in Deno's cache`);
+        found.set(id, `${registry}/${id}`);
+        return { path: `${id}/${rest}`, namespace: "npm", pluginData: { registry, name } };
+      };
+      build.onResolve({ filter: /^[^./]/, namespace: "file" }, ({ path, kind }) => {
+        if (kind === "entry-point") return;
+        if (path.startsWith("node:")) return { path, external: true };
+        return resolve(fromFileUrl(import.meta.resolve(path)));
+      });
+      build.onResolve(
+        { filter: /./, namespace: "npm" },
+        ({ path, importer, pluginData }) =>
+          resolve(createRequire(`${pluginData.registry}/${importer}`).resolve(path)),
+      );
+      build.onLoad({ filter: /./, namespace: "npm" }, ({ path, pluginData }) => ({
+        contents: Deno.readTextFileSync(`${pluginData.registry}/${path}`),
+        pluginData,
+      }));
+      const texts = /\.(sh|1|bash|zsh|fish)$/;
+      build.onLoad({ filter: texts, namespace: "file" }, ({ path }) => ({
+        contents: Deno.readTextFileSync(path),
+        loader: "text",
+      }));
+    },
+  };
+}
+
+/** Returns the licence of a package: its text, or as its package.json names it. */
+function licenceOf(id: string, dir: string): string {
+  const file = [...Deno.readDirSync(dir)].find(({ name }) => /^licen[cs]e/i.test(name));
+  if (file) return `${id}\n\n${Deno.readTextFileSync(`${dir}/${file.name}`)}`;
+  const { license, author } = JSON.parse(Deno.readTextFileSync(`${dir}/package.json`));
+  return `${id}\n\n${license} license, ${author?.name ?? author ?? "the authors of the package"}`;
+}
+
+function comment(text: string): string {
+  return `/*\n${text.trim().replaceAll("*/", "* /")}\n*/`.replace(/^(?=.)(?!\/\*|\*\/)/gm, " * ")
+    .replace(/^$/gm, " *").replace(/^\*\/$/m, " */");
+}
+
+/** Returns what the changelog says of this version. */
+function changes(): string {
+  const part = read("CHANGELOG.md").split(/^(?=## )/m)
+    .find((text) => text.startsWith(`## ${VERSION} `));
+  if (part === undefined) throw new Error(`CHANGELOG.md has no part for ${VERSION}`);
+  return part;
+}
+
+async function sha256(text: string): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return new Uint8Array(digest).toHex();
+}
+
+function read(path: string): string {
+  return Deno.readTextFileSync(REPOSITORY + path);
+}
