@@ -39,8 +39,8 @@ async function main(argv: readonly string[]): Promise<number> {
     const { runCommand } = await import("./lib/commands/mod.ts");
     return await runCommand(argv, realSystem);
   }
-  const { callSsh } = await import("./lib/launcher/launcher.ts");
-  return await callSsh(argv, realSystem);
+  const { becomeLauncher } = await import("./lib/launcher/launcher.ts");
+  return await becomeLauncher(argv, realSystem);
 }
 
 // No top-level await: with this module on the stack V8 would compile all of the bundle again to find the

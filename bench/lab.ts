@@ -161,13 +161,13 @@ export class Lab implements AsyncDisposable {
     await Deno.chmod(this.dir, 0o755);
     // In memory, like XDG_RUNTIME_DIR, where sshs keeps its state by default.
     if (canMount) await run("mount", ["-t", "tmpfs", "bench", this.#states]);
-    for (const name of ["home", "remote", "bin", "cfg"]) await Deno.mkdir(`${this.dir}/${name}`);
+    for (const name of ["home", "remote", "cfg"]) await Deno.mkdir(`${this.dir}/${name}`);
     for (const way of ["auto", "mux", "sshs", "fresh"] as const) {
       await Deno.mkdir(this.state(way), { mode: 0o700 });
     }
     await Deno.mkdir(`${this.state("fresh")}/plans`, { mode: 0o700 });
     await Deno.chmod(this.remote, 0o777);
-    await writeLaunchers(`${this.dir}/bin`);
+    writeLaunchers(this.dir);
     const auto = [
       "ControlMaster auto",
       "ControlPersist 10m",

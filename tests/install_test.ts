@@ -3,13 +3,7 @@ import assert from "node:assert/strict";
 import { removeState } from "../lib/lane/state_dir.ts";
 import { otherLauncher, pathLine, placesBelow } from "../lib/launcher/install.ts";
 import { namesIn } from "../lib/os/files.ts";
-import {
-  BUNDLE_FLAGS,
-  isDenoTooOld,
-  OLDEST_DENO,
-  PACKAGES,
-  PERMISSIONS,
-} from "../lib/os/program.ts";
+import { FLAGS, isDenoTooOld, OLDEST_DENO, PACKAGES, PERMISSIONS } from "../lib/os/program.ts";
 import { expect, openScene, sshs } from "./support/commands.ts";
 import { eventually } from "./support/eventually.ts";
 import { Home, serve } from "./support/home.ts";
@@ -44,7 +38,7 @@ Deno.test("install.sh installs the same twice, and --uninstall leaves nothing of
   );
   for (const other of others) assert.equal(other, text);
   assert.match(text, /^#!\/bin\/sh\n# sshs launcher: /);
-  assert.equal(/^sshs_flags='(.*)'$/m.exec(text)?.[1], BUNDLE_FLAGS.join(" "));
+  assert.equal(/^sshs_flags='(.*)'$/m.exec(text)?.[1], FLAGS.join(" "));
   assert.equal(/^sshs_deno='(.*)'$/m.exec(text)?.[1], Deno.execPath());
 
   const gone = await home.run("sh", [INSTALLER, "--uninstall", "--prefix", home.prefix]);

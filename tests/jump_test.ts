@@ -211,9 +211,7 @@ Deno.test("another route to the same target is another connection", async () => 
 Deno.test("ssh jumps by itself where a word would need quotes", async () => {
   await using fleet = await Fleet.open();
   const { scene } = fleet;
-  const bin = `${scene.sandbox.dir}/a prefix`;
-  await Deno.mkdir(bin);
-  await writeLaunchers(bin);
+  const bin = writeLaunchers(`${scene.sandbox.dir}/a prefix`);
   const call = async (host: string, word: string) =>
     assertQuiet(
       await scene.run([`${bin}/ssh`, "-F", scene.config, host, `echo ${word}`]),

@@ -1,5 +1,5 @@
 /** A call that finds no master and no sleeper. */
-import { BUNDLE_FLAGS } from "../../lib/os/program.ts";
+import { FLAGS } from "../../lib/os/program.ts";
 import { call } from "../call.ts";
 import type { Effort } from "../effort.ts";
 import { type Host, HOSTS, type Lab } from "../lab.ts";
@@ -29,7 +29,7 @@ async function calls(lab: Lab, host: Host, rounds: number): Promise<Table> {
       return await lab.time(way, host);
     }),
     [NO_CALL]: async () =>
-      (await call([Deno.execPath(), "run", ...BUNDLE_FLAGS, empty], lab.env("fresh"))).ms,
+      (await call([Deno.execPath(), "run", ...FLAGS, empty], lab.env("fresh"))).ms,
   });
   for (const way of ["auto", "sshs", "fresh"] as const) await lab.cold(way);
   return tableOf({ id: `first/${host}`, title, found });

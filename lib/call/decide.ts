@@ -11,7 +11,7 @@ import { readSettingsFile, type Settings, type SettingsFile, settingsFor } from 
 import { isJobDir, openStateDir, StateDirError } from "../lane/state_dir.ts";
 import { type Message, words } from "../os/terminal.ts";
 import { dependsOnSession } from "../ssh/watches.ts";
-import { isClosedToDeno, readText, statOf } from "../os/files.ts";
+import { readText, statOf } from "../os/files.ts";
 import { LOST } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { parseDestination, parseSshArgs, type SshCall } from "../ssh/arguments.ts";
@@ -146,7 +146,7 @@ async function read(
   const chosen = call.options.findLast(({ letter }) => letter === "F")?.value;
   if (
     chosen !== undefined && !NO_CONFIG.includes(chosen) &&
-    (isClosedToDeno(chosen) || !statOf(chosen)?.isFile)
+    !statOf(chosen)?.isFile
   ) {
     return { kind: "direct", reason: `-F ${chosen} is not a regular file` };
   }

@@ -33,7 +33,7 @@ export type Command =
   | { readonly kind: "why"; readonly argv: readonly string[]; readonly json: boolean }
   | { readonly kind: "doctor"; readonly argv: readonly string[] }
   /** `prefix`: where to install, if not in the default place. */
-  | { readonly kind: "install" | "uninstall"; readonly prefix?: string }
+  | { readonly kind: "install" | "uninstall"; readonly prefix?: string; readonly now: boolean }
   | { readonly kind: "completions"; readonly shell: Shell }
   | { readonly kind: "help" }
   | { readonly kind: "version" }
@@ -51,7 +51,7 @@ export const USAGE = {
   why: "sshs --why [--json] [OPTIONS] HOST [COMMAND...]",
   doctor: "sshs --doctor [[OPTIONS] HOST]",
   install: "sshs --install [--prefix DIR]",
-  uninstall: "sshs --uninstall [--prefix DIR]",
+  uninstall: "sshs --uninstall [--prefix DIR] [--now]",
   completions: "sshs --completions bash|zsh|fish",
   help: "sshs --help",
   version: "sshs --version",
@@ -191,12 +191,14 @@ function parseDoctor(argv: readonly string[]): Command {
 }
 
 function parseInstall(kind: "install" | "uninstall", argv: readonly string[]): Command {
-  if (argv.length === 0) return { kind };
-  const [, prefix = argv[1]] = /^--prefix(?:=(.*))?$/s.exec(argv[0]) ?? [, ""];
-  if (!prefix || argv.length > (argv[0] === "--prefix" ? 2 : 1)) {
+  const rest = argv.filter((word) => kind === "install" || word !== "--now");
+  const now = rest.length < argv.length;
+  if (rest.length === 0) return { kind, now };
+  const [, prefix = rest[1]] = /^--prefix(?:=(.*))?$/s.exec(rest[0]) ?? [, ""];
+  if (!prefix || rest.length > (rest[0] === "--prefix" ? 2 : 1)) {
     return misuse(words.prefixOrNothing(kind), USAGE[kind]);
   }
-  return { kind, prefix };
+  return { kind, prefix, now };
 }
 
 function parseCompletions(argv: readonly string[]): Command {

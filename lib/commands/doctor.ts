@@ -7,10 +7,11 @@ import { parseDuration, readSettingsFile } from "../call/settings.ts";
 import { startOf } from "../lane/lane.ts";
 import { identityDir } from "../lane/layout.ts";
 import { allStateDirs, openStateDir, StateDirError } from "../lane/state_dir.ts";
-import { ownPrefix, pathLine, placesBelow, shellOf } from "../launcher/install.ts";
-import { isExecutable, readText, tryFiles } from "../os/files.ts";
-import { hasLibc, readKernelFile } from "../os/libc.ts";
-import { DENO_VERSION, inPath, launcherSettings, VERSION } from "../os/program.ts";
+import { placesBelow, prefixOf } from "../launcher/install.ts";
+import { pathLine, shellOf } from "../launcher/startup_lines.ts";
+import { isExecutable, readKernelFile, readText, tryFiles } from "../os/files.ts";
+import { hasLibc } from "../os/libc.ts";
+import { DENO, DENO_VERSION, inPath, PROGRAM, VERSION } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { print } from "../os/terminal.ts";
 import { sleeperPid } from "../sleeper/sleeper_file.ts";
@@ -48,7 +49,7 @@ async function checkPrograms(system: Pick<System, "env" | "run">): Promise<Findi
   const detacher = proxyDetacher(system);
   return [
     ssh === undefined ? programFindings.noSsh() : checkVersion(ssh, await sshVersion(ssh, system)),
-    programFindings.deno(DENO_VERSION, launcherSettings().deno),
+    programFindings.deno(DENO_VERSION, DENO),
     ...(hasLibc() ? [] : [programFindings.noLibc()]),
     detacher === undefined ? programFindings.noSession() : programFindings.session(detacher),
     ...["ssh", "scp", "sftp"].flatMap((name) => checkPath(name, system)),
@@ -79,7 +80,7 @@ function checkPath(name: string, system: Pick<System, "env">): Finding[] {
   if (isLauncher(first)) return [programFindings.isFirst(name, first), ...checkLauncher(first)];
   const behind = found.find(isLauncher);
   if (behind) return [programFindings.isBehind(first, pathLine(shellOf(system), dirname(behind)))];
-  const prefix = ownPrefix();
+  const prefix = prefixOf(dirname(PROGRAM));
   return [
     prefix === undefined ? programFindings.isNotOurs(name, first) : programFindings.isNotInPath(
       name,

@@ -9,7 +9,8 @@ import { isMuxTrouble } from "../lane/health.ts";
 import { isOpen, readMaster } from "../lane/lane.ts";
 import { identityDir, type Lane, laneAt } from "../lane/layout.ts";
 import { MuxConnection } from "../lane/mux_client.ts";
-import { placeLauncher } from "../launcher/launcher.ts";
+import { openStateDir } from "../lane/state_dir.ts";
+import { placeLibrary } from "../launcher/launcher.ts";
 import { removePath, writeText } from "../os/files.ts";
 import { pause, type System } from "../os/system.ts";
 import { type Message, print, say, words } from "../os/terminal.ts";
@@ -126,7 +127,8 @@ export async function openLane(
   system: OpenSystem,
   options: { mayAsk: boolean },
 ): Promise<Opened> {
-  const { code, stdout, stderr } = await system.run("/bin/sh", [placeLauncher(system), ...argv], {
+  const launcher = `${await placeLibrary(openStateDir(system), system)}/bin/ssh`;
+  const { code, stdout, stderr } = await system.run("/bin/sh", [launcher, ...argv], {
     env: { SSHS_TASK: options.mayAsk ? "open" : "open-batch" },
     showStderr: options.mayAsk,
   });

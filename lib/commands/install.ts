@@ -5,41 +5,44 @@ import { plansDir } from "../lane/layout.ts";
 import { allStateDirs, removeState } from "../lane/state_dir.ts";
 import {
   COMPLETIONS,
-  ELSEWHERE,
-  fpathLine,
   install,
-  InstallError,
   isInstalled,
+  isShim,
   otherLauncher,
-  ownPrefix,
-  pathLine,
   type Places,
   placesBelow,
-  shellOf,
-  startupFile,
+  prefixOf,
   uninstall,
 } from "../launcher/install.ts";
-import { isSystemError, removePath } from "../os/files.ts";
-import { DENO, DENO_VERSION, inPath, isDenoTooOld, OLDEST_DENO, VERSION } from "../os/program.ts";
+import { InstallError } from "../launcher/new_files.ts";
+import { fpathLine, pathLine, shellOf, startupFile } from "../launcher/startup_lines.ts";
+import { exists, isSystemError, removePath } from "../os/files.ts";
+import {
+  DENO,
+  DENO_VERSION,
+  inPath,
+  isDenoTooOld,
+  OLDEST_DENO,
+  PROGRAM,
+  VERSION,
+} from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { print, say } from "../os/terminal.ts";
-import { isLauncher } from "../ssh/real_ssh.ts";
 import type { Shell } from "./command.ts";
 import { stop, type StopSystem } from "./stop.ts";
 
-type InstallSystem = Pick<System, "env" | "run" | "uid" | "cwd">;
+/** The library of this program, if it is in one: the state directory's after `deno install` alone. */
+const LIBRARY = dirname(PROGRAM);
 
 /** Installs below `prefix`, else where this program is installed, else in ~/.local. Returns 1 on failure. */
 export async function installCommand(
   prefix: string | undefined,
-  system: InstallSystem,
+  system: Pick<System, "env" | "run" | "cwd">,
 ): Promise<number> {
   return await orSay(async () => {
     if (isDenoTooOld()) {
-      throw new InstallError(
-        `Deno ${DENO_VERSION} at ${DENO} is older than ${OLDEST_DENO}`,
-        "deno upgrade",
-      );
+      const found = `Deno ${DENO_VERSION} at ${DENO}`;
+      throw new InstallError(`${found} is older than ${OLDEST_DENO}`, "deno upgrade");
     }
     const places = placesBelow(absolute(prefix, system));
     await install(places, system);
@@ -48,30 +51,35 @@ export async function installCommand(
 }
 
 /**
- * Removes what was installed. Stops all lanes and removes the state, unless another installation uses them.
- * Returns 1 on failure.
+ * Removes what was installed, and closes what is shared, unless another installation uses it; open sessions
+ * end only if `now`. Returns 1 on failure.
  */
 export async function uninstallCommand(
   prefix: string | undefined,
-  system: InstallSystem & StopSystem,
+  now: boolean,
+  system: StopSystem & Pick<System, "uid" | "cwd">,
 ): Promise<number> {
   return await orSay(async () => {
     const where = absolute(prefix, system);
     const places = placesBelow(where);
-    if (!isInstalled(places)) {
+    // After `deno install` alone there is only what is in the state directory.
+    const isAlone = prefix === undefined && basename(LIBRARY) === "launcher";
+    if (!isInstalled(places) && !isAlone) {
       throw new InstallError(`sshs is not installed in ${where}`, "sshs --uninstall --prefix DIR");
     }
-    const other = otherLauncher(places, system);
+    const other = otherLauncher(places, LIBRARY, system);
     if (other === undefined) {
-      await stop(undefined, true, system);
-      removeState(system);
+      await stop(undefined, now, system);
     } else {
       // A plan for a call through a jump host names the launcher that asked for it.
       for (const dir of allStateDirs(system)) removePath(plansDir(dir));
     }
     uninstall(places);
-    print(`sshs is removed from ${where}`);
+    // Last, since what runs may be in there.
+    if (other === undefined) removeState(system);
+    print(`sshs is removed from ${isAlone ? "its state directory" : where}`);
     if (other !== undefined) print(`shared connections are left to ${other}`);
+    for (const line of leftovers(places, system)) print(line);
   });
 }
 
@@ -95,32 +103,40 @@ async function orSay(act: () => Promise<void>): Promise<number> {
 function absolute(prefix: string | undefined, system: Pick<System, "env" | "cwd">): string {
   if (prefix !== undefined) return prefix.startsWith("/") ? prefix : `${system.cwd()}/${prefix}`;
   const home = system.env("HOME");
-  const found = ownPrefix() ?? (home && `${home}/.local`);
-  if (!found) throw new InstallError("HOME is not set", ELSEWHERE);
+  const found = prefixOf(LIBRARY) ?? (home && `${home}/.local`);
+  if (!found) throw new InstallError("HOME is not set", "sshs --install --prefix DIR");
   return found;
 }
 
 function report(places: Places, system: Pick<System, "env">): void {
   const shell = shellOf(system);
   const isZsh = basename(shell) === "zsh";
-  const first = inPath("ssh", system.env("PATH")).find((path) => isLauncher(path) !== undefined);
+  const first = inPath("ssh", system.env("PATH")).find(exists);
   const lines = [
     ...isZsh ? [fpathLine(dirname(places.completions.zsh))] : [],
     ...first === `${places.bin}/ssh` ? [] : [pathLine(shell, places.bin)],
   ];
   const where = isZsh ? `${startupFile(shell)}, before compinit` : startupFile(shell);
   print(
-    `sshs ${VERSION} is installed:`,
-    `  ${places.bin}/sshs`,
-    `  ${places.bin}/ssh, scp, sftp`,
-    `  ${places.program}`,
-    `  man page and completions in ${dirname(dirname(dirname(places.manual)))}`,
-    "",
-    ...lines.length > 0
-      ? [`Add to ${where}, and run here:`, ...lines.map((line) => `  ${line}`), ""]
-      : [],
-    "Then try:",
-    "  ssh HOST true",
-    "  sshs --list",
+    `sshs ${VERSION} is installed: ssh, scp, sftp and sshs in ${places.bin}`,
+    ...lines.length > 0 ? ["", `Add to ${where}, and run here:`] : [],
+    ...lines.map((line) => `  ${line}`),
+    ...["", "Then try:", "  ssh HOST true", "  sshs --list"],
   );
+}
+
+/** Says what is left of the user's own. */
+function* leftovers(places: Places, system: Pick<System, "env">): Generator<string> {
+  const settings = `${system.env("XDG_CONFIG_HOME") ?? `${system.env("HOME")}/.config`}/sshs`;
+  const shim = inPath("sshs", system.env("PATH")).find(isShim);
+  const left = [
+    ...system.env("PATH")?.split(":").includes(places.bin)
+      ? [`the line for ${places.bin} in ${startupFile(shellOf(system))}`]
+      : [],
+    ...exists(settings) ? [settings] : [],
+    ...shim ? [`${shim}: deno uninstall --global sshs`] : [],
+    `Deno: ${DENO}`,
+  ];
+  yield "Left, for you to remove if nothing else needs it:";
+  for (const what of left) yield `  ${what}`;
 }

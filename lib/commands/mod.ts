@@ -69,7 +69,7 @@ async function run(command: Command, system: System): Promise<number> {
       const { installCommand, uninstallCommand } = await import("./install.ts");
       return command.kind === "install"
         ? await installCommand(command.prefix, system)
-        : await uninstallCommand(command.prefix, system);
+        : await uninstallCommand(command.prefix, command.now, system);
     }
     case "completions": {
       const { completions } = await import("./install.ts");

@@ -10,7 +10,7 @@ import { forgetLearned } from "../lane/direct.ts";
 import { closeLane } from "../lane/health.ts";
 import { type LaneRecord, removeLane } from "../lane/lane.ts";
 import { identityDir, lanesOf } from "../lane/layout.ts";
-import { callSsh } from "../launcher/launcher.ts";
+import { becomeLauncher } from "../launcher/launcher.ts";
 import { pause, type System } from "../os/system.ts";
 import { print, say } from "../os/terminal.ts";
 import { tellSleeper, type TellSystem } from "../sleeper/sleeper_file.ts";
@@ -88,7 +88,7 @@ export async function fresh(argv: readonly string[], system: System): Promise<ne
     const lanes = lanesOf(dir);
     await Promise.all(lanes.map((lane) => closeLane(lane, system)));
   }
-  return await callSsh(argv, system);
+  return await becomeLauncher(argv, system);
 }
 
 /**

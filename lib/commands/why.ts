@@ -24,8 +24,7 @@ import { planKey } from "../call/plan.ts";
 import type { Direct } from "../call/rules.ts";
 import { identityDir, laneAt } from "../lane/layout.ts";
 import { hasRoom, liveLeases } from "../lane/lease.ts";
-import { launcherText } from "../launcher/launcher.ts";
-import { launcherSettings } from "../os/program.ts";
+import { bareLauncher } from "../launcher/launcher.ts";
 import type { System } from "../os/system.ts";
 import { print, printJson, say, words } from "../os/terminal.ts";
 import { findRealSsh, INSIDE } from "../ssh/real_ssh.ts";
@@ -180,9 +179,8 @@ export async function planOf(
   decision: Shared | Direct,
   system: Pick<System, "run" | "uid">,
 ): Promise<PlanState> {
-  const text = launcherText({ ...launcherSettings(), uid: system.uid() ?? 0, bin: "/" });
-  if (text === undefined) return "never";
-  const { code } = await system.run("/bin/sh", ["-c", text, "ssh", ...argv], {
+  const [sh, ...words] = bareLauncher();
+  const { code } = await system.run(sh, [...words, ...argv], {
     env: { SSHS_TASK: "plan" },
   });
   if (code === 0) return "holds";

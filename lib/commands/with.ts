@@ -6,9 +6,7 @@
  * lives as long as the job, and ends everything if this process is killed.
  */
 import { makeJobDir } from "../lane/state_dir.ts";
-import { ownPrefix, placesBelow } from "../launcher/install.ts";
-import { placeLauncher } from "../launcher/launcher.ts";
-import { linkPath } from "../os/files.ts";
+import { placeLibrary } from "../launcher/launcher.ts";
 import { endAs, type Ending, runAsChild } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { endJob, ownJob } from "../sleeper/leftovers.ts";
@@ -28,7 +26,7 @@ export async function runWith(command: WithCommand, system: System): Promise<nev
   let ending: Ending;
   try {
     await ownJob(dir, system);
-    const path = [placeLaunchers(dir, system), system.env("PATH")];
+    const path = [`${await placeLibrary(dir, system)}/bin`, system.env("PATH")];
     system.setEnv("PATH", path.filter(Boolean).join(":"));
     await startSleeper(dir, system);
     ending = await logInAndRun(command, system);
@@ -47,13 +45,4 @@ async function logInAndRun(
   const outcomes = await openAll(options, hosts, system);
   if (outcomes.some(({ problem }) => problem)) return { code: LOGIN_FAILED };
   return await runAsChild(program, args);
-}
-
-/** Returns the directory of the launchers: the installed ones, or else the job's own, which it writes. */
-function placeLaunchers(dir: string, system: System): string {
-  const prefix = ownPrefix();
-  if (prefix !== undefined) return placesBelow(prefix).bin;
-  placeLauncher(system);
-  for (const name of ["scp", "sftp", "sshs"]) linkPath("ssh", `${dir}/${name}`);
-  return dir;
 }

@@ -8,7 +8,6 @@ import { dirname } from "@std/path/posix/dirname";
 import {
   createDir,
   exists,
-  isClosedToDeno,
   isSystemError,
   linkStatOf,
   makeTempDir,
@@ -56,7 +55,7 @@ export function stateDirPath(system: Pick<System, "env" | "uid">): string {
   if (runtime && ownerOf(runtime) === system.uid()) return `${runtime}/sshs`;
   const temporary = `${(system.env("TMPDIR") || "/tmp").replace(/\/+$/, "")}/sshs-${system.uid()}`;
   // Nobody chose TMPDIR for us: an unusable one is no reason to complain.
-  return isShort(temporary) && !isClosedToDeno(temporary) ? temporary : `/tmp/sshs-${system.uid()}`;
+  return isShort(temporary) ? temporary : `/tmp/sshs-${system.uid()}`;
 }
 
 /**
@@ -106,9 +105,6 @@ function isShort(path: string, more = 0): boolean {
 export function openStateDir(system: Pick<System, "env" | "uid">): string {
   const path = stateDirPath(system);
   if (!path.startsWith("/")) throw refuse(path, "is not an absolute path");
-  if (isClosedToDeno(path)) {
-    throw refuse(path, "is where Deno opens nothing to a program like this");
-  }
   if (!isShort(path)) {
     throw refuse(path, `is longer than the ${MAX_BYTES} bytes that leave room for a socket`);
   }
@@ -120,7 +116,7 @@ export function openStateDir(system: Pick<System, "env" | "uid">): string {
 }
 
 /** What we create in the state directory, which the user may choose. */
-const OURS = /^(plans|stamps|ssh|sleeper|sleeper\.\w+|used|owner|[0-9a-f]{16})$/;
+const OURS = /^(plans|stamps|waiting|launcher|ssh|sleeper|sleeper\.\w+|used|owner|[0-9a-f]{16})$/;
 
 /** Removes the state, and its directory if it holds nothing else. Does nothing if it is not trusted. */
 export function removeState(system: Pick<System, "env" | "uid">): void {

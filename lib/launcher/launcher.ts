@@ -1,85 +1,177 @@
 /**
- * The launcher: settings, and below them launcher.sh. It is in PATH as ssh, scp, sftp and sshs. For a call
- * that came to the program itself (`deno install` alone) it is written into the state directory.
+ * The library, the directory of what an installed `ssh` runs:
+ *
+ *     launcher.sh   the launcher, below a head with what it must know of the program
+ *     program       where Deno and the program are, in sh
+ *     sshs.js       the program in one file
+ *     bin/          ssh, scp, sftp, sshs and proxy: one script, which runs the launcher
+ *
+ * It is PREFIX/lib/sshs, and the commands in PREFIX/bin are links to those in its bin. After `deno install`
+ * alone it is in the state directory.
  */
-import { directByWords, wantsQuiet } from "../call/rules.ts";
 import { CHOOSE_ANOTHER, openStateDir, StateDirError } from "../lane/state_dir.ts";
-import { isSystemError, writeWhole } from "../os/files.ts";
-import { become, launcherSettings, quote, restorePath } from "../os/program.ts";
+import { createText, exists, isSystemError, readText, realPathOf } from "../os/files.ts";
+import {
+  become,
+  DENO,
+  FLAGS,
+  inPath,
+  isBundle,
+  MAIN,
+  PROGRAM,
+  quote,
+  restorePath,
+  SLEEPER_FLAGS,
+  VERSION,
+} from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { say, words } from "../os/terminal.ts";
-import { parseSshArgs } from "../ssh/arguments.ts";
-import { findRealSsh, LAUNCHER_MARK } from "../ssh/real_ssh.ts";
-import text from "./launcher.sh" with { type: "text" };
+import { LETTERS } from "../ssh/arguments.ts";
+import { InstallError, putInPlace, type TextFile } from "./new_files.ts";
+import launcher from "./launcher.sh" with { type: "text" };
 
-/** The settings written into a launcher. Paths are absolute. */
-export interface LauncherSettings {
-  /** The version of sshs. */
-  readonly version: string;
-  readonly uid: number;
-  /** The directory of the launchers. */
-  readonly bin: string;
-  readonly deno: string;
-  /** The bundled program, or the path or URL of main.ts. */
-  readonly program: string;
-  /** For `deno run`. None contains a blank. */
-  readonly flags: readonly string[];
-  /** Additional flags for the sleeper. */
-  readonly sleeperFlags: readonly string[];
+/** The files of the launcher, by name. The first begins with the head. */
+const LAUNCHER = { "launcher.sh": launcher };
+
+/** The second line of each script in bin: it tells a launcher of ours from the real ssh. */
+export const LAUNCHER_MARK = "# sshs launcher";
+
+/** The commands that are installed, and the stand-in for a shell that runs a ProxyCommand. */
+export const COMMANDS = ["ssh", "scp", "sftp", "sshs"] as const;
+const SCRIPTS = [...COMMANDS, "proxy"];
+
+/** What the launcher must know of the program. */
+const HEAD = Object.entries({
+  version: VERSION,
+  letters: LETTERS,
+  flags: FLAGS.join(" "),
+  sleeper_flags: SLEEPER_FLAGS.join(" "),
+}).map(([name, value]) => `sshs_${name}=${quote(value)}\n`).join("");
+
+/** Returns the launcher's first file, head included. */
+export function launcherText(): string {
+  // Until launcher.sh finds these itself.
+  const before = `[ ! -r "$sshs_lib/program" ] || . "$sshs_lib/program"
+sshs_bin=$sshs_lib/bin sshs_uid=$(id -u)
+`;
+  return HEAD + before + launcher;
 }
 
-/** Returns the launcher's whole text; `undefined` if sh cannot hold a setting ({@linkcode quote}). */
-export function launcherText(settings: LauncherSettings): string | undefined {
-  const { flags, sleeperFlags, ...texts } = settings;
-  const joined = { flags: flags.join(" "), sleeper_flags: sleeperFlags.join(" ") };
-  const values = Object.entries({ ...texts, ...joined })
-    .map(([name, value]) => [name, quote(`${value}`)] as const);
-  if (values.some(([, value]) => value === undefined)) return undefined;
-  return [
-    "#!/bin/sh",
-    `${LAUNCHER_MARK}: ssh, scp and sftp over shared connections; made by sshs --install`,
-    ...values.map(([name, value]) => `sshs_${name}=${value}`),
-    text,
-  ].join("\n");
-}
-
-/** Becomes the launcher, or plain ssh if the launcher cannot be written. */
-export async function callSsh(argv: readonly string[], system: System): Promise<never> {
-  restorePath();
-  const ssh = findRealSsh(system);
-  if (ssh === undefined) {
-    say(words.noSsh());
-    return system.exit(127);
-  }
-  try {
-    return await become("/bin/sh", [placeLauncher(system)], argv);
-  } catch (error) {
-    if (!(error instanceof StateDirError)) throw error;
-    if (system.env("SSHS") !== "off" && !isQuiet(argv)) say(words.notShared(error));
-    return await become(ssh, [], argv);
-  }
-}
-
-function isQuiet(argv: readonly string[]): boolean {
-  const args = parseSshArgs(argv);
-  return args.kind === "invalid" || directByWords(args) !== undefined || wantsQuiet(args.options);
+/** Returns the argv that runs the launcher without a library, under the name `sshs`. */
+export function bareLauncher(): string[] {
+  return ["/bin/sh", "-c", `sshs_lib=''\n${launcherText()}`, "sshs"];
 }
 
 /**
- * Writes the launcher into the state directory, and returns its path.
+ * Returns the files of a library whose path is absolute, the scripts last.
  *
- * @throws {StateDirError} if it cannot
+ * @param program the path of the program
+ * @throws {InstallError} if sh cannot hold a path
  */
-export function placeLauncher(system: Pick<System, "env" | "uid">): string {
-  const dir = openStateDir(system);
-  const path = `${dir}/ssh`;
-  const text = launcherText({ ...launcherSettings(), uid: system.uid() ?? 0, bin: dir });
-  if (text === undefined) throw new StateDirError(`sh cannot hold the path ${dir}`, CHOOSE_ANOTHER);
-  try {
-    writeWhole(path, text, { mode: 0o700 });
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-    throw new StateDirError(`${path} cannot be written (${error.message})`, CHOOSE_ANOTHER);
+export function libraryFiles(library: string, program: string, deno: string): TextFile[] {
+  const [lib, sshs_deno, sshs_program] = [library, deno, program].map((path) => {
+    const word = quote(path);
+    if (word === undefined) throw new InstallError(`sh cannot hold the path ${path}`);
+    return word;
+  });
+  const script = `#!/bin/sh
+${LAUNCHER_MARK}
+sshs_lib=${lib}
+[ ! -r "$sshs_lib/launcher.sh" ] || . "$sshs_lib/launcher.sh"
+exec "/usr/bin/\${0##*/}" "$@" # the library is gone
+`;
+  const place = `sshs_deno=${sshs_deno}\nsshs_program=${sshs_program}\n`;
+  return [
+    ...Object.entries(LAUNCHER).map(([name, text], i) => ({
+      path: `${library}/${name}`,
+      text: i === 0 ? launcherText() : text,
+    })),
+    { path: `${library}/program`, text: place },
+    ...SCRIPTS.map((name) => ({ path: `${library}/bin/${name}`, text: script, isProgram: true })),
+  ];
+}
+
+/**
+ * Returns the path of the Deno that runs this program: as it is in PATH, if it is, since that outlives an
+ * upgrade of a package.
+ */
+export function denoPath(system: Pick<System, "env">): string {
+  return inPath("deno", system.env("PATH")).find((path) => realPathOf(path) === realPathOf(DENO)) ??
+    DENO;
+}
+
+/**
+ * Returns the text of the program.
+ *
+ * @throws {InstallError} if it is not in one file, or cannot be read
+ */
+export async function programText(system: Pick<System, "run">): Promise<string> {
+  if (!isBundle) throw new InstallError(`${PROGRAM} is not all of sshs`, "deno task bundle");
+  let path = PROGRAM;
+  if (!path.startsWith("/")) {
+    // What `deno install` has fetched.
+    const { stdout } = await system.run(DENO, ["info", "--json", "--no-config", MAIN]);
+    path = JSON.parse(stdout || "{}").modules?.[0]?.local;
   }
-  return path;
+  const text = path && readText(path);
+  if (!text) throw new InstallError(`${PROGRAM} cannot be read`);
+  return text.replace(/\n\/\/ denoCacheMetadata=.*\s*$/, "\n");
+}
+
+/**
+ * Becomes the launcher, for a call that came to the program itself. Becomes plain ssh if that cannot be; for a
+ * command of ours that is a failure.
+ */
+export async function becomeLauncher(argv: readonly string[], system: System): Promise<never> {
+  restorePath();
+  try {
+    const library = await placeLibrary(openStateDir(system), system);
+    tellOnce(library, argv);
+    return await become("/bin/sh", [`${library}/bin/sshs`], argv);
+  } catch (error) {
+    const isOurs = error instanceof StateDirError || error instanceof InstallError;
+    if (!isOurs && !isSystemError(error)) throw error;
+    const { message, hint = CHOOSE_ANOTHER } = error as InstallError;
+    const isCommand = /^--./.test(argv[0] ?? "");
+    if (isCommand || system.env("SSHS") !== "off" && !isQuiet(argv)) {
+      say(isCommand ? { fault: message, hint } : words.notShared(new StateDirError(message, hint)));
+    }
+    if (isCommand) return system.exit(1);
+    system.setEnv("SSHS", "off");
+    const [sh, ...before] = bareLauncher();
+    return await become(sh, before, argv);
+  }
+}
+
+/**
+ * Writes the library into a state directory, unless it is there already. Returns its path.
+ *
+ * @throws {InstallError} if it cannot
+ */
+export async function placeLibrary(
+  stateDir: string,
+  system: Pick<System, "env" | "run">,
+): Promise<string> {
+  const library = `${stateDir}/launcher`;
+  const program = `${library}/sshs.js`;
+  const files = libraryFiles(library, program, denoPath(system));
+  // The program behind a URL is of this version if the launcher is, and finding it takes Deno.
+  const isThere = PROGRAM.startsWith("/")
+    ? readText(program) === readText(PROGRAM)
+    : exists(program);
+  if (!isThere || files.some(({ path, text }) => readText(path) !== text)) {
+    putInPlace([{ path: program, text: await programText(system) }, ...files]);
+  }
+  return library;
+}
+
+/** Says on a terminal, once for each state directory, how ssh itself comes to share. */
+function tellOnce(library: string, argv: readonly string[]): void {
+  if (!Deno.stderr.isTerminal() || isQuiet(argv)) return;
+  if (createText(`${library}/told`, "")) say(words.installFirst());
+}
+
+/** Does any word ask for silence? One too many is no harm: it is said another time. */
+function isQuiet(argv: readonly string[]): boolean {
+  return argv.some((word) => /^-\w*q|BatchMode|LogLevel/i.test(word));
 }

@@ -27,27 +27,29 @@ export function readText(path: string): string | undefined {
   return ifThere(() => Deno.readTextFileSync(path));
 }
 
+/** Returns the text of a file in Linux's /proc; `undefined` if there is none, or it is not ours to read. */
+export function readKernelFile(path: string): string | undefined {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (error) {
+    if (!isSystemError(error)) throw error;
+  }
+}
+
 /**
  * Returns the bytes of a regular file. `"absent"`: there is none, this user may not read it, or it has
- * more than `limit` bytes. `"other"`: a fifo, a socket, or a path that Deno does not open, so we do not
- * know what another program would read there.
+ * more than `limit` bytes. `"other"`: a fifo or a socket, so we do not know what another program would
+ * read there.
  */
 export function readFile(path: string, limit: number): Uint8Array | "absent" | "other" {
-  if (isClosedToDeno(path)) return "other";
   try {
     const info = Deno.statSync(path); // Before open(2), which waits for the writer of a fifo.
     if (!info.isFile) return info.isDirectory ? "absent" : "other";
     return info.size <= limit ? Deno.readFileSync(path) : "absent";
   } catch (error) {
     if (isAbsence(error) || isDenied(error)) return "absent";
-    if (error instanceof Deno.errors.NotCapable) return "other"; // A link to a path that Deno does not open.
     throw error;
   }
-}
-
-/** Whether Deno (2.9) opens a path only with all permissions: devices and the kernel's own files. */
-export function isClosedToDeno(path: string): boolean {
-  return /^\/(dev|proc|sys)(\/|$)/.test(path);
 }
 
 /**
@@ -152,16 +154,6 @@ export function makeTempDir(prefix: string, dir?: string): string {
   return Deno.makeTempDirSync({ prefix, dir });
 }
 
-/** Makes a symbolic link. */
-export function linkPath(target: string, path: string): void {
-  Deno.symlinkSync(target, path);
-}
-
-/** Moves a file into the place of another, all or nothing. */
-export function replaceFile(from: string, to: string): void {
-  Deno.renameSync(from, to);
-}
-
 /**
  * Removes what is at a path of ours unless it is of the kind that we put there. Returns whether it did. If
  * left, it would be in the way of every later call, and a fifo would block the one that opens it.
@@ -172,7 +164,7 @@ export function removeUnless(path: string, wanted: "isFile" | "isDirectory"): bo
   return true;
 }
 
-/** Whether an error is an errno of the system (`code` is its name), not a permission that Deno lacks. */
+/** Whether an error is an errno of the system (`code` is its name). */
 export function isSystemError(error: unknown): error is Error & { code: string } {
   return error instanceof Error && typeof (error as { code?: unknown }).code === "string";
 }
@@ -304,7 +296,6 @@ export function tryFiles(path: string): { readonly made: number } | { readonly p
     Deno.linkSync(`${path}.file`, `${path}.link`);
     return { made: statOf(`${path}.file`)?.mtime?.getTime() ?? 0 };
   } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
     return { problem: (error as Error).message };
   } finally {
     for (const end of ["", ".file", ".link"]) removePath(path + end);
@@ -324,9 +315,8 @@ export function logLine(path: string, now: number, line: string): void {
     cutLog(path);
     const text = `${new Date(now).toISOString()} ${line}\n`;
     Deno.writeTextFileSync(path, text, { append: true, mode: 0o600 });
-  } catch (error) {
+  } catch {
     // A full disk, or the directory is gone.
-    if (error instanceof Deno.errors.NotCapable) throw error;
   }
 }
 
@@ -346,8 +336,7 @@ export function watchFile(path: string, onWrite: () => void): Disposable {
   let watcher: Deno.FsWatcher;
   try {
     watcher = Deno.watchFs(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
+  } catch {
     return pollFile(path, onWrite); // No more watches are available, or this system has none.
   }
   let close = () => watcher.close();

@@ -5,12 +5,12 @@
  * status need no forwarding. If it cannot become ssh, ssh runs as a child with our streams.
  */
 import { fromFileUrl } from "@std/path/posix/from-file-url";
-import { execv, ignoreSignal, processArgv, restoreSignal } from "./libc.ts";
+import { execv, ignoreSignal, restoreSignal } from "./libc.ts";
 import { ignores, isInForeground, realSystem } from "./system.ts";
 import { say } from "./terminal.ts";
 
 /** The version of sshs. A sleeper or a plan of another version is not used. */
-export const VERSION = "0.2.0";
+export const VERSION = "0.3.0";
 
 /**
  * The oldest Deno that has all we use: `FsFile.tryLockSync` came with 2.7, and this is its first release
@@ -18,26 +18,14 @@ export const VERSION = "0.2.0";
  */
 export const OLDEST_DENO = "2.7.1";
 
-/** Every permission that sshs needs, and why. The README repeats them. */
-export const PERMISSIONS = [
-  "--allow-read", // sockets, leases, ssh's config files, wherever they are
-  "--allow-write", // the state directory; a control socket is opened for writing
-  "--allow-env", // PATH, SSH_AUTH_SOCK and the like; the ssh that we become inherits all of it
-  "--allow-run", // ssh -G, the master, the sleeper
-  "--allow-ffi", // execv
-  "--allow-net", // control sockets: Deno counts unix sockets as net
-  "--allow-sys=uid,networkInterfaces", // whose directory it is; which local addresses are left
-] as const;
-
-/** For a fast start, without questions to the user. */
-const FLAGS = ["--quiet", "--no-config", "--no-lock", "--no-prompt", "--no-check", "--cached-only"];
-
-/** The flags for the bundle, which has all it needs in its one file. None contains a blank. */
-export const BUNDLE_FLAGS: readonly string[] = [
-  ...FLAGS,
-  "--no-npm",
-  "--no-remote",
-  ...PERMISSIONS,
+/**
+ * The flags of Deno for the program, which has all it needs in its one file: for a fast start, without
+ * questions to the user. A program that may run any program is not confined by a list of what else it may
+ * do, so it has all permissions. None contains a blank.
+ */
+export const FLAGS: readonly string[] = [
+  ...["--quiet", "--no-config", "--no-lock", "--no-prompt", "--no-check", "--cached-only"],
+  ...["--no-npm", "--no-remote", "--allow-all"],
 ];
 
 /**
@@ -46,15 +34,6 @@ export const BUNDLE_FLAGS: readonly string[] = [
  */
 const V8_OF_SLEEPER = "--lite-mode,--single-threaded,--max-semi-space-size=1,--expose-gc";
 export const SLEEPER_FLAGS = [`--v8-flags=${V8_OF_SLEEPER}`];
-
-/** The packages that lib/ imports, by their names in the import maps; a test compares the two. */
-export const PACKAGES = [
-  "@std/cli/parse-args",
-  "@std/path/posix/basename",
-  "@std/path/posix/dirname",
-  "@std/path/posix/from-file-url",
-  "string-width",
-] as const;
 
 /** The URL that this program was started from. */
 export const MAIN: string = Deno.mainModule;
@@ -78,45 +57,9 @@ export function isDenoTooOld(version: string = DENO_VERSION): boolean {
   return version.localeCompare(OLDEST_DENO, "en", { numeric: true }) < 0;
 }
 
-/**
- * Returns the import map that this program was started with, as a URL without blanks: Deno does not say
- * where it read the map.
- */
-export function importMap(): string {
-  const imports = Object.fromEntries(PACKAGES.map((name) => [name, sourceOf(name)]));
-  return `data:application/json,${encodeURIComponent(JSON.stringify({ imports }))}`;
-}
-
-/**
- * Returns the specifier of a package. An npm package resolves to a file in Deno's cache, from where its own
- * dependencies would not be found.
- */
-function sourceOf(name: string): string {
-  const url = import.meta.resolve(name);
-  const version = new RegExp(`^file:.*/npm/[^/]+/${name}/([^/]+)/`).exec(url)?.[1];
-  return version === undefined ? url : `npm:${name}@${version}`;
-}
-
-/** Returns how a launcher runs this program; see LauncherSettings. */
-export function launcherSettings() {
-  return {
-    version: VERSION,
-    deno: DENO,
-    program: PROGRAM,
-    flags: runFlags(),
-    sleeperFlags: SLEEPER_FLAGS,
-  };
-}
-
 /** Returns the argv that runs the sleeper of a state directory. */
 export function sleeperCommand(stateDir: string): string[] {
-  return [DENO, "run", ...SLEEPER_FLAGS, ...runFlags(), PROGRAM, "--sleeper", stateDir];
-}
-
-/** Returns the flags to run this program with: the bundle's, or those that find its modules. */
-function runFlags(): string[] {
-  if (isBundle) return [...BUNDLE_FLAGS];
-  return [...FLAGS, "--unstable-raw-imports", `--import-map=${importMap()}`, ...PERMISSIONS];
+  return [DENO, "run", ...SLEEPER_FLAGS, ...FLAGS, PROGRAM, "--sleeper", stateDir];
 }
 
 const SHIM_MARK = "DENO_NODE_SHIM_ACTIVE";
@@ -158,11 +101,24 @@ export async function become(
   const encoder = new TextEncoder();
   const own = [path, ...before].map((word) => encoder.encode(word));
   const users = argv.some((word) => word.includes(LOST))
-    ? processArgv()?.slice(-argv.length)
+    ? ownWords()?.slice(-argv.length)
     : argv.map((word) => encoder.encode(word));
   if (!users) fail("an argument is not UTF-8, and this system does not tell its bytes", 255);
   execv(path, [...own, ...users]);
   Deno.exit((await runAsChild(path, [...before, ...argv])).code);
+}
+
+/** Returns this process's own argv as bytes, which Linux tells. */
+function ownWords(): Uint8Array[] | undefined {
+  if (Deno.build.os !== "linux") return undefined;
+  const words: Uint8Array[] = [];
+  let rest = Deno.readFileSync("/proc/self/cmdline");
+  while (rest.length > 0) {
+    const end = rest.indexOf(0);
+    words.push(rest.subarray(0, end));
+    rest = rest.subarray(end + 1);
+  }
+  return words;
 }
 
 /** How a child ended. */

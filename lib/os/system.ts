@@ -3,8 +3,8 @@
  * function touches and a test needs no process of its own. All differences between Linux, macOS and
  * BSD are here and in libc.ts.
  */
-import { isSystemError } from "./files.ts";
-import { networkNamespace, pidNamespace, readKernelFile, SIGNAL_NUMBERS } from "./libc.ts";
+import { isSystemError, readKernelFile } from "./files.ts";
+import { SIGNAL_NUMBERS } from "./libc.ts";
 
 /** The result of a finished process. */
 export interface Output {
@@ -72,7 +72,7 @@ export const realSystem: System = {
   env: (name) => Deno.env.get(name) || undefined,
   setEnv: (name, value) => Deno.env.set(name, value),
   environment: () => Deno.env.toObject(),
-  networkNamespace,
+  networkNamespace: () => namespace("net"),
   service: () => serviceOf(readKernelFile("/proc/self/cgroup") ?? ""),
   now: () => Date.now(),
   steady: () => performance.now(),
@@ -93,7 +93,7 @@ export const realSystem: System = {
     const words = readKernelFile(`/proc/${pid}/cmdline`);
     return words?.replaceAll("\0", " ") ?? await commandLineFromPs(pid, this);
   },
-  pidNamespace: () => pidNamespace(),
+  pidNamespace: () => namespace("pid"),
   kill(pid, signal) {
     try {
       Deno.kill(pid, signal);
@@ -119,6 +119,11 @@ export const realSystem: System = {
     return { code, stdout, stderr };
   },
 };
+
+/** Returns the namespace of a kind that this process is in. */
+function namespace(kind: "net" | "pid"): string | undefined {
+  return Deno.build.os === "linux" ? Deno.readLinkSync(`/proc/self/ns/${kind}`) : undefined;
+}
 
 /** Waits for `ms`. */
 export function pause(ms: number): Promise<void> {

@@ -58,6 +58,10 @@ export const words = {
     fault: `not shared: ${message}`,
     hint,
   }),
+  installFirst: (): Message => ({
+    fault: "this call is shared; so that ssh, scp and sftp share too:",
+    hint: "sshs --install",
+  }),
   settings: (problem: string): Message => ({
     fault: `the settings are not used: ${problem}`,
     hint: "correct the file; until then the defaults are used",

@@ -38,6 +38,9 @@ export type SshArgs =
 const FLAGS = "1246ACGKMNTVXYZafgknqstvxy";
 const WITH_VALUE = "BDEFIJLOPQRSWbceilmopw";
 
+/** The option letters for getopts in sh. */
+export const LETTERS: string = FLAGS + WITH_VALUE.replace(/./g, "$&:");
+
 /** Parses the words after `ssh` as ssh.c's main() does, up to and including the command. */
 export function parseSshArgs(argv: readonly string[]): SshArgs {
   const before = getopt(argv, 0);

@@ -2,8 +2,9 @@
 import { answerText, type Conditions, planKey, planText } from "../../lib/call/plan.ts";
 import type { Shared } from "../../lib/call/decide.ts";
 import { type Lane, laneAt } from "../../lib/lane/layout.ts";
-import { launcherText } from "../../lib/launcher/launcher.ts";
-import { BUNDLE_FLAGS, VERSION } from "../../lib/os/program.ts";
+import { libraryFiles } from "../../lib/launcher/launcher.ts";
+import { putInPlace } from "../../lib/launcher/new_files.ts";
+import { VERSION } from "../../lib/os/program.ts";
 import { parseSshArgs, type SshCall } from "../../lib/ssh/arguments.ts";
 import { parseConfigDump } from "../../lib/ssh/configuration.ts";
 import { isThere } from "./is_there.ts";
@@ -59,17 +60,9 @@ export class Box implements Disposable {
       this.#program(`real/${program}`, `printf '%s\\0' ${program} "$$" "$@"`);
     }
     this.#program("deno", `echo "$*" >>"$0.asked"; exit 1`);
-    const text = launcherText({
-      version: VERSION,
-      uid: Deno.uid() ?? 0,
-      bin: `${this.dir}/ours`,
-      deno: `${this.dir}/deno`,
-      program: "/nowhere/sshs.js",
-      flags: BUNDLE_FLAGS,
-      sleeperFlags: [],
-    })!;
+    putInPlace(libraryFiles(`${this.dir}/lib`, "/nowhere/sshs.js", `${this.dir}/deno`));
     for (const program of ["ssh", "scp", "sftp", "sshs"]) {
-      this.write(`ours/${program}`, text, 0o755);
+      Deno.symlinkSync(`${this.dir}/lib/bin/${program}`, `${this.dir}/ours/${program}`);
     }
     this.#listener = Deno.listen({ transport: "unix", path: this.lane.socket });
     Deno.writeTextFileSync(this.lane.record, "{}");

@@ -1,6 +1,6 @@
 /** Runs single functions of the launcher, in each shell that may be /bin/sh. */
-import { type LauncherSettings, launcherText } from "../../lib/launcher/launcher.ts";
-import { BUNDLE_FLAGS, VERSION } from "../../lib/os/program.ts";
+import { launcherText } from "../../lib/launcher/launcher.ts";
+import { quote } from "../../lib/os/program.ts";
 import { BUNDLE } from "./programs.ts";
 import { SHELLS } from "./shells.ts";
 
@@ -10,7 +10,8 @@ export interface ScriptOptions {
   args?: readonly string[];
   /** Set in addition to PATH. */
   env?: Readonly<Record<string, string | undefined>>;
-  settings?: Partial<LauncherSettings>;
+  /** Variables of the launcher, set above its functions. */
+  settings?: Readonly<Record<string, string | number>>;
   /** Replacements in the launcher's text, for a system file that it reads. */
   replace?: readonly (readonly [from: string, to: string])[];
   stdin?: string;
@@ -25,24 +26,20 @@ const GO_ON = '\nsshs_go_on "$@"\n';
  *
  * @throws {Error} when the text has no such lines, or nothing to replace
  */
-export function textWith(script: string, { settings, replace = [] }: ScriptOptions = {}): string {
-  const whole = launcherText({
-    version: VERSION,
-    uid: Deno.uid() ?? 0,
-    bin: "/nowhere/bin",
-    deno: "/nowhere/deno",
-    program: BUNDLE,
-    flags: BUNDLE_FLAGS,
-    sleeperFlags: [],
-    ...settings,
-  })!;
+export function textWith(
+  script: string,
+  { settings = {}, replace = [] }: ScriptOptions = {},
+): string {
+  const whole = launcherText();
   if (!whole.includes(BEGIN) || !whole.endsWith(GO_ON)) throw new Error("another launcher");
   let text = whole.slice(0, -GO_ON.length + 1).replace(BEGIN, "\n");
   for (const [from, to] of replace) {
     if (!text.includes(from)) throw new Error(`The launcher's text has no ${from}`);
     text = text.replaceAll(from, () => to);
   }
-  return text + script;
+  const set = Object.entries({ deno: "/nowhere/deno", program: BUNDLE, ...settings })
+    .map(([name, value]) => `sshs_${name}=${quote(`${value}`)}\n`);
+  return ["sshs_lib=/nowhere\n", text, ...set, script].join("");
 }
 
 /** Starts a script that can call the launcher's functions. */

@@ -1,6 +1,6 @@
 /** The launchers `ssh`, `scp` and `sftp`, as an installation has them. */
-import { launcherText } from "../../lib/launcher/launcher.ts";
-import { BUNDLE_FLAGS, SLEEPER_FLAGS, VERSION } from "../../lib/os/program.ts";
+import { libraryFiles } from "../../lib/launcher/launcher.ts";
+import { putInPlace } from "../../lib/launcher/new_files.ts";
 import { BUNDLE, needProgram } from "./programs.ts";
 
 /**
@@ -10,30 +10,22 @@ import { BUNDLE, needProgram } from "./programs.ts";
 const TESTED_SSH = Deno.env.get("SSHS_TEST_SSH");
 
 /**
- * Puts `ssh`, `scp` and `sftp` into an empty directory: launchers that run the bundle with `deno`, or if
- * `plain` the system's own.
+ * Makes a library in a directory, and returns that of its scripts: launchers that run the bundle with `deno`,
+ * or if `plain` the system's own programs.
  */
-export async function writeLaunchers(
-  bin: string,
+export function writeLaunchers(
+  library: string,
   { plain = false, deno = Deno.execPath() } = {},
-): Promise<void> {
-  for (const name of ["ssh", "scp", "sftp", ...(plain ? [] : ["sshs"])]) {
-    const path = `${bin}/${name}`;
-    if (plain) await Deno.symlink(needProgram(name), path);
-    else if (TESTED_SSH) await Deno.symlink(TESTED_SSH.replace(/ssh$/, name), path);
-    else await Deno.writeTextFile(path, textFor(bin, deno), { mode: 0o755 });
+): string {
+  const bin = `${library}/bin`;
+  if (!plain && !TESTED_SSH) {
+    putInPlace(libraryFiles(library, BUNDLE, deno));
+    return bin;
   }
-}
-
-/** Returns the text of a launcher in `bin`, as an installation has it. */
-function textFor(bin: string, deno: string): string {
-  return launcherText({
-    version: VERSION,
-    uid: Deno.uid() ?? 0,
-    bin,
-    deno,
-    program: BUNDLE,
-    flags: BUNDLE_FLAGS,
-    sleeperFlags: SLEEPER_FLAGS,
-  })!;
+  Deno.mkdirSync(bin, { recursive: true });
+  for (const name of ["ssh", "scp", "sftp"]) {
+    const target = plain ? needProgram(name) : TESTED_SSH!.replace(/ssh$/, name);
+    Deno.symlinkSync(target, `${bin}/${name}`);
+  }
+  return bin;
 }

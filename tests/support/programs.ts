@@ -1,6 +1,6 @@
 /** Finds the programs that the tests run: those of this repository and of the system. */
 import { fromFileUrl } from "@std/path/posix/from-file-url";
-import { BUNDLE_FLAGS } from "../../lib/os/program.ts";
+import { FLAGS } from "../../lib/os/program.ts";
 
 /** The directory of the checkout; ends in a slash. */
 export const REPOSITORY: string = fromFileUrl(new URL("../..", import.meta.url));
@@ -14,7 +14,7 @@ export const BUNDLE = `${REPOSITORY}dist/sshs.js`;
 export const SSHS: readonly string[] = [
   Deno.execPath(),
   "run",
-  ...BUNDLE_FLAGS,
+  ...FLAGS,
   BUNDLE,
 ];
 

@@ -75,9 +75,8 @@ export class Scene implements AsyncDisposable {
     const sshd = stack.use(await Sshd.start(server));
     const relayed = relay && stack.use(Relay.start(sshd.port, relay));
     const sandbox = stack.use(await Sandbox.create());
-    const bin = `${sandbox.dir}/launchers`;
-    await Deno.mkdir(bin);
-    await writeLaunchers(bin, { plain, deno: await addDeno(sandbox) });
+    const deno = await addDeno(sandbox);
+    const bin = writeLaunchers(`${sandbox.dir}/launchers`, { plain, deno });
     Object.assign(sandbox.env, {
       SSHS_LOOK: "0.5",
       SSHS_LINGER: "1",
