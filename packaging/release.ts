@@ -2,8 +2,9 @@
  * Makes what is released, in `dist/` or in the directory that is named:
  *
  *     sshs.js       the program, the launcher, the manual and the completions in one file
- *     install.sh    with the URL ($SSHS_BASE) and the sum of that file
- *     SHA256SUMS    of the two
+ *     demo.sh       what `install.sh --demo` shows
+ *     install.sh    with the URL ($SSHS_BASE) and the sums of the two
+ *     SHA256SUMS    of the three
  *     CHANGES.md    the changelog's part for this version
  *
  * The bytes depend on the commit alone: on no path, and on no version of Deno. Hence a bundler of one
@@ -21,26 +22,27 @@ const REPOSITORY = fromFileUrl(new URL("..", import.meta.url));
 /** Where Deno keeps a package: what is behind the registry's name is the same on each machine. */
 const IN_CACHE = /^(.*\/npm\/[^/]+)\/(((?:@[^/]+\/)?[^/]+)\/[^/]+)\/(.*)$/;
 
-/** Below which URL the files of a release are served, unless $SSHS_BASE says so. */
-const BASE = "https://github.com/sshs-project/sshs/releases/download/v" + VERSION;
-
 if (import.meta.main) {
-  await release(Deno.args[0] ?? `${REPOSITORY}dist`, Deno.env.get("SSHS_BASE") || BASE);
+  await release(Deno.args[0] ?? `${REPOSITORY}dist`, Deno.env.get("SSHS_BASE") ?? "");
   await stop();
 }
 
 /** Writes the files of a release into a directory. `base`: the URL that they are to be served from. */
 async function release(dir: string, base: string): Promise<void> {
-  Deno.mkdirSync(dir, { recursive: true });
-  const program = await bundle();
-  const sum = await sha256(program);
+  const fetched = { "sshs.js": await bundle(), "demo.sh": read("lib/launcher/demo.sh") };
+  const sums = await sumsOf(fetched);
   const installer = read("install.sh")
-    .replace(/^base=''$/m, `base='${base.replace(/\/$/, "")}'`)
-    .replace(/^sum=''$/m, `sum='${sum}'`);
-  const sums = `${sum}  sshs.js\n${await sha256(installer)}  install.sh\n`;
-  const files = { "sshs.js": program, "install.sh": installer, "SHA256SUMS": sums };
-  // The program last and by renaming: whoever runs the old one meanwhile keeps it.
-  for (const [name, text] of Object.entries({ "CHANGES.md": changes(), ...files }).reverse()) {
+    .replace(/^base=''$/m, () => `base='${base}'`)
+    .replace(/^sums=''$/m, () => `sums='${sums.trim()}'`);
+  const files = {
+    ...fetched,
+    "install.sh": installer,
+    "SHA256SUMS": sums + await sumsOf({ "install.sh": installer }),
+    "CHANGES.md": changes(),
+  };
+  Deno.mkdirSync(dir, { recursive: true });
+  for (const [name, text] of Object.entries(files)) {
+    // Whoever runs the old one meanwhile keeps it.
     Deno.writeTextFileSync(`${dir}/${name}.new`, text);
     Deno.renameSync(`${dir}/${name}.new`, `${dir}/${name}`);
   }
@@ -116,8 +118,8 @@ function licenceOf(id: string, dir: string): string {
 }
 
 function comment(text: string): string {
-  return `/*\n${text.trim().replaceAll("*/", "* /")}\n*/`.replace(/^(?=.)(?!\/\*|\*\/)/gm, " * ")
-    .replace(/^$/gm, " *").replace(/^\*\/$/m, " */");
+  const lines = text.trim().replaceAll("*/", "* /").split("\n");
+  return ["/*", ...lines.map((line) => ` * ${line}`.trimEnd()), " */"].join("\n");
 }
 
 /** Returns what the changelog says of this version. */
@@ -128,9 +130,13 @@ function changes(): string {
   return part;
 }
 
-async function sha256(text: string): Promise<string> {
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
-  return new Uint8Array(digest).toHex();
+/** Returns the SHA-256 of each file, as sha256sum(1) prints it. */
+async function sumsOf(files: Readonly<Record<string, string>>): Promise<string> {
+  const lines = Object.entries(files).map(async ([name, text]) => {
+    const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+    return `${new Uint8Array(digest).toHex()}  ${name}\n`;
+  });
+  return (await Promise.all(lines)).join("");
 }
 
 function read(path: string): string {

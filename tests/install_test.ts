@@ -1,202 +1,264 @@
-/** What is installed, and that --uninstall leaves nothing of it. */
+/** What `sshs --install` puts where, and that `--uninstall` leaves nothing of it. */
 import assert from "node:assert/strict";
-import { removeState } from "../lib/lane/state_dir.ts";
-import { otherLauncher, pathLine, placesBelow } from "../lib/launcher/install.ts";
-import { namesIn } from "../lib/os/files.ts";
-import { FLAGS, isDenoTooOld, OLDEST_DENO, PACKAGES, PERMISSIONS } from "../lib/os/program.ts";
+import { pathLine } from "../lib/launcher/startup_lines.ts";
+import { isDenoTooOld, OLDEST_DENO } from "../lib/os/program.ts";
+import { canMakeAccounts } from "./support/account.ts";
 import { expect, openScene, sshs } from "./support/commands.ts";
 import { eventually } from "./support/eventually.ts";
 import { Home, serve } from "./support/home.ts";
 import { install } from "./support/installed.ts";
 import { isThere } from "./support/is_there.ts";
-import { findProgram, INSTALLER, REPOSITORY, run as output } from "./support/programs.ts";
+import { findProgram, needProgram, run as output, SSHS } from "./support/programs.ts";
+import { Pty } from "./support/pty.ts";
 import { Sandbox } from "./support/sandbox.ts";
 import { Sshd } from "./support/sshd.ts";
-import { walk } from "./support/walk.ts";
 
-Deno.test("install.sh installs the same twice, and --uninstall leaves nothing of it", async () => {
+const QUIET = { client: { config: ["LogLevel ERROR"] } };
+
+Deno.test("--install makes the same twice, and --uninstall leaves nothing of it", async () => {
   using home = new Home();
   const said = await home.install();
-  assert.match(said, /export PATH='[^']*a prefix\/bin':"\$PATH"/);
+  const [, line] = /^ {2}(export PATH=.*)$/m.exec(said)!;
   const first = home.contents();
-  for (const name of ["bin/sshs", "bin/ssh", "bin/scp", "bin/sftp", "lib/sshs/sshs.js"]) {
-    assert.ok(first[`${home.prefix}/${name}`], name);
+  for (const name of ["scp", "sftp", "ssh", "sshs"]) {
+    assert.equal(first[`bin/${name}`], `-> ${home.prefix}/lib/sshs/bin/${name}`);
+    assert.equal(first[`lib/sshs/bin/${name}`], first["lib/sshs/bin/proxy"]);
   }
   await home.install();
   assert.deepEqual(home.contents(), first);
 
-  const version = await home.run(`${home.prefix}/bin/sshs`, ["--version"]);
-  assert.match(version.stdout, /^sshs \d+\.\d+\.\d+, /);
-  const ssh = await home.run(`${home.prefix}/bin/ssh`, ["-G", "-p", "77", "somewhere"]);
-  assert.match(ssh.stdout, /^port 77$/m);
+  const typed = await home.run("sh", ["-c", `${line}\nssh -G -p 77 somewhere; sshs --version`]);
+  assert.match(typed.stdout, /^port 77$/m);
+  assert.match(typed.stdout, /^sshs \d+\.\d+\.\d+, Deno /m);
 
-  const doctor = await home.run(`${home.prefix}/bin/sshs`, ["--doctor"]);
-  assert.ok(doctor.stdout.includes(/^ {2}(export .*)$/m.exec(said)![1]), doctor.stdout);
-
-  const [text, ...others] = ["ssh", "scp", "sftp", "sshs"].map((name) =>
-    first[`${home.prefix}/bin/${name}`]
-  );
-  for (const other of others) assert.equal(other, text);
-  assert.match(text, /^#!\/bin\/sh\n# sshs launcher: /);
-  assert.equal(/^sshs_flags='(.*)'$/m.exec(text)?.[1], FLAGS.join(" "));
-  assert.equal(/^sshs_deno='(.*)'$/m.exec(text)?.[1], Deno.execPath());
-
-  const gone = await home.run("sh", [INSTALLER, "--uninstall", "--prefix", home.prefix]);
-  assert.equal(gone.code, 0, gone.stderr);
-  assert.equal(isThere(home.prefix), false);
+  const gone = await home.run("sh", ["-c", `${line}\nsshs --uninstall`]);
+  assert.deepEqual([gone.code, gone.stderr], [0, ""]);
+  assert.match(gone.stdout, /^sshs is removed from .*\n.*\n {2}the line for .* in ~\/\.profile$/m);
+  assert.deepEqual([isThere(home.prefix), isThere(`${home.path}/state`)], [false, false]);
 });
 
-Deno.test("install.sh --uninstall keeps what others have put beside it", async () => {
+Deno.test("--install: the modes are the same under any umask, and only the owner may write", async () => {
+  for (const umask of ["000", "022", "077"]) {
+    using home = new Home();
+    await home.run("sh", ["-c", `umask ${umask}; exec "$@"`, "sh", ...SSHS, "--install"]);
+    const modes = Object.keys(home.contents()).flatMap((name) => {
+      const { mode, isSymlink } = Deno.lstatSync(`${home.prefix}/${name}`);
+      return isSymlink ? [] : [`${name} ${(mode! & 0o777).toString(8)}`];
+    });
+    assert.ok(modes.length > 20, umask);
+    assert.deepEqual(modes.filter((mode) => !/(\/|bin\/\w+) 755$|\w 644$/.test(mode)), [], umask);
+  }
+});
+
+/** What may be at a place before, and what comes of it. */
+const BEFORE: Record<string, {
+  /** Paths below the prefix, and texts; a path that ends in a slash is a directory. */
+  there: Record<string, string>;
+  /** Why it is refused; by default it is replaced. */
+  refused?: RegExp;
+  /** What is gone after the installation. */
+  gone?: string;
+}> = {
+  "the scripts of 0.2.0": {
+    there: {
+      "bin/ssh": "#!/bin/sh\n# sshs launcher: ssh, scp and sftp over shared connections\n",
+      "bin/sshs": "#!/bin/sh\n# sshs launcher: ssh, scp and sftp over shared connections\n",
+      "lib/sshs/sshs.js": "// 0.2.0",
+      "lib/sshs/made": "PREFIX/lib/sshs\nPREFIX/lib\nPREFIX/bin\nPREFIX\n",
+    },
+  },
+  "what deno install made": {
+    there: {
+      "bin/sshs": "#!/bin/sh\n# generated by deno install\n",
+      "bin/.sshs/deno.json": "{}",
+    },
+    gone: "bin/.sshs",
+  },
+  "a program that is not ours": {
+    there: { "bin/sftp": "#!/bin/sh\necho real\n" },
+    refused: /bin\/sftp is not a launcher of sshs\nsshs: hint: mv (.*sftp'?) \1\.other$/m,
+  },
+  "a file where a directory should be": {
+    there: { "share/man": "a file" },
+    refused: /^sshs: .*share\/man/,
+  },
+  "a directory where a file should be": {
+    there: { "share/fish/vendor_completions.d/sshs.fish/": "" },
+    refused: /sshs\.fish is a directory/,
+  },
+};
+
+for (const [name, { there, refused, gone }] of Object.entries(BEFORE)) {
+  Deno.test(`--install ${refused ? "changes nothing if there is" : "replaces"} ${name}`, async () => {
+    using home = new Home();
+    for (const [path, text] of Object.entries(there)) {
+      const [dir] = /^.*\//.exec(`${home.prefix}/${path}`)!;
+      Deno.mkdirSync(dir, { recursive: true });
+      if (text) {
+        Deno.writeTextFileSync(`${home.prefix}/${path}`, text.replaceAll("PREFIX", home.prefix));
+      }
+    }
+    const before = home.contents();
+    const { code, stderr } = await home.sshs("--install");
+    if (refused) {
+      assert.equal(code, 1);
+      assert.match(stderr, refused);
+      assert.deepEqual(home.contents(), before);
+    } else {
+      assert.deepEqual([code, stderr], [0, ""]);
+      assert.match(home.contents()["bin/sshs"], /^-> /);
+      assert.ok(!gone || !isThere(`${home.prefix}/${gone}`));
+      assert.equal((await home.run(`${home.prefix}/bin/sshs`, ["--uninstall"])).code, 0);
+      if (there["lib/sshs/made"]) assert.equal(isThere(home.prefix), false);
+    }
+  });
+}
+
+Deno.test("--uninstall keeps what others have put beside it, and what a package brought", async () => {
   using home = new Home();
   Deno.mkdirSync(`${home.prefix}/bin`, { recursive: true });
   Deno.writeTextFileSync(`${home.prefix}/bin/other`, "theirs");
   await home.install();
   Deno.writeTextFileSync(`${home.prefix}/share/man.txt`, "theirs");
   // A launcher that was replaced is not ours any more.
+  Deno.removeSync(`${home.prefix}/bin/scp`);
   Deno.writeTextFileSync(`${home.prefix}/bin/scp`, "#!/bin/sh\n# theirs\n");
-  await home.install("--uninstall");
-  assert.deepEqual(
-    Object.keys(home.contents()).map((path) => path.slice(home.prefix.length)).sort(),
-    ["/bin/", "/bin/other", "/bin/scp", "/share/", "/share/man.txt"],
-  );
-});
-
-Deno.test("install.sh --uninstall ends the master and the sleeper, and leaves no state", async () => {
-  await using sshd = await Sshd.start({ client: { config: ["LogLevel ERROR"] } });
-  await using sandbox = await Sandbox.create();
-  await install(sandbox);
-  const call = await sandbox.run(["ssh", "-F", sshd.config, "host", "exit 7"]);
-  assert.deepEqual([call.code, call.stderr], [7, ""]);
-  assert.deepEqual([sandbox.masters().length, sandbox.sleepers().length], [1, 1]);
-  // At once: the sleeper has not begun its work, and its program is about to be removed.
-  const prefix = `${sandbox.dir}/prefix`;
-  const gone = await sandbox.run(["sh", INSTALLER, "--uninstall", "--prefix", prefix]);
-  assert.deepEqual([gone.code, gone.stderr], [0, ""]);
-  assert.equal(isThere(prefix), false);
-  await sandbox.assertClean({ deadline: 30_000 });
-});
-
-Deno.test("install.sh does not overwrite a program that is not its own", async () => {
-  for (const name of ["ssh", "sftp", "sshs"]) {
-    using home = new Home();
-    Deno.mkdirSync(`${home.prefix}/bin`, { recursive: true });
-    Deno.writeTextFileSync(`${home.prefix}/bin/${name}`, "#!/bin/sh\necho real\n");
-    const before = home.contents();
-    const result = await home.run("sh", [INSTALLER, "--prefix", home.prefix]);
-    assert.equal(result.code, 1);
-    assert.match(
-      result.stderr,
-      /is not a launcher of sshs\nsshs: hint: sshs --install --prefix DIR\n$/,
-    );
-    assert.deepEqual(home.contents(), before);
-  }
-});
-
-/** Runs `deno install` on main.ts, from a checkout or a URL, as in README. */
-async function denoInstall(home: Home, main: string, maps: string): Promise<string> {
-  const map = `${maps}/${
-    Deno.env.get("SSHS_IMPORTS") === "jsr" ? "deno.json" : "imports.npm.json"
-  }`;
-  const result = await home.run(Deno.execPath(), [
-    ...["install", "--global", "--force", "--root", `${home.path}/.deno`, "--name", "sshs"],
-    ...["--unstable-raw-imports", "--import-map", map, ...PERMISSIONS, main],
+  await home.sshs("--uninstall");
+  assert.deepEqual(Object.keys(home.contents()).sort(), [
+    ...["bin/", "bin/other", "bin/scp", "share/", "share/man.txt"],
   ]);
-  assert.equal(result.code, 0, result.stderr);
+  Deno.mkdirSync(`${home.path}/state`, { mode: 0o700 });
+  assert.match(
+    (await home.sshs("--uninstall")).stderr,
+    /^sshs: sshs is not installed in .*\n.*hint/,
+  );
+  assert.ok(isThere(`${home.path}/state`));
+
+  Deno.removeSync(`${home.prefix}/bin/scp`);
+  await home.install();
+  Deno.removeSync(`${home.prefix}/lib/sshs/made`);
+  const packaged = home.contents();
+  assert.match((await home.sshs("--uninstall")).stderr, /came with a package\n.*hint/);
+  assert.deepEqual(home.contents(), packaged);
+});
+
+for (const now of [false, true]) {
+  Deno.test(`--uninstall${now ? " --now ends" : " leaves"} open sessions, and leaves no state`, async () => {
+    await using sshd = await Sshd.start(QUIET);
+    await using sandbox = await Sandbox.create();
+    await install(sandbox);
+    const words = ["ssh", "-F", sshd.config, "host", "echo on; read line; echo $line; exit 7"];
+    const session = sandbox.spawn(words);
+    const reader = session.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    assert.equal((await reader.read()).value, "on\n");
+    const gone = await sandbox.run(["sshs", "--uninstall", ...now ? ["--now"] : []]);
+    assert.deepEqual([gone.code, gone.stderr], [0, ""]);
+    const writer = session.stdin.getWriter();
+    await writer.write(new TextEncoder().encode("more\n")).catch(() => {});
+    await writer.close().catch(() => {});
+    assert.equal((await reader.read()).value, now ? undefined : "more\n");
+    assert.equal((await session.status).code, now ? 255 : 7);
+    await session.stderr.cancel();
+    await sandbox.assertClean({ deadline: 30_000 });
+    assert.equal(isThere(`${sandbox.dir}/prefix`), false);
+  });
+}
+
+Deno.test("--uninstall leaves the connections to another installation in PATH", async () => {
+  await using scene = await openScene();
+  const prefix = `${scene.sandbox.dir}/prefix`;
+  expect(await sshs(scene, ["--install", "--prefix", prefix]), { code: 0, stderr: "" });
+  await scene.ssh(["host", "true"]);
+  const gone = await sshs(scene, ["--uninstall", "--prefix", prefix]);
+  expect(gone, { code: 0, stderr: "" });
+  assert.ok(gone.stdout.includes(`shared connections are left to ${scene.bin}/ssh\n`), gone.stdout);
+  assert.equal(isThere(prefix), false);
+  expect(await scene.ssh(["host", "echo hi"]), { code: 0, stdout: "hi\n" });
+  assert.equal(scene.logins(), 1);
+});
+
+Deno.test({
+  name: "an installation of root's serves another user, who shares on their own",
+  ignore: !canMakeAccounts,
+  fn: async () => {
+    await using scene = await openScene();
+    const { sandbox, user } = scene;
+    await Deno.chmod(sandbox.dir, 0o755);
+    await install(sandbox);
+    const { uid, gid } = await Deno.stat(user.home);
+    const as = [needProgram("setpriv"), `--reuid=${uid}`, `--regid=${gid}`, "--clear-groups"];
+    const tmp = `${user.home}/tmp`;
+    await Deno.mkdir(tmp, { mode: 0o700 });
+    await Deno.chown(tmp, uid, gid);
+    const env = { SSHS_DIR: undefined, XDG_RUNTIME_DIR: undefined, TMPDIR: tmp, HOME: user.home };
+    // Their state is theirs: what they may not log in to makes that plain all the same.
+    const why = await sandbox.run([...as, "sshs", "--why", "nowhere.invalid", "true"], {
+      env,
+      cwd: "/",
+    });
+    assert.match(why.stdout, /share/, why.stderr);
+    assert.equal(Deno.statSync(`${tmp}/sshs-${uid}`).uid, uid);
+  },
+});
+
+/** Installs by `deno install` from a URL, as README says. */
+async function denoInstall(home: Home, base: string): Promise<string> {
+  const words = ["install", "--global", "--allow-all", "--name", "sshs", `${base}/sshs.js`];
+  const { code, stderr } = await home.run(Deno.execPath(), words);
+  assert.equal(code, 0, stderr);
   return `${home.path}/.deno/bin/sshs`;
 }
 
-for (const source of ["a checkout", "a URL"]) {
-  Deno.test(`deno install from ${source} and sshs --install make a complete installation`, async () => {
+for (const first of ["deno uninstall", "sshs --uninstall"]) {
+  Deno.test(`deno install is all it takes, and ${first} first leaves nothing either`, async () => {
     using home = new Home();
-    await using server = serve({ type: "text/plain" });
-    const base = source === "a URL" ? server.base : REPOSITORY.slice(0, -1);
-    const sshs = await denoInstall(home, `${base}/main.ts`, base);
-    assert.match((await home.run(sshs, ["--version"])).stdout, /^sshs /);
-    assert.equal((await home.run(sshs, ["--list"])).stdout, "nothing is shared\n");
-    assert.match((await home.run(sshs, ["-G", "-p", "77", "somewhere"])).stdout, /^port 77$/m);
-
-    const { code, stderr } = await home.run(sshs, ["--install", "--prefix", home.prefix]);
+    await using server = serve();
+    const shim = await denoInstall(home, server.base);
+    assert.equal((await home.run(shim, ["--list"])).stdout, "nothing is shared\n");
+    assert.match((await home.run(shim, ["-G", "-p", "77", "x"])).stdout, /^port 77$/m);
+    server.served.clear();
+    const { code, stderr } = await home.run(shim, ["--install"]);
     assert.deepEqual([code, stderr], [0, ""]);
-    assert.match((await home.run(`${home.prefix}/bin/sshs`, ["--version"])).stdout, /^sshs /);
-    const paths = Object.keys(home.contents());
+    assert.deepEqual([...server.served], [], "it is installed as it was fetched");
+    const installed = home.contents();
     await home.install();
-    assert.deepEqual(Object.keys(home.contents()), paths, "the same as by install.sh");
+    assert.deepEqual(home.contents(), installed, "the same as from a file");
 
-    // The program that is removed runs this: it knows where it is.
-    const gone = await home.run(`${home.prefix}/bin/sshs`, ["--uninstall"]);
-    assert.deepEqual([gone.code, gone.stderr], [0, ""]);
-    assert.equal(isThere(home.prefix), false);
-    assert.equal(isThere(`${home.path}/state`), false);
+    const removals: Record<string, [string, string[]]> = {
+      "deno uninstall": [Deno.execPath(), ["uninstall", "--global", "sshs"]],
+      "sshs --uninstall": [`${home.prefix}/bin/sshs`, ["--uninstall"]],
+    };
+    const second = Object.keys(removals).find((name) => name !== first)!;
+    for (const name of [first, second]) {
+      assert.equal((await home.run(...removals[name])).code, 0, name);
+    }
+    assert.deepEqual(
+      Object.keys(home.contents(home.path)).filter((path) => !path.endsWith("/")),
+      [],
+    );
   });
 }
 
-Deno.test("a call after deno install alone starts a sleeper", async () => {
-  await using sshd = await Sshd.start({ client: { config: ["LogLevel ERROR"] } });
+Deno.test("a call after deno install alone shares, and says once on a terminal how ssh does", async () => {
+  await using sshd = await Sshd.start(QUIET);
   await using sandbox = await Sandbox.create();
   using home = new Home();
-  const sshs = await denoInstall(home, `${REPOSITORY}main.ts`, REPOSITORY.slice(0, -1));
-  const { code } = await sandbox.run([sshs, "-F", sshd.config, "host", "exit 7"]);
-  assert.equal(code, 7);
-  await eventually("the sleeper is awake", () => sandbox.sleepers().length === 1);
-});
-
-Deno.test("--install replaces what 0.1.0 left, including Deno's own script", async () => {
-  using home = new Home();
-  Deno.mkdirSync(`${home.prefix}/bin/.sshs`, { recursive: true });
-  Deno.writeTextFileSync(`${home.prefix}/bin/.sshs/deno.json`, "{}");
-  Deno.writeTextFileSync(`${home.prefix}/bin/sshs`, "#!/bin/sh\n# generated by deno install\n");
-  Deno.writeTextFileSync(`${home.prefix}/bin/ssh`, "#!/bin/sh\n# sshs launcher: of old\n");
-  await home.install();
-  assert.match((await home.run(`${home.prefix}/bin/sshs`, ["--version"])).stdout, /^sshs /);
-  assert.equal(isThere(`${home.prefix}/bin/.sshs`), false);
-});
-
-Deno.test("--install changes nothing if a file cannot be written, and says which", async () => {
-  using home = new Home();
-  Deno.mkdirSync(`${home.prefix}/share`, { recursive: true });
-  Deno.writeTextFileSync(`${home.prefix}/share/man`, "a file");
-  const before = home.contents();
-  const result = await home.run("sh", [INSTALLER, "--prefix", home.prefix]);
-  assert.equal(result.code, 1);
-  assert.match(result.stderr, /^sshs: .*share\/man.*\nsshs: hint: sshs --install --prefix DIR$/m);
-  assert.deepEqual(home.contents(), before);
-});
-
-Deno.test("--uninstall says that sshs is not installed, and leaves the state alone", async () => {
-  using home = new Home();
-  Deno.mkdirSync(`${home.path}/state`, { mode: 0o700 });
-  const result = await home.run("sh", [INSTALLER, "--uninstall", "--prefix", home.prefix]);
-  assert.equal(result.code, 1);
-  assert.match(result.stderr, /^sshs: sshs is not installed in .*\nsshs: hint: /);
-  assert.ok(isThere(`${home.path}/state`));
-});
-
-Deno.test("removeState removes only our files from a directory that has others", () => {
-  using home = new Home();
-  const dir = `${home.path}/state`;
-  Deno.mkdirSync(`${dir}/0123456789abcdef`, { recursive: true, mode: 0o700 });
-  Deno.mkdirSync(`${dir}/plans`);
-  Deno.writeTextFileSync(`${dir}/plans.txt`, "theirs");
-  removeState({ uid: () => Deno.uid(), env: (name) => name === "SSHS_DIR" ? dir : undefined });
-  assert.deepEqual(namesIn(dir), ["plans.txt"]);
-});
-
-Deno.test("PACKAGES are the packages that lib/ imports, and both import maps have them", () => {
-  const modules = walk(`${REPOSITORY}lib`).filter((path) => path.endsWith(".ts"));
-  const imports = modules.flatMap((path) => {
-    const text = Deno.readTextFileSync(`${REPOSITORY}lib/${path}`);
-    return Array.from(
-      text.matchAll(/^(?:import|\}).* from "([^."][^"]*)";$/gm),
-      ([, name]) => name,
-    );
-  });
-  assert.deepEqual([...new Set(imports)].sort(), [...PACKAGES].sort());
-  const names = (file: string) =>
-    Object.keys(JSON.parse(Deno.readTextFileSync(REPOSITORY + file)).imports);
-  for (const name of PACKAGES) {
-    assert.ok(names("imports.npm.json").includes(name), name);
-    assert.ok(names("deno.json").some((given) => `${name}/`.startsWith(`${given}/`)), name);
+  await using server = serve();
+  const shim = await denoInstall(home, server.base);
+  const call = [shim, "-F", sshd.config, "host", "exit 7"];
+  const quiet = await sandbox.run(call);
+  assert.deepEqual([quiet.code, quiet.stderr], [7, ""]);
+  for (const times of [1, 0]) {
+    await using pty = await Pty.spawn(call, { env: sandbox.env });
+    assert.equal((await pty.status).code, 7);
+    assert.equal(pty.output.split("sshs --install").length - 1, times, pty.output);
   }
+  assert.equal(sshd.logins(), 1);
+  await eventually("the sleeper is awake", () => sandbox.sleepers().length === 1);
+  const gone = await sandbox.run([shim, "--uninstall"]);
+  assert.deepEqual([gone.code, gone.stderr], [0, ""]);
+  assert.match(gone.stdout, /deno uninstall --global sshs|Deno: /);
+  await sandbox.assertClean({ deadline: 30_000 });
 });
 
 const PATH_LINES: [shell: string, bin: string, line: string][] = [
@@ -204,88 +266,30 @@ const PATH_LINES: [shell: string, bin: string, line: string][] = [
   ["/usr/bin/fish", "/home/neo/.local/bin", "fish_add_path --move --path /home/neo/.local/bin"],
   ["zsh", "/home/n o/it's $5/bin", `export PATH='/home/n o/it'\\''s $5/bin':"$PATH"`],
 ];
-for (const [shell, bin, line] of PATH_LINES) {
-  Deno.test(`pathLine for ${shell} and ${bin} is ${line}`, async () => {
+
+Deno.test("pathLine is what the user's shell takes, and isDenoTooOld what its version says", async () => {
+  for (const [shell, bin, line] of PATH_LINES) {
     assert.equal(pathLine(shell, bin), line);
-    if (shell.endsWith("fish")) return;
+    if (shell.endsWith("fish")) continue;
     const path = await output("sh", ["-c", `${line}; printf %s "$PATH"`]);
     assert.ok(path.startsWith(`${bin}:`), path);
-  });
-}
-
-const AGES: [string, boolean][] = [
-  [OLDEST_DENO, false],
-  ["2.6.8", true],
-  ["2.7.0", true],
-  ["2.10.0", false],
-  ["2.9.6+1234567", false],
-  ["3.0.0-rc.1", false],
-];
-for (const [version, tooOld] of AGES) {
-  Deno.test(`Deno ${version} is ${tooOld ? "too old" : "new enough"}`, () => {
-    assert.equal(isDenoTooOld(version), tooOld);
-  });
-}
+  }
+  const old = ["2.6.8", "2.7.0", OLDEST_DENO, "2.10.0", "2.9.6+1234567", "3.0.0-rc.1"];
+  assert.deepEqual(old.filter(isDenoTooOld), ["2.6.8", "2.7.0"]);
+});
 
 Deno.test({
-  name: "install.sh prints for zsh users the line that makes the completion work",
+  name: "--install prints for zsh users the line that makes the completion work",
   ignore: !findProgram("zsh"),
   async fn() {
     using home = new Home();
-    const { stdout } = await home.run("sh", [INSTALLER, "--prefix", home.prefix], {
+    const { stdout } = await home.run(SSHS[0], [...SSHS.slice(1), "--install"], {
       env: { SHELL: "/usr/bin/zsh" },
     });
-    assert.match(stdout, /^Add to ~\/\.zshrc, before compinit, and run here:\n +fpath=/m);
-    const line = /^ +(fpath=.*)$/m.exec(stdout)?.[1];
+    const line = /^Add to ~\/\.zshrc, before compinit, and run here:\n +(fpath=.*)$/m.exec(stdout)
+      ?.[1];
     const script = `${line}; autoload -Uz compinit; compinit -u -D; print $_comps[sshs]`;
     assert.equal(await output("zsh", ["-f", "-c", script]), "_sshs\n", stdout);
     assert.doesNotMatch(await home.install(), /fpath/, "another shell");
   },
-});
-
-Deno.test("--install changes nothing if a directory has the place of a file", async () => {
-  using home = new Home();
-  const taken = `${home.prefix}/share/fish/vendor_completions.d/sshs.fish`;
-  Deno.mkdirSync(taken, { recursive: true });
-  const before = home.contents();
-  const result = await home.run("sh", [INSTALLER, "--prefix", home.prefix]);
-  assert.equal(result.code, 1);
-  assert.equal(
-    result.stderr,
-    `sshs: ${taken} is a directory\nsshs: hint: sshs --install --prefix DIR\n`,
-  );
-  assert.deepEqual(home.contents(), before);
-});
-
-Deno.test("--uninstall leaves the connections to another installation in PATH", async () => {
-  await using scene = await openScene();
-  const prefix = `${scene.sandbox.dir}/prefix`;
-  expect(await sshs(scene, ["--install", "--prefix", prefix]), { code: 0, stderr: "" });
-  await scene.ssh(["host", "true"]);
-  expect(await sshs(scene, ["--uninstall", "--prefix", prefix]), {
-    code: 0,
-    stdout: `sshs is removed from ${prefix}\n` +
-      `shared connections are left to ${scene.bin}/ssh\n`,
-    stderr: "",
-  });
-  assert.equal(isThere(prefix), false);
-  // One may name the launcher that is gone.
-  assert.deepEqual(scene.sandbox.files().filter((file) => file.startsWith("plans/")), []);
-  expect(await scene.ssh(["host", "echo hi"]), { code: 0, stdout: "hi\n" });
-  assert.equal(scene.logins(), 1);
-});
-
-Deno.test("otherLauncher finds one that is not removed, nor a link to one that is", () => {
-  using home = new Home();
-  const places = placesBelow(home.prefix);
-  const [links, other] = [`${home.path}/links`, `${home.path}/other`];
-  for (const dir of [places.bin, links, other]) Deno.mkdirSync(dir, { recursive: true });
-  const launcher = "#!/bin/sh\n# sshs launcher: of old\n";
-  for (const path of [...places.launchers, `${other}/sshs`]) {
-    Deno.writeTextFileSync(path, launcher, { mode: 0o755 });
-  }
-  Deno.symlinkSync(`${places.bin}/ssh`, `${links}/ssh`);
-  const find = (...dirs: string[]) => otherLauncher(places, { env: () => dirs.join(":") });
-  assert.equal(find(places.bin, links, "/usr/bin"), undefined);
-  assert.equal(find(places.bin, links, other), `${other}/sshs`);
 });

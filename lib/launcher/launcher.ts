@@ -115,7 +115,7 @@ export async function programText(system: Pick<System, "run">): Promise<string> 
   }
   const text = path && readText(path);
   if (!text) throw new InstallError(`${PROGRAM} cannot be read`);
-  return text.replace(/\n\/\/ denoCacheMetadata=.*\s*$/, "\n");
+  return text.replace(/\n\/\/ denoCacheMetadata=.*$/, "");
 }
 
 /**

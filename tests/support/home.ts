@@ -1,20 +1,32 @@
-/** A home in which nothing is installed yet, and the checkout to install from. */
+/** A home in which nothing is installed yet, and a server of what is released. */
 import assert from "node:assert/strict";
-import { findProgram, INSTALLER, REPOSITORY } from "./programs.ts";
+import { findProgram, REPOSITORY, SSHS } from "./programs.ts";
 import { walk } from "./walk.ts";
 
+/** The files of a release, which `deno task release` makes. */
+export const DIST = `${REPOSITORY}dist`;
+
+/** The result of a program. */
+export interface Result {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
 export class Home implements Disposable {
-  readonly path: string = Deno.makeTempDirSync({ prefix: "home of " });
-  readonly prefix: string = `${this.path}/a prefix`;
+  /** With what a path may contain. */
+  readonly path: string = Deno.makeTempDirSync({ prefix: "neo's home " });
+  readonly prefix: string = `${this.path}/.local`;
 
   /** Runs a program with this home, and a state directory in it. */
-  async run(program: string, args: string[], { input, env = {} }: {
+  async run(program: string, args: string[], { input, env = {}, cwd = this.path }: {
     input?: string;
     env?: Record<string, string>;
-  } = {}): Promise<{ code: number; stdout: string; stderr: string }> {
+    cwd?: string;
+  } = {}): Promise<Result> {
     const child = new Deno.Command(program, {
       args,
-      cwd: this.path,
+      cwd,
       env: {
         DENO_DIR: cacheDir,
         HOME: this.path,
@@ -35,18 +47,31 @@ export class Home implements Disposable {
     return { code, stdout: text(stdout), stderr: text(stderr) };
   }
 
-  /** Runs install.sh from the checkout; fails unless it succeeds. */
-  async install(...args: string[]): Promise<string> {
-    const result = await this.run("sh", [INSTALLER, "--prefix", this.prefix, ...args]);
-    assert.deepEqual({ code: result.code, stderr: result.stderr }, { code: 0, stderr: "" });
-    return result.stdout;
+  /** Runs a command of the released program. */
+  sshs(...args: string[]): Promise<Result> {
+    return this.run(SSHS[0], [...SSHS.slice(1), ...args]);
   }
 
-  /** Returns every file and directory under the prefix, with the contents of the files. */
+  /** Has the released program install itself. */
+  async install(): Promise<string> {
+    const { code, stdout, stderr } = await this.sshs("--install");
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: "" });
+    return stdout;
+  }
+
+  /** Returns every file and directory under the prefix: the contents of files, the targets of links. */
   contents(directory = this.prefix): Record<string, string> {
-    const paths = walk(directory).map((path) => `${directory}/${path}`);
     return Object.fromEntries(
-      paths.map((path) => [path, path.endsWith("/") ? "" : Deno.readTextFileSync(path)]),
+      walk(directory).map((name) => {
+        const path = `${directory}/${name}`;
+        if (name.endsWith("/")) return [name, ""];
+        return [
+          name,
+          Deno.lstatSync(path).isSymlink
+            ? `-> ${Deno.readLinkSync(path)}`
+            : Deno.readTextFileSync(path),
+        ];
+      }),
     );
   }
 
@@ -55,49 +80,32 @@ export class Home implements Disposable {
   }
 }
 
-/** Removes from contents what depends on where they were bundled: packages are named relative to that. */
-export function normal(contents: Record<string, string>): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(contents).map(([path, text]) => [path, text.replace(/(\.\.\/)+/g, "../")]),
-  );
-}
-
-/** Deno's cache, which already has the packages that bundling needs. */
+/** Deno's cache, which already has the packages that a release is made of. */
 export const cacheDir: string = JSON.parse(
   new TextDecoder().decode(
     new Deno.Command(Deno.execPath(), { args: ["info", "--json"] }).outputSync().stdout,
   ),
 ).denoDir;
 
-/** The type of .ts files in Debian's /etc/mime.types, which Deno does not accept for a module. */
-const ODD_TYPE = "text/vnd.trolltech.linguist";
-
-/** Serves the checkout as a raw file server would; `spoil` may answer instead. */
-export function serve({ spoil, type = ODD_TYPE, root = REPOSITORY }: {
-  spoil?: (path: string) => Response | undefined;
-  /** The type of its modules. */
-  type?: string;
-  /** Another checkout; ends in a slash. */
-  root?: string;
-} = {}) {
+/** Serves a directory as a raw file server would; `spoil` may answer instead. */
+export function serve(
+  root: string = DIST,
+  spoil: (path: string) => Response | undefined = () => undefined,
+) {
   const served = new Set<string>();
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     const path = new URL(request.url).pathname.slice(1);
-    const spoilt = spoil?.(path);
-    if (spoilt) return spoilt;
+    served.add(path);
     try {
-      const text = Deno.readTextFileSync(`${root}${path}`);
-      served.add(path);
-      const headers = { "content-type": path.endsWith(".ts") ? type : "text/plain" };
-      return new Response(text, { headers });
+      const headers = { "content-type": "text/javascript" };
+      return spoil(path) ?? new Response(Deno.readTextFileSync(`${root}/${path}`), { headers });
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
       return new Response("no such file", { status: 404 });
     }
   });
-  const { port } = server.addr;
   return {
-    base: `http://127.0.0.1:${port}`,
+    base: `http://127.0.0.1:${server.addr.port}`,
     served,
     [Symbol.asyncDispose]: () => server.shutdown(),
   };
