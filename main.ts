@@ -7,24 +7,26 @@
  *     sshs --help                    shows all commands
  *
  * This program plans; lib/launcher/launcher.sh carries out the plans and becomes ssh. The launcher calls
- * the program for what it cannot do itself: `--decide` says what to do with a call, `--check` checks that
- * the far ends of lanes answer, `--take-back` closes forwards that a call could not get, and `--sleeper`
+ * the program for what it cannot do itself: `--decide` says what to do with a call, `--take-back` closes forwards that a call could not get, and `--sleeper`
  * holds lanes open. Exits as ssh does, with 2 for wrong use of a command of ours, or with 126 or 127 if ssh
  * cannot be run.
  */
 import { answerCall } from "./lib/call/answer.ts";
+import type { Given } from "./lib/os/given.ts";
 import { ARGS } from "./lib/os/program.ts";
 import { realSystem } from "./lib/os/system.ts";
 
 async function main(argv: readonly string[]): Promise<number> {
-  const [first, ...rest] = argv;
+  if (argv[0] !== "--from") {
+    const { becomeLauncher } = await import("./lib/launcher/launcher.ts");
+    return await becomeLauncher(argv, realSystem);
+  }
+  const [, library, stateDir, ssh, job, spaces, ...words] = argv;
+  const given: Given = { library, stateDir, ssh, job, spaces };
+  const [first, ...rest] = words;
   switch (first) {
     case "--decide":
-      return await answerCall(rest, realSystem);
-    case "--check": {
-      const { checkLanes } = await import("./lib/lane/health.ts");
-      return await checkLanes(rest[0], realSystem);
-    }
+      return await answerCall(rest, given, realSystem);
     case "--take-back": {
       const { takeBackAtOnce } = await import("./lib/lane/forwards.ts");
       const { laneAt } = await import("./lib/lane/layout.ts");
@@ -32,15 +34,11 @@ async function main(argv: readonly string[]): Promise<number> {
     }
     case "--sleeper": {
       const { runSleeper } = await import("./lib/sleeper/sleeper.ts");
-      return await runSleeper(rest[0]);
+      return await runSleeper(given.stateDir);
     }
   }
-  if (first?.startsWith("--") && first !== "--") {
-    const { runCommand } = await import("./lib/commands/mod.ts");
-    return await runCommand(argv, realSystem);
-  }
-  const { becomeLauncher } = await import("./lib/launcher/launcher.ts");
-  return await becomeLauncher(argv, realSystem);
+  const { runCommand } = await import("./lib/commands/mod.ts");
+  return await runCommand(words, realSystem);
 }
 
 // No top-level await: with this module on the stack V8 would compile all of the bundle again to find the

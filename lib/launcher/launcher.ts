@@ -1,7 +1,7 @@
 /**
  * The library, the directory of what an installed `ssh` runs:
  *
- *     launcher.sh   the launcher, below a head with what it must know of the program
+ *     launcher.sh   the launcher, below a head with what it must know of the program; and its other files
  *     program       where Deno and the program are, in sh
  *     sshs.js       the program in one file
  *     bin/          ssh, scp, sftp, sshs and proxy: one script, which runs the launcher
@@ -28,10 +28,22 @@ import type { System } from "../os/system.ts";
 import { say, words } from "../os/terminal.ts";
 import { LETTERS } from "../ssh/arguments.ts";
 import { InstallError, putInPlace, type TextFile } from "./new_files.ts";
+import ask from "./ask.sh" with { type: "text" };
 import launcher from "./launcher.sh" with { type: "text" };
+import login from "./login.sh" with { type: "text" };
+import roles from "./roles.sh" with { type: "text" };
+import settle from "./settle.sh" with { type: "text" };
+import wait from "./wait.sh" with { type: "text" };
 
 /** The files of the launcher, by name. The first begins with the head. */
-const LAUNCHER = { "launcher.sh": launcher };
+const LAUNCHER = {
+  "launcher.sh": launcher,
+  "settle.sh": settle,
+  "ask.sh": ask,
+  "wait.sh": wait,
+  "login.sh": login,
+  "roles.sh": roles,
+};
 
 /** The second line of each script in bin: it tells a launcher of ours from the real ssh. */
 export const LAUNCHER_MARK = "# sshs launcher";
@@ -50,11 +62,7 @@ const HEAD = Object.entries({
 
 /** Returns the launcher's first file, head included. */
 export function launcherText(): string {
-  // Until launcher.sh finds these itself.
-  const before = `[ ! -r "$sshs_lib/program" ] || . "$sshs_lib/program"
-sshs_bin=$sshs_lib/bin sshs_uid=$(id -u)
-`;
-  return HEAD + before + launcher;
+  return HEAD + launcher;
 }
 
 /** Returns the argv that runs the launcher without a library, under the name `sshs`. */

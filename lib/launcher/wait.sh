@@ -1,0 +1,230 @@
+# shellcheck shell=sh disable=SC2154,SC2034,SC3013
+# How a call waits: for a plan, for another's login, for a place on a lane, or for an answer about a lane in
+# doubt. Who waits sleeps in the kernel, in a read from a pipe of its own in <state>/waiting, and whoever ends the wait (the call that
+# logs in, the program, the sleeper) writes a line to it:
+#
+#   place   look again: there may be a place on a lane
+#   login   look again, and log in if there is no place and nobody logs in
+#   tick    a second has passed: the same, should all the others be gone
+#   failed  the program gave no plan
+#
+# Being woken means no more than to look again: a wake that is lost or false costs time, never correctness.
+# A program that holds the pipe open and ends at the call's patience is the deadline: the read then ends.
+
+# ---- waiting --------------------------------------------------------------------------------------------
+
+# Makes this call one that waits for $1 (an identity, or the pid of a call that asks the program), for at most
+# sshs_limit seconds. Fails if it is one already. Look once more before the first sshs_doze(): what you wait
+# for may have come before the pipe was there. Without pipes the call looks once a second.
+sshs_queue() {
+  [ "$sshs_queued" != "$1" ] || return
+  sshs_leave
+  sshs_queued=$1 sshs_dozed=0
+  sshs_pipe=$sshs_dir/waiting/$1.$$
+  [ -d "$sshs_dir/waiting" ] || mkdir -m 700 "$sshs_dir/waiting"
+  mkfifo -m 600 "$sshs_pipe" || { sshs_pipe='' && return 0; }
+  for sshs_word in HUP INT TERM; do trap "sshs_end_by $sshs_word" "$sshs_word"; done
+  sshs_timer_for "$sshs_limit" >"$sshs_pipe" &
+  sshs_timer=$!
+  [ -p "$sshs_pipe" ] && exec 8<"$sshs_pipe"
+} 2>/dev/null
+
+# Ends $1 seconds from now, or with this call, and holds nothing of the caller's.
+sshs_timer_for() {
+  trap - EXIT HUP INT TERM
+  exec </dev/null 2>/dev/null 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+  [ ! -x "${sshs_setpriv:-/usr/bin/setpriv}" ] ||
+    exec "${sshs_setpriv:-/usr/bin/setpriv}" --pdeathsig TERM sleep "$1"
+  exec sleep "$1"
+}
+
+# Sleeps until woken, and sets sshs_news to the word. Fails when the call's patience is over.
+sshs_doze() {
+  if [ -z "$sshs_pipe" ]; then
+    sleep 1
+    sshs_news=tick
+    [ "$((sshs_dozed += 1))" -lt "$sshs_limit" ] || return
+  else
+    sshs_keep_ticking
+    read -r sshs_news <&8 || return
+  fi
+  [ "$sshs_news" != tick ] || : $((sshs_ticks += 1))
+}
+
+# Makes this call one that does not wait.
+sshs_leave() {
+  sshs_queued=''
+  [ -n "$sshs_pipe" ] || return 0
+  kill "$sshs_timer"
+  exec 8<&-
+  rm -f "$sshs_pipe"
+  sshs_pipe=''
+  trap - HUP INT TERM
+} 2>/dev/null
+
+# Ends this call, which waits, by the signal $1.
+sshs_end_by() {
+  sshs_leave
+  kill "-$1" $$
+  exit 255
+}
+
+# Wakes those who wait for $1, with the word $2: the first $3 of them, or all. A line to a pipe that is opened
+# for reading too never blocks, and is lost if nobody reads.
+sshs_wake_all() {
+  sshs_count=0
+  for sshs_file in "$sshs_dir/waiting/$1".*; do
+    [ -p "$sshs_file" ] && [ "$sshs_count" -lt "${3:-1000000}" ] || continue
+    : $((sshs_count += 1))
+    echo "$2" 1<>"$sshs_file"
+  done
+} 2>/dev/null
+
+# Sees to it that a process wakes all who wait once a second, whoever else is gone.
+sshs_keep_ticking() {
+  sshs_file=$sshs_dir/waiting/ticker
+  sshs_pid=''
+  { [ ! -f "$sshs_file" ] || read -r sshs_pid sshs_born <"$sshs_file"; } 2>/dev/null
+  ! sshs_is_alive "$sshs_pid" "$sshs_born" || return
+  # It would hold what the caller has open above 9 for as long as others wait: a lock, a pipe.
+  ! sshs_has_high || return
+  [ -z "$sshs_pid" ] || rm -f "$sshs_file"
+  sshs_create "$sshs_file" "$$ $sshs_birth" || return 0
+  sshs_tick </dev/null >/dev/null 2>&1 &
+  sshs_read_birth "$!"
+  echo "$! $sshs_born" >"$sshs_file"
+}
+
+sshs_tick() {
+  trap - EXIT
+  trap '' HUP INT QUIT TERM
+  exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+  cd "$sshs_dir/waiting" || exit
+  while :; do
+    sleep 1 || exit
+    sshs_waits=''
+    for sshs_file in *.*; do
+      [ -p "$sshs_file" ] || continue
+      if kill -0 "${sshs_file#*.}"; then
+        sshs_waits=yes
+        echo tick 1<>"$sshs_file"
+      else
+        rm -f "$sshs_file"
+      fi
+    done
+    [ -n "$sshs_waits" ] || { rm -f ticker && exit; }
+  done
+}
+
+# ---- sharing --------------------------------------------------------------------------------------------
+
+# Runs the call over a lane: waits for a place, for another's login, or for an answer about a lane in doubt;
+# or logs in.
+sshs_share() {
+  sshs_patience
+  sshs_seen='' sshs_failures=0 sshs_empty='' sshs_in_vain='' sshs_ticks=0
+  # Sessions may be short: the sleeper says whether to wait for a place.
+  sshs_news=login
+  [ -z "$sshs_full$sshs_doubted" ] || sshs_news=place
+  while :; do
+    sshs_look
+    if sshs_may_start; then
+      [ "$sshs_task" != why ] || { sshs_tell share login && exit; }
+      [ -z "$sshs_only" ] || sshs_plain "$@"
+      sshs_leave
+      ! sshs_find_place || sshs_ride "$@" # the lane may have opened only after we looked
+      sshs_more login || sshs_plain "$@"
+      sshs_start "$@"
+    elif [ "$sshs_failures" -ge 2 ]; then
+      sshs_leave
+      sshs_plain "$@"
+    elif [ -n "$sshs_task$sshs_only" ] && sshs_does_not_wait; then
+      sshs_leave
+      sshs_plain "$@"
+    elif ! sshs_queue "${sshs_home##*/}"; then
+      [ -n "$sshs_awake" ] || sshs_is_awake || sshs_wake now
+      sshs_doze || { sshs_leave && sshs_plain "$@"; }
+      sshs_say_why
+    fi
+    [ "$sshs_attempt" != running ] || sshs_seen=$sshs_last
+    ! sshs_find_place || { sshs_leave && sshs_ride "$@"; }
+  done
+}
+
+# May this call log in now? Not while another does. If a lane is full, or its far end has not answered, the
+# sleeper says when; a second or, for an answer, five are enough if it says nothing.
+sshs_may_start() {
+  case $sshs_attempt in
+  running) return 1 ;;
+  failed)
+    # The server may only have been busy: one of those who waited tries again. If that fails as well, no
+    # other does, and all become plain ssh.
+    [ "$sshs_seen" != "$sshs_last" ] || { sshs_seen='' && : $((sshs_failures += 1)); }
+    [ "$sshs_failures" -lt 2 ] || return
+    ;;
+  esac
+  [ "$sshs_news" != login ] || return 0
+  if [ -n "$sshs_doubted" ]; then
+    [ "$sshs_ticks" -ge 5 ]
+  else
+    [ -z "$sshs_full" ] || [ "$sshs_news" = tick ]
+  fi
+}
+
+# Sets sshs_limit to how many seconds the call waits for another call's login: no longer than for its own.
+sshs_patience() {
+  sshs_limit=120 sshs_asks=''
+  [ -z "$sshs_batch" ] || sshs_limit=3
+  if [ -z "$sshs_batch" ] && [ -t 2 ]; then sshs_limit=10 sshs_asks=yes; fi
+  [ -z "$sshs_timeout" ] || [ "$(((sshs_timeout + 1) / 2))" -ge "$sshs_limit" ] ||
+    sshs_limit=$(((sshs_timeout + 1) / 2))
+}
+
+# Tells the user on a terminal after 3 s what the call waits for.
+sshs_say_why() {
+  [ -n "$sshs_asks" ] && [ "$sshs_ticks" -ge 3 ] && [ "$sshs_attempt" = running ] || return 0
+  sshs_asks=''
+  sshs_say "waiting for the login to $sshs_host of another call (pid $sshs_starter)"
+}
+
+# For SSHS_TASK=why, which says what the call would wait for; and for SSHS=only, which waits for no login.
+sshs_does_not_wait() {
+  if [ "$sshs_task" = why ]; then
+    case $sshs_attempt,$sshs_doubted in
+    running,*) sshs_tell share wait ;;
+    *,yes) sshs_tell share doubt ;;
+    *) sshs_tell share full ;;
+    esac
+    exit
+  fi
+  [ -n "$sshs_only" ] && [ "$sshs_attempt" = running ]
+}
+
+# Sets sshs_last to the number of the newest attempt to log in, sshs_attempt to none, running, up, failed or
+# broken (its process died without saying how it ended), and sshs_starter to its pid.
+sshs_look() {
+  sshs_last=0 sshs_attempt=none sshs_starter='' sshs_born='' sshs_word=''
+  for sshs_file in "$sshs_home"/starter.*; do
+    case ${sshs_file##*.} in
+    *[!0123456789]*) ;;
+    *) [ "${sshs_file##*.}" -le "$sshs_last" ] || sshs_last=${sshs_file##*.} ;;
+    esac
+  done
+  [ "$sshs_last" -gt 0 ] || return 0
+  { read -r sshs_starter sshs_born; read -r sshs_word; } <"$sshs_home/starter.$sshs_last"
+  case $sshs_word in
+  up | failed) sshs_attempt=$sshs_word && return ;;
+  esac
+  if [ -e "$sshs_home/$sshs_last.lane" ]; then
+    sshs_attempt=up # it was killed before it could say so
+  elif [ -z "$sshs_starter" ]; then
+    # The file is empty for a moment after it was made, and on a busy machine for longer.
+    [ "${sshs_empty%% *}" = "$sshs_last" ] || sshs_empty="$sshs_last $sshs_ticks"
+    sshs_attempt=running
+    [ "$((sshs_ticks - ${sshs_empty##* }))" -lt 5 ] || sshs_attempt=broken
+  elif sshs_is_alive "$sshs_starter" "$sshs_born"; then
+    sshs_attempt=running
+  else
+    sshs_attempt=broken
+  fi
+} 2>/dev/null
