@@ -7,7 +7,7 @@ sshs_go_on() {
     sshs_decide "$@" || { sshs_why=program && sshs_plain "$@"; }
     sshs_carry_out "$@"
   fi
-  sshs_share "$@"
+  sshs_more wait && sshs_share "$@"
 }
 
 # Asks the program for a decision, and sets what it answers. Of several calls with the same words at the same
@@ -115,20 +115,24 @@ sshs_deadline() {
 
 # ---- the sleeper ----------------------------------------------------------------------------------------
 
-# Starts the sleeper. It holds nothing of the caller's: neither files nor the environment. It starts a second
-# later, so that the call itself goes first: at once if $1 is now, as calls wait, or if the caller has files
-# open that sh cannot close: then the sleeper closes them.
+# Starts the sleeper, unless another call does. It holds nothing of the caller's: neither files nor the
+# environment. It starts a second later, so that the call itself goes first: at once if $1 is now, as calls
+# wait, or if the caller has files open that sh cannot close: then the sleeper closes them. It removes the file
+# sleeper.start, which names its process, once it is there.
 sshs_wake() {
   sshs_find_deno || return 0
-  sshs_now=${1-}
+  sshs_now=${1-} sshs_awake=yes sshs_pid=''
+  sshs_file=$sshs_dir/sleeper.start
+  if ! sshs_create "$sshs_file" "$$"; then
+    [ ! -f "$sshs_file" ] || read -r sshs_pid sshs_born <"$sshs_file"
+    ! sshs_is_alive "$sshs_pid" "$sshs_born" || return 0
+    rm -f "$sshs_file"
+    sshs_create "$sshs_file" "$$" || return 0
+  fi
   sshs_sleep_first </dev/null >/dev/null 2>&1 &
   sshs_read_birth "$!"
-  (
-    umask 077
-    printf '%s\n' "$!" "$sshs_version" waking '' "$sshs_born" '' >"$sshs_dir/sleeper"
-  ) 2>/dev/null
-  sshs_awake=yes
-}
+  echo "$! $sshs_born" >"$sshs_file"
+} 2>/dev/null
 
 sshs_sleep_first() {
   trap - EXIT
@@ -158,10 +162,10 @@ sshs_read_birth() {
   sshs_born=${20-}
 } 2>/dev/null
 
-# Does the caller have files open above 9, which sh cannot name?
+# Does the caller have files open above 9, which sh cannot name? The shell has its scripts open there.
 sshs_has_high() {
   for sshs_word in /dev/fd/??*; do
-    [ ! -e "$sshs_word" ] || return 0
+    [ ! -e "$sshs_word" ] || [ "$sshs_word" -ef "$0" ] || [ "$sshs_word" -ef "$sshs_lib/launcher.sh" ] || return 0
   done
   return 1
 }

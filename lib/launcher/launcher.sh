@@ -256,7 +256,7 @@ sshs_is_here() {
 
 # Reads the file $1 of ours, once.
 sshs_more() {
-  case $sshs_have in *" $1 "*) return ;; esac
+  case $sshs_have in *" $1 "*) return 0 ;; esac
   [ -r "$sshs_lib/$1.sh" ] && . "$sshs_lib/$1.sh" && sshs_have="$sshs_have $1 "
 }
 
