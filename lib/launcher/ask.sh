@@ -85,7 +85,7 @@ sshs_program() {
 
 # Sets sshs_deno and sshs_program, the path of what it runs. Fails if there is no Deno.
 sshs_find_deno() {
-  sshs_deno='' sshs_within=''
+  sshs_deno='' sshs_within='' sshs_closes=''
   [ ! -r "$sshs_lib/program" ] || . "$sshs_lib/program"
   [ -x "$sshs_deno" ] || { sshs_more settle && sshs_find deno && sshs_deno=$sshs_found; }
 }
@@ -96,9 +96,11 @@ sshs_run_deno() {
   [ -n "$sshs_here" ] || { sshs_more settle && sshs_look_around; }
   unset NODE_OPTIONS
   export DENO_NO_UPDATE_CHECK=1
-  # shellcheck disable=SC2086 # several words
-  exec $sshs_within "$sshs_deno" run $sshs_flags "$sshs_program" \
+  set -- "$sshs_deno" run $sshs_flags "$sshs_program" \
     --from "$sshs_lib" "$sshs_dir" "$sshs_ssh" "$sshs_job" "$sshs_here" "$@"
+  [ -z "$sshs_closes" ] || exec bash "$sshs_lib/closed.sh" "$@"
+  # shellcheck disable=SC2086 # several words
+  exec $sshs_within "$@"
 }
 
 # Sets sshs_within to the words before a program that may run for at most 10 s.
@@ -117,8 +119,7 @@ sshs_deadline() {
 
 # Starts the sleeper, unless another call does. It holds nothing of the caller's: neither files nor the
 # environment. It starts a second later, so that the call itself goes first: at once if $1 is now, as calls
-# wait, or if the caller has files open that sh cannot close: then the sleeper closes them. It removes the file
-# sleeper.start, which names its process, once it is there.
+# wait. It removes the file sleeper.start, which names its process, once it is there.
 sshs_wake() {
   sshs_find_deno || return 0
   sshs_now=${1-} sshs_awake=yes sshs_pid=''
@@ -140,7 +141,12 @@ sshs_sleep_first() {
   exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
   cd /
   umask 077
-  [ -n "$sshs_now" ] || sshs_has_high || sleep 1
+  # sh cannot name what the caller has open above 9: bash closes it, else the sleeper does, and at once.
+  if sshs_has_high; then
+    sshs_now=yes
+    ! command -v bash >/dev/null || sshs_closes=yes
+  fi
+  [ -n "$sshs_now" ] || sleep 1
   for sshs_word in $(export -p); do
     case $sshs_word in
     HOME=* | PATH=* | TMPDIR=* | DENO_DIR=* | XDG_CACHE_HOME=* | SSHS_LOOK=*) ;;

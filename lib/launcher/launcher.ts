@@ -29,6 +29,7 @@ import { say, words } from "../os/terminal.ts";
 import { LETTERS } from "../ssh/arguments.ts";
 import { InstallError, putInPlace, type TextFile } from "./new_files.ts";
 import ask from "./ask.sh" with { type: "text" };
+import closed from "./closed.sh" with { type: "text" };
 import launcher from "./launcher.sh" with { type: "text" };
 import login from "./login.sh" with { type: "text" };
 import roles from "./roles.sh" with { type: "text" };
@@ -43,6 +44,7 @@ const LAUNCHER = {
   "wait.sh": wait,
   "login.sh": login,
   "roles.sh": roles,
+  "closed.sh": closed,
 };
 
 /** The second line of each script in bin: it tells a launcher of ours from the real ssh. */

@@ -40,12 +40,11 @@ sshs_timer_for() {
 
 # Sleeps until woken, and sets sshs_news to the word. Fails when the call's patience is over.
 sshs_doze() {
-  if [ -z "$sshs_pipe" ]; then
+  if [ -z "$sshs_pipe" ] || ! sshs_keep_ticking; then
     sleep 1
     sshs_news=tick
     [ "$((sshs_dozed += 1))" -lt "$sshs_limit" ] || return
   else
-    sshs_keep_ticking
     read -r sshs_news <&8 || return
   fi
   [ "$sshs_news" != tick ] || : $((sshs_ticks += 1))
@@ -80,16 +79,16 @@ sshs_wake_all() {
   done
 } 2>/dev/null
 
-# Sees to it that a process wakes all who wait once a second, whoever else is gone.
+# Sees to it that a process wakes all who wait once a second, whoever else is gone. Fails if this call cannot
+# start it: that would hold what the caller has open above 9 for as long as others wait.
 sshs_keep_ticking() {
   sshs_file=$sshs_dir/waiting/ticker
   sshs_pid=''
   { [ ! -f "$sshs_file" ] || read -r sshs_pid sshs_born <"$sshs_file"; } 2>/dev/null
-  ! sshs_is_alive "$sshs_pid" "$sshs_born" || return
-  # It would hold what the caller has open above 9 for as long as others wait: a lock, a pipe.
+  ! sshs_is_alive "$sshs_pid" "$sshs_born" || return 0
   ! sshs_has_high || return
   [ -z "$sshs_pid" ] || rm -f "$sshs_file"
-  sshs_create "$sshs_file" "$$ $sshs_birth" || return 0
+  sshs_create "$sshs_file" "$$" || return 0
   sshs_tick </dev/null >/dev/null 2>&1 &
   sshs_read_birth "$!"
   echo "$! $sshs_born" >"$sshs_file"
