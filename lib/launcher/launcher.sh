@@ -26,10 +26,10 @@ case ${BASH_VERSION-} in ?*) unset -f [ kill read printf echo sleep rm mkdir exe
 # program decides.
 sshs_words() {
   sshs_leading=0 sshs_verbose='' sshs_via='' sshs_target='' sshs_forwards='' sshs_control=''
-  sshs_tty='' sshs_subsystem='' OPTIND=1
+  sshs_tty='' sshs_subsystem='' sshs_own='' OPTIND=1
   sshs_options "$@" || return
   [ "$OPTIND" -le $# ] || return # no destination
-  sshs_leading=$OPTIND
+  sshs_leading=$OPTIND sshs_at=$OPTIND
   # ssh reads options after the destination too, unless `--` stands before it.
   eval "sshs_word=\${$((OPTIND > 1 ? OPTIND - 1 : OPTIND))}"
   if [ "$sshs_word" != -- ] || [ "$OPTIND" -eq 1 ]; then
@@ -51,7 +51,7 @@ sshs_options() {
   while getopts ":$sshs_letters" sshs_letter; do
     case $sshs_letter in
     G | M | N | P | Q | V | Z | f | w | \? | :) return 1 ;;
-    S) [ -n "$sshs_settings" ] || return ;;
+    S) [ -n "$sshs_settings" ] && [ "$sshs_leading" -eq 0 ] && sshs_own=yes || return ;;
     D | L | R) sshs_forwards=yes ;;
     O) sshs_control=yes ;;
     E | v | y) sshs_verbose=yes ;; # where a login's words go
@@ -220,13 +220,14 @@ sshs_is_fit() {
 
 # Becomes a session on the lane. An open task prints the lane instead.
 sshs_ride() {
-  [ -n "$sshs_awake$sshs_task" ] || sshs_is_awake || { sshs_more ask && sshs_wake; }
+  [ -n "$sshs_awake" ] || [ "$sshs_task" = why ] || sshs_is_awake || { sshs_more ask && sshs_wake; }
   case $sshs_task in why | open*) sshs_more settle && sshs_answer ;; esac
   [ -z "$sshs_marks" ] || export SSHS_INSIDE="$sshs_ssh"
   [ -z "$sshs_listens" ] || { sshs_more roles && sshs_forward "$@"; }
   trap - XFSZ
   # Stopped by Ctrl-Z, it would leave the terminal to the master, which reads on.
   [ -n "$sshs_tty" ] || [ ! -t 0 ] || trap '' TSTP
+  [ -z "$sshs_own" ] || { sshs_more settle && sshs_ride_instead "$@"; }
   exec "$sshs_ssh" -S "$sshs_lane.sock" -o ControlMaster=no "$@"
 }
 
@@ -256,7 +257,7 @@ sshs_is_here() {
 
 # Reads the file $1 of ours, once.
 sshs_more() {
-  case $sshs_have in *" $1 "*) return 0 ;; esac
+  case $sshs_have in *" $1 "*) return 0 ;; esac # a status: the test before may have failed
   [ -r "$sshs_lib/$1.sh" ] && . "$sshs_lib/$1.sh" && sshs_have="$sshs_have $1 "
 }
 
@@ -279,7 +280,7 @@ sshs_begin() {
   proxy,* | scp,* | sftp,* | *,state,* | sshs,,--?* | sshs,,-h | sshs,,) sshs_more roles && sshs_play "$@" ;;
   esac
   [ -z "${SSHS:-}" ] || { sshs_more settle && sshs_switch "$@"; }
-  [ -z "${SSHS_INSIDE:-}" ] || [ -n "$sshs_task" ] || { sshs_why=inside && sshs_plain "$@"; }
+  case ${SSHS_INSIDE:+$sshs_task.} in . | why.) sshs_why=inside && sshs_plain "$@" ;; esac
   [ ! -e "${XDG_CONFIG_HOME:-${HOME:-}/.config}/sshs/config.json" ] || sshs_settings=yes
   sshs_optarg=${OPTARG-} # the caller may export it
   sshs_words "$@" && { [ -z "$sshs_forwards" ] || [ -n "$sshs_settings$sshs_control" ]; } ||

@@ -50,7 +50,8 @@ sshs_log_in() {
   # What a proxy says goes to the log, and so does what ssh says if its warnings about the configuration would
   # be said once more by the session, or if it would keep the caller's stderr (before OpenSSH 8.5). Until the
   # login is done the log is copied to the user. A touch of a key is only asked for on a terminal.
-  sshs_warned=''
+  sshs_warned='' sshs_silent=''
+  [ "$sshs_task" != open-batch ] || sshs_silent=yes
   [ -z "$sshs_warnings" ] || [ -t 2 ] || sshs_warned=yes
   [ -z "$sshs_proxy$sshs_warned$sshs_logged" ] || sshs_show_log || return
   sshs_prepare

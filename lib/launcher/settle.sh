@@ -60,6 +60,23 @@ sshs_say() {
   [ -n "$sshs_quiet" ] || echo "sshs: $*" >&2
 }
 
+# Becomes a session on the lane though the words name a socket of the user's own ("share": "always"): ssh
+# takes the last one, so ours goes right before the destination, or before the `--` there.
+sshs_ride_instead() {
+  sshs_count=0
+  for sshs_word in "$@"; do
+    case $((sshs_at - (sshs_count += 1))),$sshs_word in
+    1,-- | 0,*)
+      [ -z "$sshs_own" ] || set -- "$@" -S "$sshs_lane.sock"
+      sshs_own=''
+      ;;
+    esac
+    set -- "$@" "$sshs_word"
+    shift
+  done
+  exec "$sshs_ssh" -o ControlMaster=no "$@"
+}
+
 # Answers an open task, or why, instead of becoming a session on the lane.
 sshs_answer() {
   case $sshs_task in
