@@ -1,9 +1,8 @@
 # shellcheck shell=sh disable=SC2154,SC2034,SC3013
 # The launcher: the installed `ssh`, `scp`, `sftp` and `sshs` all run it. It carries out plans and becomes
 # ssh; the program (main.ts) makes the decisions and writes the plans. launcher.ts puts a head above this
-# text: sshs_version, sshs_letters (ssh's options, for getopts), sshs_flags and sshs_sleeper_flags (for
-# Deno). The script that reads it, in bin/, sets sshs_lib to its directory. lib/lane/layout.ts describes the
-# state directory.
+# text, with ssh's letters for getopts, and scripts in bin/ that set sshs_lib to its directory.
+# lib/lane/layout.ts describes the state directory.
 #
 #   argv -> direct by its words alone ---------------------------------------> exec ssh "$@"  (settle.sh)
 #        -> a plan that holds? no: the program, as a child, makes one                          (wait.sh)
@@ -25,45 +24,36 @@ case ${BASH_VERSION-} in ?*) unset -f [ kill read printf echo sleep rm mkdir exe
 # the process, or control a master of the user's own. A settings file may allow some of these; then the
 # program decides.
 sshs_words() {
-  sshs_leading=0 sshs_verbose='' sshs_via='' sshs_target='' sshs_forwards='' sshs_control=''
-  sshs_tty='' sshs_subsystem='' sshs_own='' OPTIND=1
+  sshs_verbose='' sshs_via='' sshs_target='' sshs_forwards='' sshs_control=''
+  sshs_tty='' sshs_subsystem='' sshs_own='' sshs_leading=0 OPTIND=1
   sshs_options "$@" || return
   [ "$OPTIND" -le $# ] || return # no destination
   sshs_leading=$OPTIND sshs_at=$OPTIND
-  # ssh reads options after the destination too, unless `--` stands before it.
   eval "sshs_word=\${$((OPTIND > 1 ? OPTIND - 1 : OPTIND))}"
-  if [ "$sshs_word" != -- ] || [ "$OPTIND" -eq 1 ]; then
-    shift "$sshs_leading"
-    OPTIND=1
-    sshs_options "$@" || return
-    sshs_leading=$((sshs_leading + OPTIND - 1))
-    shift "$((OPTIND - 1))"
-  else
-    shift "$sshs_leading"
-  fi
-  [ $# -gt 0 ] || sshs_tty=yes
-  # ssh refuses a subsystem without a name.
-  [ -z "$sshs_subsystem" ] || [ $# -gt 0 ]
+  shift "$sshs_leading"
+  OPTIND=1
+  # ssh reads options after the destination too, unless `--` stands before it.
+  { [ "$sshs_word" = -- ] && [ "$sshs_at" -gt 1 ]; } || sshs_options "$@" || return
+  sshs_leading=$((sshs_leading + OPTIND - 1))
+  [ $# -ge "$OPTIND" ] || sshs_tty=yes
+  [ -z "$sshs_subsystem" ] || [ $# -ge "$OPTIND" ] # ssh refuses a subsystem without a name
 }
 
-# -P was a flag without effect until 9.3, and takes a tag since 9.4.
 sshs_options() {
   while getopts ":$sshs_letters" sshs_letter; do
     case $sshs_letter in
-    G | M | N | P | Q | V | Z | f | w | \? | :) return 1 ;;
+    G | M | N | P | Q | V | Z | f | w | \? | :) return 1 ;; # -P takes a tag since 9.4, and nothing before
     S) [ -n "$sshs_settings" ] && [ "$sshs_leading" -eq 0 ] && sshs_own=yes || return ;;
     D | L | R) sshs_forwards=yes ;;
     O) sshs_control=yes ;;
     E | v | y) sshs_verbose=yes ;; # where a login's words go
     t) sshs_tty=yes ;;
     s) sshs_subsystem=yes ;;
-    W)
-      # ssh refuses a second one, and one without a port.
+    W) # ssh refuses a second one, and one without a port
       case $sshs_target,$OPTARG in ,*:*) ;; *) return 1 ;; esac
       sshs_via=.via sshs_target=$OPTARG
       ;;
-    o)
-      # A tool may bring a master of its own.
+    o) # a tool may bring a master of its own
       case $OPTARG in *[Cc][Oo][Nn][Tt][Rr][Oo][Ll]*) sshs_more settle && sshs_may_name || return ;; esac
       ;;
     esac
@@ -117,9 +107,9 @@ sshs_state() {
   sshs_more settle && sshs_settle_state
 } 2>/dev/null
 
-# Sets sshs_key to the name of the plan for the words before the command, of which there are sshs_leading:
-# a path of several names if it is long. No two lists of words have the same key. The letters are listed
-# because [a-z] depends on the locale. Fails if there can be no plan.
+# Sets sshs_key to the name of the plan for the sshs_leading words before the command, a path of several names
+# if it is long. No two lists of words have the same key. The letters are listed because [a-z] depends on the
+# locale. Fails if there can be no plan.
 sshs_name() {
   sshs_key='' sshs_count=0 sshs_word=$*
   [ ${#sshs_word} -le 50000 ] || return # A master takes no session whose command is too long.
@@ -272,8 +262,8 @@ sshs_begin() {
   # What the call is for: "" (ssh), open (open a lane and print it), open-batch (the same without asking the
   # user), why, state (print the state directory), jump (the call comes from a ProxyCommand of ours).
   sshs_task=${SSHS_TASK:-} sshs_role=${0##*/} sshs_have='' sshs_settings=''
-  sshs_ssh='' sshs_kind='' sshs_socket='' sshs_why='' sshs_void='' sshs_plan_is='' sshs_reason='' sshs_home=''
-  sshs_quiet='' sshs_only='' sshs_claim='' sshs_mine='' sshs_child='' sshs_dir='' sshs_awake='' sshs_here='' sshs_pipe='' sshs_queued=''
+  sshs_ssh='' sshs_kind='' sshs_socket='' sshs_why='' sshs_void='' sshs_plan_is='' sshs_home='' sshs_only=''
+  sshs_quiet='' sshs_claim='' sshs_mine='' sshs_child='' sshs_awake='' sshs_here='' sshs_pipe='' sshs_queued=''
   unset SSHS_TASK
   [ -z "${SSHS_PATH+set}" ] || { PATH=$SSHS_PATH && unset SSHS_PATH; }
   case $sshs_role,$sshs_task,${1-} in
