@@ -29,38 +29,30 @@ import { planText, writePlan } from "./plan.ts";
 import { putMasterAside } from "./rules.ts";
 import { readSettingsFile } from "./settings.ts";
 
-/** What the launcher asks: `--decide CALLER CLAIM KEY LEADING -- argv`. */
-export interface Question {
-  /** The pid of the call. */
-  readonly caller: number;
-  /** The path of its claim to the plan; "" if it has none. */
-  readonly claim: string;
-  /** The name of the plan, a relative path; "" if the words can have none. */
-  readonly key: string;
-  readonly argv: readonly string[];
-}
-
 /**
  * Prints what the launcher must do with a call, and writes it as a plan if the same arguments will lead to
  * the same decision again. Returns the exit status: 1 if there is no answer, so that the call becomes plain
  * ssh.
+ *
+ * @param words CALLER CLAIM KEY LEADING -- ARGV: the pid of the call, the path of its claim to the plan, and the
+ * plan's name, a relative path; "" if it has none
  */
 export async function answerCall(
-  { argv, caller, claim, key }: Question,
+  [caller, claim, key, , , ...argv]: readonly string[],
   given: Given,
   system: System,
 ): Promise<number> {
   restorePath();
-  const asker = claim && announce(claim, caller) ? caller : undefined;
+  const asker = announce(claim, caller) ? Number(caller) : undefined;
   const control = await controlOf(argv, given, system);
-  if (control) await prepareControl(control, caller, system);
+  if (control) await prepareControl(control, Number(caller), system);
   const decision = control ? directTo(control) : prepared(await decide(argv, given, system));
   const answer = await answerText(decision, { given, look: lookSeconds(system), system });
   if (answer === undefined) return 1;
   if (decision.kind === "share") await checkAgents(identityDir(decision), system);
   await keepPlan(decision, answer, { asker, given, key }, system);
-  // Other calls wait for the plan while the claim exists: sshs_decide() in launcher.sh.
-  if (claim && holds(claim, caller)) removePath(claim);
+  // Other calls wait for the plan while the claim exists: sshs_decide() in ask.sh.
+  if (claimOf(claim, caller)) removePath(claim);
   print(answer.trimEnd());
   return 0;
 }
@@ -69,10 +61,11 @@ export async function answerCall(
  * Records in the caller's claim that the configuration is read from now on: later callers cannot use an
  * answer that is valid only at this moment. Returns false if the claim cannot be written.
  */
-function announce(claim: string, caller: number): boolean {
-  if (!holds(claim, caller)) return false;
+function announce(claim: string, caller: string): boolean {
+  const line = claimOf(claim, caller);
+  if (line === undefined) return false;
   try {
-    overwrite(claim, `${caller}\nreading\n`);
+    overwrite(claim, `${line}\nreading\n`);
     return true;
   } catch (error) {
     if (!isSystemError(error)) throw error;
@@ -80,9 +73,13 @@ function announce(claim: string, caller: number): boolean {
   }
 }
 
-/** Whether the claim is the caller's: if the caller was killed, another call may have it by now. */
-function holds(claim: string, caller: number): boolean {
-  return readText(claim)?.split("\n")[0] === `${caller}`;
+/**
+ * Returns the first line of the claim, if it is the caller's: its pid and birth. If the caller was killed,
+ * another call may have it by now.
+ */
+function claimOf(claim: string, caller: string): string | undefined {
+  const [line] = (claim === "" ? undefined : readText(claim))?.split("\n") ?? [];
+  return line?.split(" ")[0] === caller ? line : undefined;
 }
 
 /** Creates the identity's directories. Returns a direct decision if no control socket can be made in them. */

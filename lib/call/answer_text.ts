@@ -90,12 +90,12 @@ export async function answerText(
   if (settings === undefined) return undefined;
   return [
     settings.trimEnd(),
-    `sshs_master() { exec $sshs_before ${quote(ssh)} -S "$@" ${master.join(" ")}; }`,
+    // Its arguments are what is done with the words.
+    `sshs_master() { "$@" ${master.join(" ")}; }`,
     ...(jump
       ? [
-        `sshs_jump() { SSHS_TASK="\${sshs_task:-open}" exec "$sshs_lib/bin/ssh" ${
-          jump.join(" ")
-        }; }`,
+        "sshs_jump() { case $sshs_task in open*) ;; *) sshs_task=open ;; esac;",
+        `SSHS_TASK=$sshs_task exec "$sshs_lib/bin/ssh" ${jump.join(" ")}; }`,
       ]
       : []),
     "sshs_kind=share",
@@ -163,7 +163,7 @@ export function proxyOf(
 }
 
 /**
- * Returns the arguments after `ssh -S <socket>` that start a master for the call: first what makes it a
+ * Returns the words after `ssh -S <socket>` that start a master for the call: first what makes it a
  * master, since the first value counts (ssh_config(5)), then the connection's own words. The master logs
  * in on the user's terminal, then goes to the background (-f) and holds nothing of the caller: so never -v,
  * -E or -y. Returns `undefined` if the jump host cannot be named in a ProxyCommand.

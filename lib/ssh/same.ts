@@ -3,6 +3,7 @@
  * `Match exec`, a network, a name server or a wrapper around ssh may answer otherwise than before: the lane
  * would then have another key, user or host than its identity says, for all later calls.
  */
+import type { Given } from "../os/given.ts";
 import type { System } from "../os/system.ts";
 import { parseSshArgs } from "./arguments.ts";
 import type { SshConfig } from "./config_dump.ts";
@@ -25,25 +26,25 @@ export function connectionDigest(configs: readonly SshConfig[]): Promise<string>
 }
 
 /**
- * Whether the words of a master, or those of a call, lead now where they led when the digest was made.
- * `false` also if ssh does not say.
+ * Returns the exit status 0 if the words of a master, or those of a call, lead now where they led when the
+ * digest was made; else 1, also if ssh does not say.
  */
-export async function isSameConnection(
+export async function sameConnection(
   digest: string,
   argv: readonly string[],
-  ssh: string,
+  { ssh }: Pick<Given, "ssh">,
   system: Pick<System, "env" | "run">,
-): Promise<boolean> {
+): Promise<number> {
   const configs: SshConfig[] = [];
   for (let next: readonly string[] | undefined = argv; next;) {
     const call = parseSshArgs(next);
-    if (call.kind !== "call" || configs.length > MAX_CHAIN) return false;
+    if (call.kind !== "call" || configs.length > MAX_CHAIN) return 1;
     const answer = await readConfig(ssh, call, system);
-    if (answer.kind === "failed") return false;
+    if (answer.kind === "failed") return 1;
     configs.push(answer.config);
     next = ownJumpWords(answer.config) ?? jumpWords(call, answer.config, ssh, system);
   }
-  return await connectionDigest(configs) === digest;
+  return await connectionDigest(configs) === digest ? 0 : 1;
 }
 
 /** More jump hosts in a row are a circle. */
