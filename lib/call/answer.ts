@@ -114,7 +114,7 @@ async function keepPlan(
   if (!basis || key === "" || given.stateDir === "") return;
   try {
     const conditions = await conditionsOf(decision, given, system);
-    const text = conditions && await planText(key, conditions, answer, { asker, given, system });
+    const text = conditions && planText(key, conditions, answer, asker);
     if (text) writePlan(given.stateDir, key, text, basis.since);
   } catch (error) {
     if (!isSystemError(error)) throw error;

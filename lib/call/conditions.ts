@@ -13,8 +13,15 @@ import { type Basis, callsOf, type Direct, type Shared } from "./decision.ts";
 
 /** What a plan depends on. The launcher tests all of it. */
 export interface Conditions {
+  /** The job that the call belongs to: Given.job. */
+  readonly job: string;
   /** Variables and their required values; `undefined` means unset. */
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /**
+   * Variables that may be secrets, or are long. A plan has only a checksum of them all, cksum(1)'s, from which they
+   * cannot be found out.
+   */
+  readonly hidden?: { readonly names: readonly string[]; readonly sum: string };
   /** Variables that are in none of these, and that the session does not own, must not be set. */
   readonly isWhole?: boolean;
   /** Variables that a session sends; their total length is limited. */
@@ -37,7 +44,7 @@ const ALWAYS = [
  */
 export async function conditionsOf(
   decision: Shared | Direct,
-  { ssh, stateDir }: Pick<Given, "ssh" | "stateDir">,
+  { job, ssh, stateDir }: Pick<Given, "job" | "ssh" | "stateDir">,
   system: Pick<System, "env" | "environment" | "run">,
 ): Promise<Conditions | undefined> {
   const isShared = decision.kind === "share";
@@ -57,17 +64,43 @@ export async function conditionsOf(
     ? hops.flatMap(({ config, hasJump }) => environmentNames(config, environment, { hasJump }))
     : [];
   const said = calls.flatMap(({ texts }) => texts.flatMap(({ text }) => variablesIn(text)));
+  // A function that bash exports has a name that sh cannot test.
+  const tested = [...new Set([...ALWAYS, ...names, ...said])].filter((name) => /^\w+$/.test(name));
+  const secrets = tested.filter((name) => isHidden(name, environment[name]));
+  const hidden = secrets.length > 0 ? await hide(secrets, system) : undefined;
+  if (secrets.length > 0 && !hidden) return undefined;
+  const shown = tested.filter((name) => !secrets.includes(name));
   return {
-    environment: Object.fromEntries(
-      // A function that bash exports has a name that sh cannot test.
-      [...ALWAYS, ...names, ...said].filter((name) => /^\w+$/.test(name))
-        .map((name) => [name, environment[name] || undefined]),
-    ),
+    job,
+    environment: Object.fromEntries(shown.map((name) => [name, environment[name] || undefined])),
+    hidden,
     isWhole: isShared && hops.some(({ config, hasJump }) => runsOthers(config, { hasJump })),
     sent: isShared ? sentNames(decision.config) : [],
     lapses,
     watches,
   };
+}
+
+/** Names of variables that may hold what must not stand in a file. */
+const SECRET = /AUTH(?!_SOCK|ORITY)|COOKIE|CREDENTIAL|KEY|(?<!ASK)PASS|PRIVATE|SECRET|TOKEN/i;
+
+/** Values up to this length stand in a plan. */
+const MAX_VALUE = 1000;
+
+function isHidden(name: string, value: string | undefined): boolean {
+  return value !== undefined && name !== "PATH" && (SECRET.test(name) || value.length > MAX_VALUE);
+}
+
+/** Returns the checksum of these variables; `undefined` if there is no cksum(1). */
+async function hide(names: readonly string[], system: Pick<System, "run">) {
+  const { stdout } = await system.run("/bin/sh", ["-c", checksumOf(names)]);
+  return stdout === "" ? undefined : { names, sum: stdout.trim() };
+}
+
+/** Returns the command line of sh that prints a checksum of these variables. */
+export function checksumOf(names: readonly string[]): string {
+  const values = names.map((name) => `"\${${name}-}"`).join(" ");
+  return `printf '%s\\n' ${values} | command -p cksum`;
 }
 
 const HOUR = 3600_000;

@@ -4,13 +4,11 @@
  */
 import { plansDir } from "../lane/layout.ts";
 import { isSystemError, makeDir, removePath, writeWhole } from "../os/files.ts";
-import type { Given } from "../os/given.ts";
 import { quote, VERSION } from "../os/program.ts";
-import type { System } from "../os/system.ts";
 import { OF_SESSION } from "../ssh/environment.ts";
 import { SMALL_ENVIRONMENT } from "../ssh/request_size.ts";
 import type { Watches } from "../ssh/watches.ts";
-import type { Conditions } from "./conditions.ts";
+import { checksumOf, type Conditions } from "./conditions.ts";
 
 /**
  * How far a plan is backdated from when its configuration was read, in ms. Some shells compare whole
@@ -25,20 +23,19 @@ const BACKDATE = 2000;
  * name is not a variable's. Without watches the plan holds only for calls that waited for this answer, which
  * `asker` (a pid) requested.
  */
-export async function planText(
+export function planText(
   key: string,
   conditions: Conditions,
   answer: string,
-  context: { readonly given: Given; readonly asker?: number; readonly system: Pick<System, "run"> },
-): Promise<string | undefined> {
-  const { given, asker, system } = context;
-  const { environment, lapses, sent, watches } = conditions;
-  const place = quote([VERSION, key, given.job].join("/"));
+  asker?: number,
+): string | undefined {
+  const { environment, job, lapses, sent, watches } = conditions;
+  const place = quote([VERSION, key, job].join("/"));
   const files = watches
     ? watchTests(watches)
     : asker && ["sshs_void=now", `[ "$sshs_asked" = ${asker} ]`];
   const names = [...Object.keys(environment), ...(sent === "all" ? [] : sent)];
-  const variables = await environmentTests(environment, system);
+  const variables = environmentTests(conditions);
   if (!place || !files || !variables || environment.PATH === undefined) return undefined;
   if (!names.every((name) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name))) return undefined;
   const lengths = sent === "all" ? [] : sent.map((name) => `\${#${name}}`);
@@ -66,58 +63,34 @@ export async function planText(
   return `{\n${tests.join(" &&\n")} ||\nreturn\n${answer}}\n`;
 }
 
-/** Values up to this length stand in the plan. */
-const MAX_VALUE = 1000;
-
-/** Names of variables that may hold what must not stand in a file. */
-const SECRET = /AUTH(?!_SOCK|ORITY)|COOKIE|CREDENTIAL|KEY|(?<!ASK)PASS|PRIVATE|SECRET|TOKEN/i;
-
-/**
- * Returns the tests of variables; `undefined` if a value cannot be quoted. Of secrets and long values a plan has
- * only a checksum, cksum(1)'s, from which they cannot be found out.
- */
-async function environmentTests(
-  environment: Conditions["environment"],
-  system: Pick<System, "run">,
-): Promise<string[] | undefined> {
+/** Returns the tests of variables; `undefined` if a value cannot be quoted. */
+function environmentTests({ environment, hidden }: Conditions): string[] | undefined {
   const all = Object.entries(environment);
-  const isHidden = ([name, value]: [string, string | undefined]) =>
-    value !== undefined && (SECRET.test(name) || value.length > MAX_VALUE);
-  const shown = all.filter((entry) => !isHidden(entry));
-  const unset = shown.filter(([, value]) => value === undefined);
-  const set = shown.flatMap(([name, value]) =>
+  const unset = all.filter(([, value]) => value === undefined).map(([name]) => name);
+  const set = all.flatMap(([name, value]) =>
     value === undefined ? [] : [{ name, value: quote(value) }]
   );
   if (set.some(({ value }) => value === undefined)) return undefined;
-  const hidden = await hiddenTests(all.filter(isHidden).map(([name]) => name), system);
-  return hidden && [
+  return [
     // ssh treats an empty variable as unset, if it reads any of these.
-    `sshs_void="${unset.map(([name]) => `\${${name}:+${name} }`).join("")}"`,
+    `sshs_void="${unset.map((name) => `\${${name}:+${name} }`).join("")}"`,
     '[ -z "$sshs_void" ]',
     ...set.flatMap(({ name, value }) => [`sshs_void=${name}`, `[ "\${${name}-}" = ${value} ]`]),
-    ...hidden,
+    ...(hidden
+      ? [
+        `sshs_void='${hidden.names.join(" ")}'`,
+        `[ "$(${checksumOf(hidden.names)})" = '${hidden.sum}' ]`,
+      ]
+      : []),
   ];
-}
-
-/** Returns the test of the checksum of these variables; `undefined` if there is no cksum. */
-async function hiddenTests(
-  names: readonly string[],
-  system: Pick<System, "run">,
-): Promise<string[] | undefined> {
-  if (names.length === 0) return [];
-  const values = names.map((name) => `"\${${name}-}"`).join(" ");
-  const command = `printf '%s\\n' ${values} | command -p cksum`;
-  const { stdout } = await system.run("/bin/sh", ["-c", command]);
-  if (stdout === "") return undefined;
-  return [`sshs_void='${names.join(" ")}'`, `[ "$(${command})" = '${stdout.trim()}' ]`];
 }
 
 /**
  * Returns the tests that need the whole environment: that it is small enough to be sent, and that it has no
  * variable which the plan does not know. They fork once.
  */
-function exportTests({ environment, isWhole, sent }: Conditions): string[] {
-  const known = [...Object.keys(environment), ...OF_SESSION].join(" | ");
+function exportTests({ environment, hidden, isWhole, sent }: Conditions): string[] {
+  const known = [...Object.keys(environment), ...hidden?.names ?? [], ...OF_SESSION].join(" | ");
   return [
     "sshs_void=environment",
     "sshs_line=$(export -p)",
