@@ -9,6 +9,7 @@ import type { Given } from "../../lib/os/given.ts";
 import { VERSION } from "../../lib/os/program.ts";
 import { realSystem, type System } from "../../lib/os/system.ts";
 import { needProgram } from "./programs.ts";
+import { SHELLS } from "./shells.ts";
 
 /** The name of the plans that are made here, long enough for two directories. */
 const KEY = "first!/second";
@@ -22,7 +23,11 @@ export class Decider implements Disposable {
     job: "",
     spaces: "net:[1] pid:[2] mnt:[3] user:[4]",
   };
-  env: Record<string, string> = { HOME: this.dir, PATH: `${this.dir}/bin:${Deno.env.get("PATH")}` };
+  env: Record<string, string> = {
+    HOME: this.dir,
+    PATH: `${this.dir}/bin:${Deno.env.get("PATH")}`,
+    LOGNAME: "ann", // zsh exports it by itself
+  };
   uid: number = Deno.uid()!;
 
   constructor(config = "") {
@@ -51,8 +56,8 @@ export class Decider implements Disposable {
     Deno.mkdirSync(path.slice(0, path.lastIndexOf("/")), { recursive: true });
     Deno.writeFileSync(path, bytes, { mode });
     Deno.chmodSync(path, mode);
-    // Never the same time twice.
-    const time = new Date(Date.now() - 3600_000 + 10 * this.#writes++);
+    // Never the same time twice: some shells compare seconds.
+    const time = new Date(Date.now() - 3600_000 + 2000 * this.#writes++);
     Deno.utimeSync(path, time, time);
     return path;
   }
@@ -84,13 +89,20 @@ export class Decider implements Disposable {
   }
 
   /** Returns "share" or "direct" if the plan holds in a shell, else "void: " and what has changed. */
-  async held(shell = "/bin/sh"): Promise<string> {
+  async held(): Promise<string> {
+    const answers = new Set<string>();
+    for (const [, shell] of SHELLS) answers.add(await this.#heldIn(shell));
+    assert.equal(answers.size, 1, `the shells agree: ${[...answers].join(", ")}`);
+    return [...answers][0];
+  }
+
+  async #heldIn([shell, ...before]: readonly string[]): Promise<string> {
     const { stateDir, job } = this.given;
     const script =
       `sshs_version=$1 sshs_key=$2 sshs_job=$3 sshs_dir=$4 sshs_plan=$4/plans/$2 sshs_kind=
       . "$sshs_plan"; echo "\${sshs_kind:-void: $sshs_void}"`;
     const { stdout, stderr } = await new Deno.Command(shell, {
-      args: ["-c", script, "sh", VERSION, KEY, job, stateDir],
+      args: [...before, "-c", script, "sh", VERSION, KEY, job, stateDir],
       env: this.env,
       clearEnv: true,
     }).output();
