@@ -27,6 +27,10 @@ async function main(argv: readonly string[]): Promise<number> {
   switch (first) {
     case "--decide":
       return await answerCall(rest, given, realSystem);
+    case "--same": {
+      const { sameConnection } = await import("./lib/ssh/same.ts");
+      return await sameConnection(rest[0], rest.slice(2), given, realSystem);
+    }
     case "--take-back": {
       const { takeBackAtOnce } = await import("./lib/lane/forwards.ts");
       const { laneAt } = await import("./lib/lane/layout.ts");

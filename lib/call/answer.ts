@@ -2,7 +2,7 @@
 import { checkAgents, closeLane } from "../lane/health.ts";
 import { isOpen, lookSeconds, retire } from "../lane/lane.ts";
 import { aboutPath, identityDir, type Lane, lanesOf } from "../lane/layout.ts";
-import { CHOOSE_ANOTHER, openStateDir, StateDirError } from "../lane/state_dir.ts";
+import { CHOOSE_ANOTHER } from "../lane/state_dir.ts";
 import {
   createText,
   exists,
@@ -13,40 +13,46 @@ import {
   removePath,
   writeWhole,
 } from "../os/files.ts";
+import type { Given } from "../os/given.ts";
 import { restorePath } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { print, words } from "../os/terminal.ts";
-import { parseConfigOption, parseSshArgs, type SshOption, wordsOf } from "../ssh/arguments.ts";
-import { effectiveOptions, readConfig } from "../ssh/configuration.ts";
+import { parseSshArgs, type SshOption, withoutOptions } from "../ssh/arguments.ts";
+import { parseConfigOption } from "../ssh/config_line.ts";
+import { readConfig } from "../ssh/configuration.ts";
 import { withoutValues } from "../ssh/identity.ts";
-import { findRealSsh } from "../ssh/real_ssh.ts";
-import { decide, type DecideSystem, settingsOf, type Shared } from "./decide.ts";
-import { answerText, conditionsOf, planKey, planText, writePlan } from "./plan.ts";
-import { type Direct, putMasterAside } from "./rules.ts";
+import { answerText } from "./answer_text.ts";
+import { conditionsOf } from "./conditions.ts";
+import { decide, type DecideSystem, settingsOf } from "./decide.ts";
+import type { Direct, Shared } from "./decision.ts";
+import { planText, writePlan } from "./plan.ts";
+import { putMasterAside } from "./rules.ts";
 import { readSettingsFile } from "./settings.ts";
 
 /**
  * Prints what the launcher must do with a call, and writes it as a plan if the same arguments will lead to
  * the same decision again. Returns the exit status: 1 if there is no answer, so that the call becomes plain
  * ssh.
+ *
+ * @param words CALLER CLAIM KEY LEADING -- ARGV: the pid of the call, the path of its claim to the plan, and the
+ * plan's name, a relative path; "" if it has none
  */
-export async function answerCall(argv: readonly string[], system: System): Promise<number> {
+export async function answerCall(
+  [caller, claim, key, , , ...argv]: readonly string[],
+  given: Given,
+  system: System,
+): Promise<number> {
   restorePath();
-  const ssh = findRealSsh(system);
-  if (ssh === undefined) return 1;
-  const launcher = system.env("SSHS_LAUNCHER") ?? "";
-  const caller = Number(system.env("SSHS_CALLER"));
-  const claim = system.env("SSHS_CLAIM") || undefined;
-  const asker = claim && announce(claim, caller) ? caller : undefined;
-  const control = await controlOf(argv, ssh, system);
-  if (control) await prepareControl(control, caller, system);
-  const decision = control ? directTo(control) : prepared(await decide(argv, ssh, system));
-  const answer = answerText(decision, { ssh, launcher, look: lookSeconds(system) });
+  const asker = announce(claim, caller) ? Number(caller) : undefined;
+  const control = await controlOf(argv, given, system);
+  if (control) await prepareControl(control, Number(caller), system);
+  const decision = control ? directTo(control) : prepared(await decide(argv, given, system));
+  const answer = await answerText(decision, { given, look: lookSeconds(system), system });
   if (answer === undefined) return 1;
   if (decision.kind === "share") await checkAgents(identityDir(decision), system);
-  await keepPlan(decision, answer, asker, system);
-  // Other calls wait for the plan while the claim exists: sshs_decide() in launcher.sh.
-  if (claim && holds(claim, caller)) removePath(claim);
+  await keepPlan(decision, answer, { asker, given, key }, system);
+  // Other calls wait for the plan while the claim exists: sshs_decide() in ask.sh.
+  if (claimOf(claim, caller)) removePath(claim);
   print(answer.trimEnd());
   return 0;
 }
@@ -55,10 +61,11 @@ export async function answerCall(argv: readonly string[], system: System): Promi
  * Records in the caller's claim that the configuration is read from now on: later callers cannot use an
  * answer that is valid only at this moment. Returns false if the claim cannot be written.
  */
-function announce(claim: string, caller: number): boolean {
-  if (!holds(claim, caller)) return false;
+function announce(claim: string, caller: string): boolean {
+  const line = claimOf(claim, caller);
+  if (line === undefined) return false;
   try {
-    overwrite(claim, `${caller}\nreading\n`);
+    overwrite(claim, `${line}\nreading\n`);
     return true;
   } catch (error) {
     if (!isSystemError(error)) throw error;
@@ -66,12 +73,16 @@ function announce(claim: string, caller: number): boolean {
   }
 }
 
-/** Whether the claim is the caller's: if the caller was killed, another call may have it by now. */
-function holds(claim: string, caller: number): boolean {
-  return readText(claim)?.split("\n")[0] === `${caller}`;
+/**
+ * Returns the first line of the claim, if it is the caller's: its pid and birth. If the caller was killed,
+ * another call may have it by now.
+ */
+function claimOf(claim: string, caller: string): string | undefined {
+  const [line] = (claim === "" ? undefined : readText(claim))?.split("\n") ?? [];
+  return line?.split(" ")[0] === caller ? line : undefined;
 }
 
-/** Creates the identity's directory. Returns a direct decision if no control socket can be made in it. */
+/** Creates the identity's directories. Returns a direct decision if no control socket can be made in them. */
 function prepared(decision: Shared | Direct): Shared | Direct {
   if (decision.kind === "direct") return decision;
   const dir = identityDir(decision);
@@ -82,6 +93,7 @@ function prepared(decision: Shared | Direct): Shared | Direct {
     if (!exists(aboutPath(dir))) {
       writeWhole(aboutPath(dir), withoutValues(decision.identityText), { linked: true });
     }
+    if (decision.copies) makeDir(identityDir({ ...decision, identity: decision.copies }));
     return decision;
   } catch (error) {
     if (!isSystemError(error)) throw error;
@@ -95,20 +107,17 @@ function prepared(decision: Shared | Direct): Shared | Direct {
 async function keepPlan(
   decision: Shared | Direct,
   answer: string,
-  asker: number | undefined,
+  { asker, given, key }: { asker?: number; given: Given; key: string },
   system: System,
 ): Promise<void> {
   const basis = decision.kind === "share" ? decision : decision.basis;
-  const key = basis &&
-    planKey(basis.argv.slice(0, basis.argv.length - basis.call.command.length));
-  if (!basis || key === undefined) return;
+  if (!basis || key === "" || given.stateDir === "") return;
   try {
-    const stateDir = openStateDir(system);
-    const conditions = await conditionsOf(decision, stateDir, system);
+    const conditions = await conditionsOf(decision, given, system);
     const text = conditions && planText(key, conditions, answer, asker);
-    if (text) writePlan(stateDir, key, text, basis.since);
+    if (text) writePlan(given.stateDir, key, text, basis.since);
   } catch (error) {
-    if (!(error instanceof StateDirError) && !isSystemError(error)) throw error;
+    if (!isSystemError(error)) throw error;
   }
 }
 
@@ -138,7 +147,7 @@ const OF_REQUEST = "ODLR";
  */
 export async function controlOf(
   argv: readonly string[],
-  ssh: string,
+  given: Given,
   system: DecideSystem,
 ): Promise<Control | undefined> {
   const args = parseSshArgs(argv);
@@ -147,16 +156,15 @@ export async function controlOf(
   const command = call.options.find(({ letter }) => letter === "O")?.value;
   if (command === undefined || !COMMANDS.includes(command)) return undefined;
   if (call.options.some(namesSocket)) return undefined;
-  const options = effectiveOptions(call).filter(({ letter }) => !OF_REQUEST.includes(letter));
-  const session = [...options.flatMap(wordsOf), "--", call.destination];
-  const decision = await decide(session, ssh, system);
+  const session = withoutOptions(call, ({ letter }) => OF_REQUEST.includes(letter));
+  const decision = await decide(session, given, system);
   if (decision.kind === "direct") return undefined;
   const lanes = lanesOf(identityDir(decision))
     .sort((a, b) => Number(b.name) - Number(a.name));
   const lane = lanes.find((lane) => isOpen(lane) && exists(lane.socket));
   if (!lane) return undefined;
   // The user's own master, from their configuration, takes precedence.
-  const answer = await readConfig(ssh, call, system);
+  const answer = await readConfig(given.ssh, call, system);
   if (answer.kind === "failed") return undefined;
   const own = answer.config.get("controlpath") ?? "none";
   if (own !== "none" && exists(own)) return undefined;

@@ -1,27 +1,20 @@
 /**
- * Decides whether a call goes direct, and why. Pure. There are two steps, since the second needs `ssh -G`:
- * by the arguments alone, and by ssh's configuration and our settings. `--why` prints the reasons.
+ * Decides whether a call goes direct, and why. Pure. Whether it does by its arguments alone is the launcher's
+ * rule (launcher.sh); here are the reasons that `--why` prints for that, and the rules that need `ssh -G`.
  */
-import { parseConfigOption, type SshArgs, type SshCall, type SshOption } from "../ssh/arguments.ts";
-import { isUntrustedX11, slowExec, type SshConfig } from "../ssh/configuration.ts";
 import { forwardsOf } from "../lane/forwards.ts";
-import type { Basis } from "./decide.ts";
+import {
+  parseSshArgs,
+  type SshArgs,
+  type SshCall,
+  type SshOption,
+  withoutOptions,
+} from "../ssh/arguments.ts";
+import type { SshConfig } from "../ssh/config_dump.ts";
+import { parseConfigOption } from "../ssh/config_line.ts";
+import { isUntrustedX11, slowExec } from "../ssh/configuration.ts";
+import type { Direct } from "./decision.ts";
 import type { Settings } from "./settings.ts";
-import type { Message } from "../os/terminal.ts";
-
-/** The call becomes plain ssh with the user's own arguments. */
-export interface Direct {
-  readonly kind: "direct";
-  readonly reason: string;
-  /** What to type so that the call is shared. */
-  readonly remedy?: string;
-  /** A message for the user now: something is wrong that they did not choose. */
-  readonly notice?: Message;
-  /** What the decision is based on, if that is more than the arguments. */
-  readonly basis?: Basis;
-  /** The control socket of the lane that the call talks to (-O): see answer.ts. */
-  readonly socket?: string;
-}
 
 /** Options whose effect ends with their own process, or that talk to a master themselves. */
 const DIRECT: Readonly<Record<string, string>> = {
@@ -32,6 +25,7 @@ const DIRECT: Readonly<Record<string, string>> = {
   Q: "-Q only prints what ssh supports",
   V: "-V only prints the version",
   Z: "-Z is unknown to sshs",
+  P: "-P takes a value only since OpenSSH 9.4, so what follows it may be the host or not",
   N: "-N runs no session, and over a master it would end at once",
   // Before OpenSSH 9.4 it blocks over a master. Since then the session runs in another process than the
   // call, so a lane would think that the session has ended, and end as well.
@@ -63,24 +57,23 @@ function directOption(options: readonly SshOption[]): Direct | undefined {
 }
 
 /**
- * Returns the call without the options with which a tool brings its own connection master
- * (`-o ControlPath=...`), if the settings say to share even so. `ControlPath=none` asks for no master at all,
- * and is kept.
+ * Returns the call without the options with which a tool brings its own connection master (`-S`,
+ * `-o ControlPath=...`), if the settings say to share even so. `-S none` and `ControlPath=none` ask for no
+ * master at all, and are kept.
  */
 export function putMasterAside(call: SshCall, { share }: Settings): SshCall {
   if (share !== "always" || call.options.some(wantsNoMaster)) return call;
-  const stays = (option: SshOption) =>
-    !["controlpath", "controlmaster", "controlpersist"].includes(configOption(option)?.key ?? "");
-  return {
-    ...call,
-    options: call.options.filter(stays),
-    ahead: call.options.slice(0, call.ahead).filter(stays).length,
-  };
+  const isOfMaster = (option: SshOption) =>
+    option.letter === "S" ||
+    ["controlpath", "controlmaster", "controlpersist"].includes(configOption(option)?.key ?? "");
+  const words = withoutOptions(call, isOfMaster);
+  return parseSshArgs([...words, ...call.command]) as SshCall;
 }
 
 function wantsNoMaster(option: SshOption): boolean {
   const { key, value } = configOption(option) ?? {};
-  return key === "controlpath" && value?.toLowerCase() === "none";
+  const path = option.letter === "S" ? option.value : key === "controlpath" ? value : undefined;
+  return path?.toLowerCase() === "none";
 }
 
 function configOption({ letter, value }: SshOption): { key: string; value: string } | undefined {
@@ -114,6 +107,9 @@ export function directByConfig(
   const slow = slowExec(config, took);
   if (slow) return direct(slow);
   if (!settings.share) {
+    if (settings.problem) {
+      return direct(`sharing is off: ${settings.problem}`, "correct the settings");
+    }
     return direct(
       "sharing is switched off for this host in config.json",
       'set "share" to true for this host in config.json',
@@ -176,22 +172,9 @@ function isSet(value: string | undefined, ...unset: string[]): boolean {
   return value !== undefined && !unset.includes(value);
 }
 
-/** Returns major and minor of `ssh -V`'s "OpenSSH_9.2p1 ..."; 0.0 for anything else. */
-export function versionOf(text: string): [number, number] {
-  const match = /OpenSSH_(\d+)\.(\d+)/.exec(text);
-  return match ? [Number(match[1]), Number(match[2])] : [0, 0];
-}
-
 /** Whether the call asks for a session, which sshd's MaxSessions counts: `-W` only opens a channel. */
 export function takesPlace(call: SshCall): boolean {
   return !call.options.some(({ letter }) => letter === "W");
-}
-
-/** Whether the session has a terminal even if the call has none: `-tt`, `RequestTTY force`. */
-export function forcesTerminal(call: SshCall, config: SshConfig): boolean {
-  const letters = call.options.map(({ letter }) => letter).filter((letter) => /[tT]/.test(letter));
-  if (letters.length === 0) return config.get("requesttty") === "force";
-  return letters.at(-1) === "t" && letters.at(-2) === "t";
 }
 
 /** Whether the user wants no messages but ssh's: `-q`, BatchMode, LogLevel QUIET. */

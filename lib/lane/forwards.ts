@@ -7,7 +7,7 @@
  * The launcher creates the lease first, then the file, and only then asks the master.
  */
 import { namesIn, readText, removePath } from "../os/files.ts";
-import type { SshConfig } from "../ssh/configuration.ts";
+import type { SshConfig } from "../ssh/config_dump.ts";
 import type { Lane } from "./layout.ts";
 import { MuxConnection, MuxRefused } from "./mux_client.ts";
 

@@ -104,15 +104,31 @@ function isShort(path: string, more = 0): boolean {
  */
 export function openStateDir(system: Pick<System, "env" | "uid">): string {
   const path = stateDirPath(system);
+  verifyPlace(path, system.uid());
+  makeDir(path);
+  verify(path, system.uid());
+  return path;
+}
+
+/**
+ * Verifies the state directory that the launcher has chosen and made. Returns its path.
+ *
+ * @throws {StateDirError} if there is none, or it must not be trusted.
+ */
+export function verifyStateDir(path: string, system: Pick<System, "uid">): string {
+  if (path === "") throw new StateDirError("there is no directory for connections", CHOOSE_ANOTHER);
+  verifyPlace(path, system.uid());
+  verify(path, system.uid());
+  return path;
+}
+
+/** Verifies where a state directory stands: root must leave nothing in a place that another user owns. */
+function verifyPlace(path: string, uid: number | null): void {
   if (!path.startsWith("/")) throw refuse(path, "is not an absolute path");
   if (!isShort(path)) {
     throw refuse(path, `is longer than the ${MAX_BYTES} bytes that leave room for a socket`);
   }
-  // First, so that root leaves nothing in a place that another user owns.
-  verifyAbove(path, system.uid());
-  makeDir(path);
-  verify(path, system.uid());
-  return path;
+  verifyAbove(path, uid);
 }
 
 /** What we create in the state directory, which the user may choose. */

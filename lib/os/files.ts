@@ -37,17 +37,19 @@ export function readKernelFile(path: string): string | undefined {
 }
 
 /**
- * Returns the bytes of a regular file. `"absent"`: there is none, this user may not read it, or it has
- * more than `limit` bytes. `"other"`: a fifo or a socket, so we do not know what another program would
- * read there.
+ * Returns the bytes of a regular file. `"absent"`: there is none, or it has more than `limit` bytes.
+ * `"denied"`: this user may not read it. `"other"`: a fifo or a socket, which only one process can read.
  */
-export function readFile(path: string, limit: number): Uint8Array | "absent" | "other" {
+export function readFile(path: string, limit: number): Uint8Array | "absent" | "denied" | "other" {
+  let isThere = false;
   try {
     const info = Deno.statSync(path); // Before open(2), which waits for the writer of a fifo.
+    isThere = true;
     if (!info.isFile) return info.isDirectory ? "absent" : "other";
     return info.size <= limit ? Deno.readFileSync(path) : "absent";
   } catch (error) {
-    if (isAbsence(error) || isDenied(error)) return "absent";
+    if (isAbsence(error)) return "absent";
+    if (isDenied(error)) return isThere ? "denied" : "absent";
     throw error;
   }
 }

@@ -3,11 +3,26 @@
  * (main() in ssh.c, "ProxyJump"). Here that ssh is a client of the jump host's own lane, so ten hosts
  * behind one bastion need one login there. Pure.
  */
-import { parseSshArgs, type SshCall, wordsOf } from "./arguments.ts";
-import type { SshConfig } from "./configuration.ts";
+import type { System } from "../os/system.ts";
+import { parseSshArgs, type SshCall, withoutOptions } from "./arguments.ts";
+import type { SshConfig } from "./config_dump.ts";
 
 /** What the jump host connects to; ssh fills it in. */
 const TARGET = "[%h]:%p";
+
+/**
+ * Returns the argv, after the program's name, of a call's jump host, whichever way the configuration names
+ * one; `undefined` without a jump host, or for one that is left to ssh.
+ */
+export function jumpWords(
+  call: SshCall,
+  config: SshConfig,
+  ssh: string,
+  system: Pick<System, "env">,
+): string[] | undefined {
+  return jumpCall(call, config) ??
+    proxyJump(config.get("proxycommand") ?? "none", ssh, system.env("HOME"));
+}
 
 /**
  * Returns the argv, after the program's name, with which ssh would call the jump host of a call.
@@ -29,6 +44,7 @@ export function jumpCall(call: SshCall, config: SshConfig): string[] | undefined
     ...(file === undefined ? [] : ["-F", file]),
     ...(verbosity === 0 ? [] : [`-${"v".repeat(Math.min(verbosity, 3))}`]),
     ...CHANNEL_ONLY,
+    "--",
     last.host,
   ];
 }
@@ -40,7 +56,6 @@ const CHANNEL_ONLY = [
   // have access to the agent or the display (to which plain ssh gives it access during the jump).
   ...["-a", "-x"],
   ...["-W", TARGET],
-  "--",
 ];
 
 /**
@@ -56,12 +71,12 @@ export function proxyJump(command: string, ssh: string, home?: string): string[]
   if (call.kind !== "call" || call.command.length > 0) return undefined;
   const targets = call.options.filter(({ letter }) => letter === "W");
   if (targets.length !== 1 || !/^(%h|\[%h\]):%p$/.test(targets[0].value ?? "")) return undefined;
-  const options = call.options.filter(({ letter }) => !NO_MATTER.includes(letter));
-  const isHarmless = options.every(({ letter, value }) =>
-    OF_CONNECTION.includes(letter) && !value?.includes("%")
+  const isLeftOut = ({ letter }: { letter: string }) => NO_MATTER.includes(letter);
+  const isHarmless = call.options.every((option) =>
+    isLeftOut(option) || (OF_CONNECTION.includes(option.letter) && !option.value?.includes("%"))
   );
   if (!isHarmless || call.destination.includes("%")) return undefined;
-  return [...options.flatMap(wordsOf), ...CHANNEL_ONLY, call.destination];
+  return [...CHANNEL_ONLY, ...withoutOptions(call, isLeftOut)];
 }
 
 /** Options that -W implies or that only a session has, and -W itself. */
@@ -116,14 +131,26 @@ const PLAIN_WORD = /^[A-Za-z0-9@+:,._/-][A-Za-z0-9@+=:,._/-]*$/;
 /** A word that every shell takes literally in single quotes, as ssh itself writes its `'[%h]:%p'`. */
 const BRACKETED_WORD = /^[A-Za-z0-9@+:,._/[\]-]+$/;
 
+/** How a master's ProxyCommand begins that is the launcher on its way to the jump host. */
+const OF_LAUNCHER = ["env", "SSHS_TASK=jump"];
+
 /**
- * Joins words into a command line for a ProxyCommand. The user's shell, whichever that is, reads it:
- * `undefined` if a word needs more quoting than ssh's own, and then ssh jumps by itself.
+ * Returns the ProxyCommand with which a master reaches its jump host over that one's own lane. The user's
+ * shell, whichever that is, reads it: `undefined` if a word needs more quoting than ssh's own, and then ssh
+ * jumps by itself.
+ *
+ * @param launcher the path of the launcher, which is the jump host's ssh
  */
-export function jumpCommand(words: readonly string[]): string | undefined {
-  const quoted = words.map((word) => {
+export function jumpCommand(launcher: string, argv: readonly string[]): string | undefined {
+  const quoted = [...OF_LAUNCHER, launcher, ...argv].map((word) => {
     if (PLAIN_WORD.test(word)) return word;
     return word === TARGET || BRACKETED_WORD.test(word) ? `'${word}'` : undefined;
   });
   return quoted.includes(undefined) ? undefined : quoted.join(" ");
+}
+
+/** Returns the argv of the jump host's call if a configuration has a ProxyCommand of jumpCommand(). */
+export function ownJumpWords(config: SshConfig): string[] | undefined {
+  const words = shellWords(config.get("proxycommand") ?? "") ?? [];
+  return OF_LAUNCHER.every((word, i) => words[i] === word) ? words.slice(3) : undefined;
 }

@@ -1,6 +1,5 @@
-/** Tells the real ssh from our own launchers before it in PATH. */
+/** Which program is the real ssh is the launcher's rule; here is what that program is. */
 import { isExecutable, readHead } from "../os/files.ts";
-import { inPath } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 
 /** The line that marks a launcher of ours, within its first 256 bytes. */
@@ -13,26 +12,6 @@ export const LAUNCHER_MARK = "# sshs launcher";
  */
 export const INSIDE = "SSHS_INSIDE";
 
-/** This many nested calls are a loop: ProxyCommands make one call for each hop. */
-const CIRCLE = 16;
-
-/**
- * Returns the absolute path of the real ssh: `SSHS_SSH`, or the first `ssh` in PATH that is not one of our
- * launchers; `undefined` if there is none. A script that an outer call took for the real ssh has called us
- * back: we skip it, since the two would call each other forever. A binary may have a ProxyCommand that
- * calls us, so we skip it only when nothing else explains the nesting.
- */
-export function findRealSsh(system: Pick<System, "env">): string | undefined {
-  const inside = `:${system.env(INSIDE) ?? ""}:`;
-  const isCircle = inside.split(":").length > CIRCLE;
-  for (const path of candidates(system)) {
-    const head = headOf(path);
-    if (head === undefined || head.includes(LAUNCHER_MARK)) continue;
-    if (inside.includes(`:${path}:`) && (isCircle || head.startsWith("#!"))) continue;
-    return path;
-  }
-}
-
 /** Whether the program is a script, which may call `ssh` again, rather than a binary. */
 export function isScript(path: string): boolean {
   return headOf(path)?.startsWith("#!") ?? false;
@@ -41,15 +20,6 @@ export function isScript(path: string): boolean {
 /** Whether the program is a launcher of ours; `undefined` if there is no program. */
 export function isLauncher(path: string): boolean | undefined {
   return headOf(path)?.includes(LAUNCHER_MARK);
-}
-
-function candidates(system: Pick<System, "env">): string[] {
-  const chosen = system.env("SSHS_SSH");
-  // A relative path is another program in another directory, and argv[0] must not be one.
-  return [
-    ...(chosen?.startsWith("/") ? [chosen] : []),
-    ...inPath("ssh", system.env("PATH") ?? "/usr/local/bin:/usr/bin:/bin"),
-  ];
 }
 
 /** Returns the first bytes of an executable file; `undefined` if it is none. */
