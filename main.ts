@@ -7,9 +7,9 @@
  *     sshs --help                    shows all commands
  *
  * This program plans; lib/launcher/launcher.sh carries out the plans and becomes ssh. The launcher calls
- * the program for what it cannot do itself: `--decide` says what to do with a call, `--take-back` closes forwards that a call could not get, and `--sleeper`
- * holds lanes open. Exits as ssh does, with 2 for wrong use of a command of ours, or with 126 or 127 if ssh
- * cannot be run.
+ * the program for what it cannot do itself: `--decide` says what to do with a call, `--take-back` closes
+ * forwards that a call could not get, and `--sleeper` holds lanes open. Exits as ssh does, with 2 for wrong
+ * use of a command of ours, or with 126 or 127 if ssh cannot be run.
  */
 import { answerCall } from "./lib/call/answer.ts";
 import type { Given } from "./lib/os/given.ts";
@@ -34,7 +34,7 @@ async function main(argv: readonly string[]): Promise<number> {
     }
     case "--sleeper": {
       const { runSleeper } = await import("./lib/sleeper/sleeper.ts");
-      return await runSleeper(given.stateDir);
+      return await runSleeper(given);
     }
   }
   const { runCommand } = await import("./lib/commands/mod.ts");

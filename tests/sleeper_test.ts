@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { exists } from "../lib/os/files.ts";
 import { isOpen, isVerified, readMaster, retire, roundTripOf } from "../lib/lane/lane.ts";
-import { directOf } from "../lib/lane/direct.ts";
+import { directOf } from "../lib/lane/learned.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { durationOf, eventually, pause } from "./support/eventually.ts";
 import { isAlive } from "./support/processes.ts";
@@ -261,11 +261,11 @@ Deno.test("Sleeper retires a lane as soon as its agent has other keys", async ()
   const lane = await stage.open({ agent: "/an/agent" });
   stage.wake();
   await stage.held(lane);
-  assert.equal(Deno.readTextFileSync(lane.agent), "ssh-ed25519 AAAAAAAAAAAAAAAA\n");
+  assert.equal(Deno.readTextFileSync(lane.agent), "ssh-key AAAAAAAAAAAAAAAA\n");
   const asked = stage.asked;
   await eventually("it asks on", () => stage.asked > asked + 3, PATIENCE);
   assert.equal(isOpen(lane), true);
-  stage.keys = ["ssh-ed25519 BBBBBBBBBBBBBBBB"];
+  stage.keys = ["BBBBBBBBBBBBBBBB"];
   await eventually("it is retired", () => !isOpen(lane), PATIENCE);
 });
 

@@ -1,8 +1,9 @@
 /** Answers the launcher (`--decide`): says what to do with a call, and writes the plan for the next one. */
-import { checkAgents, closeLane } from "../lane/health.ts";
+import { checkAgents } from "../lane/agent_keys.ts";
+import { closeLane } from "../lane/closing.ts";
 import { isOpen, lookSeconds, retire } from "../lane/lane.ts";
 import { aboutPath, identityDir, type Lane, lanesOf } from "../lane/layout.ts";
-import { CHOOSE_ANOTHER, openStateDir, StateDirError } from "../lane/state_dir.ts";
+import { CHOOSE_ANOTHER, openStateDir, StateDirError, stateDirPath } from "../lane/state_dir.ts";
 import {
   createText,
   exists,
@@ -103,7 +104,7 @@ async function keepPlan(
     planKey(basis.argv.slice(0, basis.argv.length - basis.call.command.length));
   if (!basis || key === undefined) return;
   try {
-    const stateDir = openStateDir(system);
+    const stateDir = openStateDir({ stateDir: stateDirPath(system) }, system);
     const conditions = await conditionsOf(decision, stateDir, system);
     const text = conditions && planText(key, conditions, answer, asker);
     if (text) writePlan(stateDir, key, text, basis.since);

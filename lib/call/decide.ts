@@ -8,7 +8,7 @@ import {
   wantsQuiet,
 } from "./rules.ts";
 import { readSettingsFile, type Settings, type SettingsFile, settingsFor } from "./settings.ts";
-import { isJobDir, openStateDir, StateDirError } from "../lane/state_dir.ts";
+import { isJobDir, openStateDir, StateDirError, stateDirPath } from "../lane/state_dir.ts";
 import { type Message, words } from "../os/terminal.ts";
 import { dependsOnSession } from "../ssh/watches.ts";
 import { readText, statOf } from "../os/files.ts";
@@ -22,8 +22,10 @@ import {
   sharesAgentOrDisplay,
   shortDigest,
 } from "../ssh/identity.ts";
-import { agentOf, keyFiles, type OfferRule, readKeys } from "../ssh/keys.ts";
-import { type Forward, forwardsOf } from "../lane/forwards.ts";
+import type { OfferRule } from "../ssh/agent.ts";
+import { agentOf, keyFiles, readKeys } from "../ssh/keys.ts";
+import { forwardsOf } from "../lane/forwards.ts";
+import type { Forward } from "../lane/mux_protocol.ts";
 import { jumpCall, proxyJump } from "../ssh/jump.ts";
 
 /** What a decision is based on: the arguments, and what was read for them. */
@@ -190,7 +192,7 @@ async function decideOn(
     /^(quiet|fatal)$/i.test(config.get("loglevel") ?? "");
   let stateDir: string;
   try {
-    stateDir = openStateDir(system);
+    stateDir = openStateDir({ stateDir: stateDirPath(system) }, system);
   } catch (error) {
     if (!(error instanceof StateDirError)) throw error;
     const notice = quiet ? undefined : words.notShared(error);

@@ -4,9 +4,9 @@ import { decide, type DecideSystem, type Shared } from "../call/decide.ts";
 import { proxyOf } from "../call/plan.ts";
 import { versionOf } from "../call/rules.ts";
 import { parseDuration, readSettingsFile } from "../call/settings.ts";
-import { startOf } from "../lane/lane.ts";
+import { startOf } from "../lane/record.ts";
 import { identityDir } from "../lane/layout.ts";
-import { allStateDirs, openStateDir, StateDirError } from "../lane/state_dir.ts";
+import { allStateDirs, openStateDir, StateDirError, stateDirPath } from "../lane/state_dir.ts";
 import { placesBelow, prefixOf } from "../launcher/install.ts";
 import { pathLine, shellOf } from "../launcher/startup_lines.ts";
 import { isExecutable, readKernelFile, readText, tryFiles } from "../os/files.ts";
@@ -15,7 +15,8 @@ import { DENO, DENO_VERSION, inPath, PROGRAM, VERSION } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { print } from "../os/terminal.ts";
 import { sleeperPid } from "../sleeper/sleeper_file.ts";
-import { AGENT_DEADLINE, agentKeys, agentOf } from "../ssh/keys.ts";
+import { AGENT_DEADLINE, agentKeys } from "../ssh/agent.ts";
+import { agentOf } from "../ssh/keys.ts";
 import { findRealSsh, isLauncher, sshVersion } from "../ssh/real_ssh.ts";
 import { learnedOf, seeLanes, type SeeSystem } from "./seen.ts";
 import { cell, colour } from "./table.ts";
@@ -108,12 +109,14 @@ async function checkState(
 ): Promise<Finding[]> {
   let dir: string;
   try {
-    dir = openStateDir(system);
+    dir = openStateDir({ stateDir: stateDirPath(system) }, system);
   } catch (error) {
     if (!(error instanceof StateDirError)) throw error;
     return [stateFindings.dirRefused(error.message, error.hint), ...checkSettings(system)];
   }
-  const others = allStateDirs(system).filter((other) => other !== dir);
+  const others = allStateDirs({ stateDir: stateDirPath(system) }, system).filter((other) =>
+    other !== dir
+  );
   return [
     stateFindings.dir(dir),
     ...(others.length > 0 ? [stateFindings.others(others)] : []),
@@ -127,7 +130,7 @@ async function checkState(
 /** Whether the state directory can be used. If not, checkState() reports why. */
 function isStateDirUsable(system: Pick<System, "env" | "uid">): boolean {
   try {
-    openStateDir(system);
+    openStateDir({ stateDir: stateDirPath(system) }, system);
     return true;
   } catch (error) {
     if (error instanceof StateDirError) return false;

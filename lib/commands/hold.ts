@@ -5,11 +5,10 @@
 import { basename } from "@std/path/posix/basename";
 import { dirname } from "@std/path/posix/dirname";
 import { decide, type DecideSystem } from "../call/decide.ts";
-import { isMuxTrouble } from "../lane/health.ts";
 import { isOpen, readMaster } from "../lane/lane.ts";
 import { identityDir, type Lane, laneAt } from "../lane/layout.ts";
-import { MuxConnection } from "../lane/mux_client.ts";
-import { openStateDir } from "../lane/state_dir.ts";
+import { isMuxTrouble, MuxConnection } from "../lane/mux_client.ts";
+import { openStateDir, stateDirPath } from "../lane/state_dir.ts";
 import { placeLibrary } from "../launcher/launcher.ts";
 import { removePath, writeText } from "../os/files.ts";
 import { pause, type System } from "../os/system.ts";
@@ -43,7 +42,7 @@ export async function hold(
     say(commandWords.failed(host, opened.problem));
     return 1;
   }
-  await tellSleeper(stateDirOf(opened.lane), system);
+  await tellSleeper({ stateDir: stateDirOf(opened.lane) }, system);
   await untilTaken(opened.lane, system);
   print(commandWords.held(host, seconds, new Date(until)));
   return 0;
@@ -75,7 +74,7 @@ async function release(
   const held = meant.filter(({ isHeld }) => isHeld);
   for (const { lane } of held) removePath(lane.keep);
   for (const dir of new Set(held.map(({ lane }) => stateDirOf(lane)))) {
-    await tellSleeper(dir, system);
+    await tellSleeper({ stateDir: dir }, system);
   }
   if (held.length === 0) say(commandWords.notHeld(host));
   else print(commandWords.released(host));
@@ -127,7 +126,10 @@ export async function openLane(
   system: OpenSystem,
   options: { mayAsk: boolean },
 ): Promise<Opened> {
-  const launcher = `${await placeLibrary(openStateDir(system), system)}/bin/ssh`;
+  const launcher = `${await placeLibrary(
+    openStateDir({ stateDir: stateDirPath(system) }, system),
+    system,
+  )}/bin/ssh`;
   const { code, stdout, stderr } = await system.run("/bin/sh", [launcher, ...argv], {
     env: { SSHS_TASK: options.mayAsk ? "open" : "open-batch" },
     showStderr: options.mayAsk,

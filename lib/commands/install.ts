@@ -2,7 +2,7 @@
 import { basename } from "@std/path/posix/basename";
 import { dirname } from "@std/path/posix/dirname";
 import { plansDir } from "../lane/layout.ts";
-import { allStateDirs, removeState } from "../lane/state_dir.ts";
+import { allStateDirs, removeState, stateDirPath } from "../lane/state_dir.ts";
 import {
   COMPLETIONS,
   install,
@@ -72,11 +72,13 @@ export async function uninstallCommand(
       await stop(undefined, now, system);
     } else {
       // A plan for a call through a jump host names the launcher that asked for it.
-      for (const dir of allStateDirs(system)) removePath(plansDir(dir));
+      for (const dir of allStateDirs({ stateDir: stateDirPath(system) }, system)) {
+        removePath(plansDir(dir));
+      }
     }
     uninstall(places);
     // Last, since what runs may be in there.
-    if (other === undefined) removeState(system);
+    if (other === undefined) removeState({ stateDir: stateDirPath(system) }, system);
     print(`sshs is removed from ${isAlone ? "its state directory" : where}`);
     if (other !== undefined) print(`shared connections are left to ${other}`);
     for (const line of leftovers(places, system)) print(line);

@@ -3,23 +3,16 @@
  * is asked.
  */
 import { dirname } from "@std/path/posix/dirname";
-import { directOf } from "../lane/direct.ts";
+import { directOf } from "../lane/learned.ts";
 import { forwardOption, forwardsOn } from "../lane/forwards.ts";
-import { isBornAs, probe } from "../lane/health.ts";
-import {
-  isOpen,
-  isVerified,
-  keptUntil,
-  type LaneRecord,
-  readMaster,
-  readRecord,
-  roundTripOf,
-  startOf,
-} from "../lane/lane.ts";
+import { probe } from "../lane/probe.ts";
+import { isBornAs } from "../lane/process.ts";
+import { isOpen, isVerified, readMaster, roundTripOf } from "../lane/lane.ts";
 import { aboutPath, identityDirs, type Lane, lanesOf, terminalPath } from "../lane/layout.ts";
 import { liveLeases } from "../lane/lease.ts";
+import { keptUntil, type LaneRecord, readRecord, startOf } from "../lane/record.ts";
 import { latestStarter } from "../lane/starter.ts";
-import { allStateDirs } from "../lane/state_dir.ts";
+import { allStateDirs, stateDirPath } from "../lane/state_dir.ts";
 import { exists, readText, statOf } from "../os/files.ts";
 import type { System } from "../os/system.ts";
 import { commandWords } from "./words.ts";
@@ -113,7 +106,7 @@ export function resolvedOf(dir: string): string {
 }
 
 function allDirs(system: SeeSystem): string[] {
-  return allStateDirs(system).flatMap(identityDirs);
+  return allStateDirs({ stateDir: stateDirPath(system) }, system).flatMap(identityDirs);
 }
 
 /** A master's process: whether it lives, and its pid where that is known. */
@@ -174,7 +167,7 @@ function see(
     record,
     state: state(),
     pid: master.pid,
-    sessions: leases.filter(({ kind }) => kind !== "waiting").length,
+    sessions: leases.length,
     forwards: master.isAlive ? forwardsOn(lane).map(forwardOption) : [],
     age: Math.max(0, now - started) / 1000,
     idle,

@@ -6,9 +6,10 @@
  */
 import { basename } from "@std/path/posix/basename";
 import { decide, type DecideSystem } from "../call/decide.ts";
-import { forgetLearned } from "../lane/direct.ts";
-import { closeLane } from "../lane/health.ts";
-import { type LaneRecord, removeLane } from "../lane/lane.ts";
+import { closeLane } from "../lane/closing.ts";
+import { removeLane } from "../lane/lane.ts";
+import { forgetLearned } from "../lane/learned.ts";
+import type { LaneRecord } from "../lane/record.ts";
 import { identityDir, lanesOf } from "../lane/layout.ts";
 import { becomeLauncher } from "../launcher/launcher.ts";
 import { pause, type System } from "../os/system.ts";
@@ -40,7 +41,7 @@ export async function stop(
   const ends = await Promise.all(lanes.map((seen) => stopLane(seen, now, system)));
   // The sleeper removes what is left of them.
   const left = lanes.filter((_, i) => ends[i] !== "gone").map(({ lane }) => stateDirOf(lane));
-  for (const stateDir of new Set(left)) await tellSleeper(stateDir, system);
+  for (const stateDir of new Set(left)) await tellSleeper({ stateDir }, system);
   return ends.includes("stuck") ? 1 : 0;
 }
 

@@ -11,7 +11,7 @@
  * first tried without questions (BatchMode), 8 at a time; those that would have asked something follow one by
  * one. A server sees such a login twice, but no wrong password: under BatchMode ssh offers none.
  */
-import { keptUntil, readRecord } from "../lane/lane.ts";
+import { keptUntil, readRecord } from "../lane/record.ts";
 import type { Lane } from "../lane/layout.ts";
 import type { System } from "../os/system.ts";
 import {

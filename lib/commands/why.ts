@@ -23,7 +23,7 @@ import { decide, type DecideSystem, type Shared } from "../call/decide.ts";
 import { planKey } from "../call/plan.ts";
 import type { Direct } from "../call/rules.ts";
 import { identityDir, laneAt } from "../lane/layout.ts";
-import { hasRoom, liveLeases } from "../lane/lease.ts";
+import { freePlaces, liveLeases } from "../lane/lease.ts";
 import { bareLauncher } from "../launcher/launcher.ts";
 import type { System } from "../os/system.ts";
 import { print, printJson, say, words } from "../os/terminal.ts";
@@ -116,7 +116,7 @@ function directAnswer(
 function laneFor(lanes: readonly SeenLane[], system: WhySystem): SeenLane | undefined {
   return lanes.find(({ lane, record, state, isHeld }) =>
     (state === "open" || state === "unverified") &&
-    hasRoom(record, liveLeases(lane, system), system.pid, isHeld)
+    freePlaces(record, liveLeases(lane, system), isHeld) > 0
   );
 }
 

@@ -5,7 +5,7 @@
  * A job has a state directory of its own (`SSHS_DIR`), so that its calls work like any others. Its sleeper
  * lives as long as the job, and ends everything if this process is killed.
  */
-import { makeJobDir } from "../lane/state_dir.ts";
+import { makeJobDir, stateDirPath } from "../lane/state_dir.ts";
 import { placeLibrary } from "../launcher/launcher.ts";
 import { endAs, type Ending, runAsChild } from "../os/program.ts";
 import type { System } from "../os/system.ts";
@@ -21,14 +21,14 @@ import { openAll } from "./warm.ts";
  * @throws {StateDirError} if the job's directory cannot be made
  */
 export async function runWith(command: WithCommand, system: System): Promise<never> {
-  const dir = makeJobDir(system);
+  const dir = makeJobDir({ stateDir: stateDirPath(system) }, system);
   system.setEnv("SSHS_DIR", dir);
   let ending: Ending;
   try {
     await ownJob(dir, system);
     const path = [`${await placeLibrary(dir, system)}/bin`, system.env("PATH")];
     system.setEnv("PATH", path.filter(Boolean).join(":"));
-    await startSleeper(dir, system);
+    await startSleeper({ stateDir: dir }, system);
     ending = await logInAndRun(command, system);
   } finally {
     const sleeper = sleeperPid(dir, system);

@@ -6,7 +6,9 @@
  */
 import { fromFileUrl } from "@std/path/posix/from-file-url";
 import { execv, ignoreSignal, restoreSignal } from "./libc.ts";
-import { ignores, isInForeground, realSystem } from "./system.ts";
+import type { Given } from "./given.ts";
+import { ignores, isInForeground } from "./processes.ts";
+import { realSystem } from "./system.ts";
 import { say } from "./terminal.ts";
 
 /** The version of sshs. A sleeper or a plan of another version is not used. */
@@ -58,8 +60,13 @@ export function isDenoTooOld(version: string = DENO_VERSION): boolean {
 }
 
 /** Returns the argv that runs the sleeper of a state directory. */
-export function sleeperCommand(stateDir: string): string[] {
-  return [DENO, "run", ...SLEEPER_FLAGS, ...FLAGS, PROGRAM, "--sleeper", stateDir];
+export function sleeperCommand(
+  { library = "", stateDir, ssh = "", job = "", spaces = "" }:
+    & Pick<Given, "stateDir">
+    & Partial<Given>,
+): string[] {
+  const given = ["--from", library, stateDir, ssh, job, spaces];
+  return [DENO, "run", ...SLEEPER_FLAGS, ...FLAGS, PROGRAM, ...given, "--sleeper"];
 }
 
 const SHIM_MARK = "DENO_NODE_SHIM_ACTIVE";

@@ -1,11 +1,13 @@
 /**
- * `<state>/sleeper` names the sleeper: its pid, its version, "waking" or "awake", and its program, by which the
- * launcher tells it from another process with its pid. A process that needs a
- * sleeper starts one if the pid is dead or the version older. If several are started, the one that gets
+ * `<state>/sleeper` names the sleeper: its pid, its version, "waking" or "awake", the path of its Deno, its birth
+ * and its namespaces, by which the launcher tells it from another process with its pid. A process that needs
+ * a sleeper starts one if the pid is dead or the version older. If several are started, the one that gets
  * the lock on the file stays.
  */
 import { sleeperPath, usedPath } from "../lane/layout.ts";
+import type { Process } from "../lane/process.ts";
 import { isSystemError, LockedFile, readText, removePath, statOf, writeText } from "../os/files.ts";
+import type { Given } from "../os/given.ts";
 import { DENO, sleeperCommand, VERSION } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 
@@ -48,8 +50,8 @@ export class SleeperFile implements Disposable {
    * directory is gone. A sleeper of an older version finds out that the file is not its own any more.
    */
   static tryTake(
-    stateDir: string,
-    system: Pick<System, "pid">,
+    { stateDir, spaces }: Pick<Given, "stateDir" | "spaces">,
+    { pid, birth = "" }: Process,
   ): SleeperFile | undefined {
     const path = sleeperPath(stateDir);
     let file = LockedFile.tryTake(path);
@@ -60,7 +62,7 @@ export class SleeperFile implements Disposable {
       removePath(path);
       file = LockedFile.tryTake(path);
     }
-    file?.write(`${system.pid}\n${VERSION}\nawake\n${DENO}\n`);
+    file?.write([pid, VERSION, "awake", DENO, birth, spaces, ""].join("\n"));
     return file && new SleeperFile(path, file);
   }
 
@@ -82,19 +84,22 @@ export class SleeperFile implements Disposable {
 /** The variables that Deno and we read; the sleeper keeps nothing else of the caller's environment. */
 const KEPT = ["PATH", "HOME", "TMPDIR", "DENO_DIR", "XDG_CACHE_HOME", "SSHS_LOOK"];
 
+/** What the launcher has settled, as far as it is known. */
+type SleeperGiven = Pick<Given, "stateDir"> & Partial<Given>;
+
 /** Starts a sleeper if none is awake. If that fails, lanes work without it and close after their grace. */
 export async function startSleeper(
-  stateDir: string,
+  given: SleeperGiven,
   system: Pick<System, "env" | "isAlive" | "now" | "run">,
 ): Promise<void> {
-  if (isAwake(stateDir, system)) return;
+  if (isAwake(given.stateDir, system)) return;
   const env = KEPT.flatMap((name) => {
     const value = system.env(name);
     return value === undefined ? [] : [`${name}=${value}`];
   });
   const script = `{ trap '' HUP INT QUIT; exec env -i "$@"; } </dev/null >/dev/null 2>&1 &`;
   // Deno checks for updates in long-running processes.
-  const command = [...env, "DENO_NO_UPDATE_CHECK=1", ...sleeperCommand(stateDir)];
+  const command = [...env, "DENO_NO_UPDATE_CHECK=1", ...sleeperCommand(given)];
   try {
     await system.run("/bin/sh", ["-c", script, "sh", ...command]);
   } catch (error) {
@@ -111,11 +116,11 @@ function isAwake(stateDir: string, system: Pick<System, "isAlive" | "now">): boo
 export type TellSystem = Pick<System, "env" | "isAlive" | "now" | "run">;
 
 /** Makes the sleeper of a state directory look at what a command has changed; starts one if none is awake. */
-export async function tellSleeper(stateDir: string, system: TellSystem): Promise<void> {
+export async function tellSleeper(given: SleeperGiven, system: TellSystem): Promise<void> {
   try {
-    writeText(usedPath(stateDir), "\n");
+    writeText(usedPath(given.stateDir), "\n");
   } catch (error) {
     if (!isSystemError(error)) throw error; // A full disk: the sleeper looks by itself, but later.
   }
-  await startSleeper(stateDir, system);
+  await startSleeper(given, system);
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { exists } from "../../lib/os/files.ts";
 import { roundTripOf } from "../../lib/lane/lane.ts";
 import type { Lane } from "../../lib/lane/layout.ts";
-import { Agents } from "../../lib/ssh/keys.ts";
+import { Agents } from "../../lib/sleeper/lane_agent.ts";
 import { Sleeper, type SleeperSystem } from "../../lib/sleeper/sleeper.ts";
 import { realSystem } from "../../lib/os/system.ts";
 import { eventually } from "./eventually.ts";
@@ -22,7 +22,9 @@ export class SleeperStage extends Lanes {
   /** How often the sleeper has looked. */
   looks = 0;
   /** The keys of every agent. */
-  keys: string[] | "silent" = ["ssh-ed25519 AAAAAAAAAAAAAAAA"];
+  keys: string[] | "silent" = ["AAAAAAAAAAAAAAAA"];
+  /** Whether every agent is OpenSSH's own. */
+  isOwnAgent = true;
   /** How often an agent was asked. */
   asked = 0;
   /** SSHS_LOOK. */
@@ -45,11 +47,13 @@ export class SleeperStage extends Lanes {
 
   /** Wakes the sleeper. */
   wake(system: Partial<SleeperSystem> = {}): void {
-    const agents = new Agents(() => {
+    const ask = () => {
       this.asked++;
       return Promise.resolve(this.keys);
-    });
-    this.#awake = new Sleeper(this.sandbox.stateDir, { ...this.system, ...system }, agents).run();
+    };
+    const agents = new Agents(realSystem, ask, () => Promise.resolve(this.isOwnAgent));
+    const given = { stateDir: this.sandbox.stateDir, spaces: "" };
+    this.#awake = new Sleeper(given, { ...this.system, ...system }, agents).run();
   }
 
   /** Waits until the sleeper exits by itself; resolves to its status. */
