@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { birthsFromPs } from "../lib/os/processes.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { exists } from "../lib/os/files.ts";
-import { isNoneOpen } from "../lib/lane/closing.ts";
 import {
   isOpen,
   isVerified,
@@ -278,21 +277,6 @@ Deno.test("births leaves out processes that are gone, and finds none where ps ca
   assert.deepEqual([...births.keys()], [Deno.pid]);
   const run = () => Promise.reject(Object.assign(new Error("Cannot fork"), { code: "EAGAIN" }));
   assert.equal((await birthsFromPs([Deno.pid], { run })).size, 0);
-});
-
-Deno.test("isNoneOpen is undefined where the system cannot tell", () => {
-  const catches = new Map([[1, false], [2, true], [4, false]]);
-  const system = { catches: (pid: number) => catches.get(pid) };
-  const rows: [string, boolean | undefined][] = [
-    ["1 4", true],
-    ["1 2", false],
-    ["1 3", undefined],
-    ["2 3", false],
-    ["", true],
-  ];
-  for (const [names, expected] of rows) {
-    assert.equal(isNoneOpen(names.split(" ").flatMap(lease), system), expected, names);
-  }
 });
 
 Deno.test("a login attempt is running, over or broken off, and the highest number counts", async () => {

@@ -3,7 +3,7 @@ import { removePath } from "../os/files.ts";
 import type { System } from "../os/system.ts";
 import { readMaster, retire } from "./lane.ts";
 import type { Lane } from "./layout.ts";
-import { type Lease, liveLeases } from "./lease.ts";
+import { liveLeases } from "./lease.ts";
 import { isMuxTrouble, MuxConnection } from "./mux_client.ts";
 import { isSameProcess } from "./process.ts";
 
@@ -66,17 +66,4 @@ async function closes(connection: MuxConnection): Promise<boolean> {
   } finally {
     clearTimeout(timer);
   }
-}
-
-/**
- * Whether it is certain that none of these sessions is open yet, so that none of their commands was sent:
- * until then ssh catches no signals (mux_client_request_session() in mux.c). `undefined` if unknown.
- */
-export function isNoneOpen(
-  leases: readonly Lease[],
-  system: Pick<System, "catches">,
-): boolean | undefined {
-  const open = leases.map(({ pid }) => system.catches(pid, "SIGTERM"));
-  if (open.includes(true)) return false;
-  return open.includes(undefined) ? undefined : true;
 }

@@ -339,8 +339,8 @@ export function cutLog(path: string): void {
 const POLL = 1000;
 
 /**
- * Calls `onWrite` soon after a file is written to (perhaps once for several writes) or removed, or what is in
- * a directory changes, until the result is disposed of.
+ * Calls `onWrite` soon after a file is written to (perhaps once for several writes) or removed, until
+ * the result is disposed of.
  */
 export function watchFile(path: string, onWrite: () => void): Disposable {
   let watcher: Deno.FsWatcher;
@@ -351,8 +351,8 @@ export function watchFile(path: string, onWrite: () => void): Disposable {
   }
   let close = () => watcher.close();
   const read = async () => {
-    for await (const { kind, paths } of watcher) {
-      if (kind === "remove" && paths.includes(path)) {
+    for await (const { kind } of watcher) {
+      if (kind === "remove") {
         // The system watches this file, not one that may replace it.
         watcher.close();
         const poll = pollFile(path, onWrite);

@@ -29,7 +29,8 @@ export class Alarm {
   #set(): void {
     clearTimeout(this.#timer);
     if (this.#due === Infinity) return;
-    this.#timer = setTimeout(() => this.#rings(), Math.min(this.#due - performance.now(), LONGEST));
+    const left = Math.max(0, this.#due - performance.now());
+    this.#timer = setTimeout(() => this.#rings(), Math.min(left, LONGEST));
   }
 
   #rings(): void {

@@ -1,28 +1,18 @@
 /** A lane that the sleeper holds: it keeps the master, judges the far end, and lets go after the linger. */
-import { endMaster, isNoneOpen } from "../lane/closing.ts";
-import { hasForwards, takeBackForwards } from "../lane/forwards.ts";
-import {
-  isVerified,
-  readMaster,
-  removeLane,
-  retire,
-  unverify,
-  VERIFIED_FOR,
-  verify,
-  withdraw,
-  writeMaster,
-} from "../lane/lane.ts";
-import { type Lane, laneAt, starterPath } from "../lane/layout.ts";
+import { hasForwards } from "../lane/forwards.ts";
+import { isVerified, removeLane, retire, unverify, withdraw } from "../lane/lane.ts";
+import type { Lane } from "../lane/layout.ts";
 import { noteRefusal, SessionsOfLane } from "../lane/learned.ts";
 import { LeaseWatch, liveLeases, type SeenLease, type Sweep } from "../lane/lease.ts";
-import { isMuxTrouble, MuxConnection } from "../lane/mux_client.ts";
-import { isSameProcess, type Process, processOf } from "../lane/process.ts";
-import { endOf, keptUntil, type LaneRecord, startOf } from "../lane/record.ts";
-import { createDir, cutLog, exists } from "../os/files.ts";
+import { isMuxTrouble } from "../lane/mux_client.ts";
+import { endOf, keptUntil, type LaneRecord } from "../lane/record.ts";
+import { cutLog, exists } from "../os/files.ts";
 import type { System } from "../os/system.ts";
 import { NoConnection } from "../os/unix_socket.ts";
 import { FarEnd, type Pace, PACES } from "./far_end.ts";
 import { type Agents, LaneAgent } from "./lane_agent.ts";
+import { MasterHold } from "./master_hold.ts";
+import { verdictOn } from "./verdict.ts";
 
 export type HeldSystem = Pick<
   System,
@@ -48,15 +38,8 @@ export interface Hands {
 const IN_USE = 10 * 60_000;
 /** How long a session may take to open, ms; after that it has opened or failed. */
 const OPENS_WITHIN = 30_000;
-/** The same for one that waits for a server that may not be asked, ms: it takes one round trip. */
-const STUCK_AFTER = 10_000;
 /** An answer covers the leases that were at least this old when the ping was sent, ms. */
 const SETTLED_AFTER = 1000;
-/** How late an answer may be, ms, while sessions are open on the lane: a large upload delays it. */
-const PATIENCE = 60_000;
-/** After this time without the master's own address nothing comes back on its connection, ms. */
-const ADDRESS_GONE = 10_000;
-
 export class HeldLane {
   readonly lane: Lane;
   readonly #record: LaneRecord;
@@ -68,9 +51,7 @@ export class HeldLane {
   readonly #sessions: SessionsOfLane;
   /** Ms since the epoch. */
   readonly #endsAt: number;
-  /** Keeps the master from counting down. */
-  #hold?: MuxConnection;
-  #master?: Process;
+  readonly #hold: MasterHold;
   #isInDoubt = false;
   /** A call waits for an answer. */
   #isAwaited = false;
@@ -81,8 +62,7 @@ export class HeldLane {
   // Steady clock, ms: when a lease was last seen, and when a new one was last seen.
   #usedAt: number;
   #begunAt: number;
-  /** The local address of the master's connection, and since when the machine has been without it. */
-  #address?: string;
+  /** Since when the machine has been without the master's local address. */
   #addressGoneAt = Infinity;
   #fault?: string;
 
@@ -95,6 +75,7 @@ export class HeldLane {
     this.#farEnd = new FarEnd(lane, hands.system);
     this.#agent = new LaneAgent(lane, record, hands.agents);
     this.#sessions = new SessionsOfLane(lane, hands.system);
+    this.#hold = new MasterHold(lane, hands.system, () => this.#isCutOff());
     this.#endsAt = endOf(lane, record);
     this.#usedAt = this.#begunAt = hands.system.steady();
   }
@@ -108,7 +89,7 @@ export class HeldLane {
 
   /** Answers for the lane as soon as it can, since a call waits for it: by the mark, or by retiring it. */
   answer(): void {
-    if (!this.#isAwaited && this.#hold && !this.#farEnd.isAsking) this.#ask();
+    if (!this.#isAwaited && this.#hold.isHeld && !this.#farEnd.isAsking) this.#ask();
     this.#isAwaited = true;
     this.#hands.wake();
   }
@@ -130,7 +111,7 @@ export class HeldLane {
 
   /** Returns when to look after it next, in ms; Infinity until a call comes. */
   dueIn(look: number): number {
-    const isAtWork = !this.#hold || this.#live.length > 0 || this.#isInUse();
+    const isAtWork = !this.#hold.isHeld || this.#live.length > 0 || this.#isInUse();
     return isAtWork ? look : Math.max(0, this.#idleFor());
   }
 
@@ -138,18 +119,19 @@ export class HeldLane {
   letGo(): void {
     this.#isLeft = true;
     this.#farEnd.close();
-    this.#hold?.close();
-    this.#hold = undefined;
+    this.#hold.close();
   }
 
   async #look(isCalled: boolean): Promise<"here" | "gone"> {
-    if (this.#isEnding && this.#hold) return "here";
+    if (this.#isEnding && this.#hold.isHeld) return "here";
     if (!isCalled && this.#isQuiet()) return "here";
     const sweep = await this.#leases.sweep(this.#system);
     this.#note(sweep);
-    if (!this.#hold && await this.#isGone(sweep)) return this.#clear(sweep);
-    if (sweep.isOpen && !this.#hold && !await this.#take()) return "here";
-    if (this.#hold) await takeBackForwards(this.lane, this.#hold);
+    if (!this.#hold.isHeld) {
+      if (await this.#hold.isGone(sweep.live.length > 0)) return this.#clear(sweep);
+      if (sweep.isOpen && !await this.#take()) return "here";
+    }
+    await this.#hold.takeBackForwards();
     if (!sweep.isOpen) {
       await this.#leave();
       return "here";
@@ -161,7 +143,7 @@ export class HeldLane {
       return "here";
     }
     this.#sessions.noteAlive();
-    this.#judge();
+    if (!this.#isEnding) this.#judge();
     if (this.#live.length === 0 && this.#idleFor() <= 0) await this.#withdraw();
     else if (this.#isAskDue() || this.#isUncovered()) this.#ask();
     this.#fault = undefined;
@@ -170,11 +152,9 @@ export class HeldLane {
 
   /** Whether a look would find nothing to do. */
   #isQuiet(): boolean {
-    if (!this.#hold || this.#live.length > 0 || this.#idleFor() <= 0 || this.#isAwaited) {
-      return false;
-    }
+    if (!this.#hold.isHeld || this.#live.length > 0 || this.#isAwaited) return false;
     if (this.#agent.isPolled && this.#isInUse()) return false;
-    return !this.#isAskDue() && !this.#sessions.isOpen;
+    return this.#idleFor() > 0 && !this.#isAskDue() && !this.#sessions.isOpen;
   }
 
   #note(sweep: Sweep): void {
@@ -184,7 +164,8 @@ export class HeldLane {
     if (sweep.begun > 0) this.#begunAt = now;
     this.#sessions.note(sweep);
     this.#keptUntil = keptUntil(this.lane);
-    const isHere = !this.#address || this.#hands.addresses().has(this.#address);
+    const { address } = this.#hold;
+    const isHere = address === undefined || this.#hands.addresses().has(address);
     this.#addressGoneAt = isHere ? Infinity : Math.min(this.#addressGoneAt, now);
     if (isVerified(this.lane, this.#system.now())) this.#isAwaited = false;
   }
@@ -204,44 +185,22 @@ export class HeldLane {
 
   /** Holds the master. Returns false if it is gone. */
   async #take(): Promise<boolean> {
-    let hold: MuxConnection | undefined;
     try {
-      hold = await MuxConnection.connect(this.lane.socket);
-      await this.#noteMaster(await hold.alive());
-      await this.#agent.note();
+      await this.#hold.take();
     } catch (error) {
-      hold?.close();
       if (!isMuxTrouble(error)) throw error;
       // Nobody listens, and nobody will: a socket's name is used once.
       if (error instanceof NoConnection) return this.#retire("nobody listens"), false;
       if (this.#isAwaited) return this.#retire("its master does not answer"), false;
       throw error; // It is stopped or exiting: no call should rely on it until it answers.
     }
-    this.#hold = hold;
-    hold.closed.then(() => this.#isCutOff(hold));
-    this.#hands.log(`${this.#record.destination}: holding master ${this.#master?.pid}`);
+    this.#hands.log(`${this.#record.destination}: holding master ${this.#hold.pid}`);
+    await this.#agent.note();
     return true;
   }
 
-  async #noteMaster(pid: number): Promise<void> {
-    this.#master = await processOf(pid, this.#system);
-    this.#address = this.#system.localAddress(pid);
-    // It has just logged in and counts as verified, for as long as it would without us.
-    const until = (startOf(this.lane) ?? 0) + VERIFIED_FOR;
-    if (!exists(this.lane.master) && until > this.#system.now()) {
-      verify(this.lane, 0, until - VERIFIED_FOR);
-    }
-    writeMaster(this.lane, this.#master);
-    // The call that opens the next lane then starts no mkdir.
-    const { dir, name } = this.lane;
-    const next = Number(name) + 1;
-    if (!exists(starterPath(dir, next))) createDir(laneAt(dir, `${next}`).leases);
-  }
-
-  /** The master has closed the connection, so it has exited. */
-  #isCutOff(hold: MuxConnection): void {
-    if (this.#hold !== hold) return;
-    this.#hold = undefined;
+  /** The master has exited. */
+  #isCutOff(): void {
     // A launcher would rely on the mark until the next look, and ssh would print an error.
     this.#unverify();
     this.#hands.wake();
@@ -259,26 +218,9 @@ export class HeldLane {
     }
   }
 
-  /** Whether the master that we do not hold has exited, rather than only stopped answering. */
-  async #isGone({ live }: Sweep): Promise<boolean> {
-    this.#master ??= readMaster(this.lane);
-    if (this.#master) return !await isSameProcess(this.#master, this.#system);
-    if (live.length > 0 || !exists(this.lane.socket)) return live.length === 0;
-    try {
-      using connection = await MuxConnection.connect(this.lane.socket);
-      // Note it, so as not to ask again: every client restarts the master's ControlPersist.
-      this.#master = await processOf(await connection.alive(), this.#system);
-      return false;
-    } catch (error) {
-      if (error instanceof NoConnection) return true;
-      if (isMuxTrouble(error)) return false;
-      throw error;
-    }
-  }
-
   #clear(sweep: Sweep): "gone" {
-    this.#hands.log(`${this.#record.destination}: master ${this.#master?.pid ?? "?"} is gone`);
-    if (sweep.isOpen) this.#sessions.noteEnd(this.#master ? 0 : this.#record.grace);
+    this.#hands.log(`${this.#record.destination}: master ${this.#hold.pid ?? "?"} is gone`);
+    if (sweep.isOpen) this.#sessions.noteEnd(this.#hold.pid ? 0 : this.#record.grace);
     this.letGo();
     removeLane(this.lane);
     return "gone";
@@ -288,17 +230,9 @@ export class HeldLane {
   async #leave(): Promise<void> {
     const isNeeded = hasForwards(this.lane) || // They must be cancelled first.
       this.#live.some(({ kind }) => kind === "via"); // An `ssh -O` may be about to use the socket.
-    if (this.#isLeft || (this.#hold && isNeeded)) return;
-    const hold = this.#hold;
-    this.#hold = undefined;
-    try {
-      await hold?.stopListening();
-    } catch (error) {
-      if (!isMuxTrouble(error)) throw error;
-    } finally {
-      hold?.close();
-      this.letGo();
-    }
+    if (this.#isLeft || (this.#hold.isHeld && isNeeded)) return;
+    await this.#hold.leave();
+    this.letGo();
   }
 
   /** Closes an idle lane; its master exits within 2 s. */
@@ -307,7 +241,7 @@ export class HeldLane {
       this.#usedAt = this.#system.steady(); // A session has begun just now.
       return;
     }
-    this.#hands.log(`${this.#record.destination}: let go of master ${this.#master?.pid}`);
+    this.#hands.log(`${this.#record.destination}: let go of master ${this.#hold.pid}`);
     await this.#leave();
   }
 
@@ -372,40 +306,32 @@ export class HeldLane {
     return true;
   }
 
-  /** Decides about a lane whose far end is silent. An idle one stays: the next call waits for an answer. */
+  /** Decides about the lane by what is seen of its far end. */
   #judge(): void {
-    if (this.#isEnding) return;
-    const isNoneYet = this.#live.length > 0 && isNoneOpen(this.#live, this.#system);
-    const isStuck = isNoneYet !== false && this.#live.length > 0 &&
-      this.#live.every(({ takenAt }) => this.#system.now() - takenAt > STUCK_AFTER);
-    const { isSilent, isProven, askedAgo } = this.#farEnd;
-    const isHopeless = this.#system.steady() - this.#addressGoneAt >= ADDRESS_GONE;
-    if (
-      isHopeless && this.#live.some(({ pid }) => this.#system.catches(pid, "SIGTERM") === false)
-    ) {
-      this.#rescue("its local address is gone, and a session waits to be opened");
-    } else if (isNoneYet === true && (isProven ? isSilent : isStuck)) {
-      this.#rescue("the far end is silent, and no session is open yet");
-    } else if (isSilent && isProven) {
-      const isLate = this.#isAwaited || askedAgo > PATIENCE ||
-        // Where the system does not say which sessions are open, nothing is ended on a guess.
-        (isNoneYet === undefined && askedAgo >= 2 * this.#farEnd.deadline);
-      if (isLate && (this.#live.length > 0 || this.#isAwaited)) {
-        this.#retire("the far end is silent");
-      }
-    } else if (
-      this.#isAwaited && this.#isInDoubt && !this.#farEnd.mayAsk(this.#live.length === 0)
-    ) {
-      this.#retire("nothing shows that the far end is there");
-    }
+    const [now, farEnd] = [this.#system.now(), this.#farEnd];
+    const sessions = this.#live.map(({ pid, takenAt }) => ({
+      isOpen: this.#system.catches(pid, "SIGTERM"),
+      age: Math.abs(now - takenAt),
+    }));
+    const verdict = verdictOn({
+      sessions,
+      isAwaited: this.#isAwaited,
+      isProven: farEnd.isProven,
+      silentFor: farEnd.isSilent ? farEnd.askedAgo : 0,
+      answeredAgo: farEnd.answeredAgo,
+      isUnknowable: this.#isInDoubt && !farEnd.mayAsk(sessions.length === 0),
+      addressGoneFor: Math.max(0, this.#system.steady() - this.#addressGoneAt),
+    });
+    if (verdict?.kind === "end") this.#end(verdict.why);
+    else if (verdict) this.#retire(verdict.why);
   }
 
   /** Ends a master that calls wait for: none of their commands was sent, and they connect by themselves. */
-  async #rescue(why: string): Promise<void> {
+  async #end(why: string): Promise<void> {
     this.#isEnding = true;
     this.#retire(why);
     try {
-      if (this.#hold && this.#master) await endMaster(this.#hold, this.#master.pid, this.#system);
+      await this.#hold.end();
     } catch (error) {
       this.#fail(error);
     }

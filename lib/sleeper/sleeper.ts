@@ -113,12 +113,14 @@ export class Sleeper {
   async #watch(file: SleeperFile, waiting: Waiting): Promise<void> {
     this.#touchUsed();
     using _watch = watchFile(usedPath(this.#dir), () => {
+      waiting.serve();
       this.#isCalled = true;
       this.#alarm.within(this.#look);
     });
     while (file.isMine()) {
       if (await isAbandoned(this.#dir, this.#system)) return await this.#endJob();
       if (this.#hasLostAddress()) this.#doubtAll("a local address is gone");
+      waiting.serve();
       await this.#lookAfterAll();
       if (await this.#isDone(waiting)) return;
       this.#shrink();

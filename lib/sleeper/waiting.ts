@@ -9,15 +9,7 @@ import { sessionsOf } from "../lane/learned.ts";
 import { freePlaces, liveLeases } from "../lane/lease.ts";
 import { keptUntil, readRecord, startOf } from "../lane/record.ts";
 import { isAnothers, latestStarter, type Starter } from "../lane/starter.ts";
-import {
-  isSystemError,
-  linkStatOf,
-  makeDir,
-  namesIn,
-  removePath,
-  wakePipe,
-  watchFile,
-} from "../os/files.ts";
+import { isSystemError, linkStatOf, makeDir, namesIn, removePath, wakePipe } from "../os/files.ts";
 import type { System } from "../os/system.ts";
 
 /** How often we look while calls wait for a place, and while all they wait for is a login, ms. */
@@ -53,7 +45,6 @@ export class Waiting implements Disposable {
   readonly #stateDir: string;
   readonly #system: WaitingSystem;
   readonly #answers: Answers;
-  readonly #watch: Disposable;
   #timer?: ReturnType<typeof setTimeout>;
   /** By the names of their pipes, those first that are next. */
   readonly #waiters = new Map<string, Waiter>();
@@ -63,7 +54,7 @@ export class Waiting implements Disposable {
   readonly #attempts = new Map<string, boolean>();
   #censusAt = 0;
 
-  /** Makes the directory, serves who waits in it, and watches it until it is disposed of. */
+  /** Makes the directory, and serves who waits in it, until it is disposed of. */
   constructor(stateDir: string, system: WaitingSystem, answers: Answers) {
     this.#stateDir = stateDir;
     this.#system = system;
@@ -73,7 +64,6 @@ export class Waiting implements Disposable {
     } catch (error) {
       if (!isSystemError(error)) throw error; // A full disk: the first call that waits will have made it.
     }
-    this.#watch = watchFile(waitingDir(stateDir), () => this.#timer ??= this.#in(0));
     this.serve();
   }
 
@@ -81,7 +71,10 @@ export class Waiting implements Disposable {
     return this.#waiters.size === 0;
   }
 
-  /** Looks once, and again soon if calls wait. */
+  /**
+   * Looks once, and again soon if calls wait. A call that begins to wait writes to `used`: to watch the
+   * directory would be to wait for a writer, since what watches for Deno opens the pipes in it.
+   */
   serve(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -89,16 +82,11 @@ export class Waiting implements Disposable {
     if (this.isEmpty) return this.#fullSince.clear();
     const identities = new Set([...this.#waiters.keys()].map((name) => name.slice(0, 16)));
     const look = [...identities].map((identity) => this.#serve(`${this.#stateDir}/${identity}`));
-    this.#timer = this.#in(Math.min(...look));
+    this.#timer = setTimeout(() => this.serve(), Math.min(...look));
   }
 
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
-    this.#watch[Symbol.dispose]();
-  }
-
-  #in(ms: number): ReturnType<typeof setTimeout> {
-    return setTimeout(() => this.serve(), ms);
   }
 
   /** Adds the pipes that are new, and forgets those that are gone, or whose process is. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { exists } from "../../lib/os/files.ts";
 import { roundTripOf } from "../../lib/lane/lane.ts";
 import type { Lane } from "../../lib/lane/layout.ts";
+import { noteAnswer } from "../../lib/lane/learned.ts";
 import { Agents } from "../../lib/sleeper/lane_agent.ts";
 import { Sleeper, type SleeperSystem } from "../../lib/sleeper/sleeper.ts";
 import { realSystem } from "../../lib/os/system.ts";
@@ -40,9 +41,12 @@ export class SleeperStage extends Lanes {
     },
   };
 
-  static async create(options: SshdOptions = {}): Promise<SleeperStage> {
+  /** @param isKnown the server is known to answer pings, as one is after the first idle moment of a lane */
+  static async create(options: SshdOptions = {}, isKnown = true): Promise<SleeperStage> {
     const sshd = await Sshd.start(options);
-    return new SleeperStage(await Sandbox.create(), sshd);
+    const stage = new SleeperStage(await Sandbox.create(), sshd);
+    if (isKnown) noteAnswer(stage.dir, Date.now());
+    return stage;
   }
 
   /** Wakes the sleeper. */
