@@ -7,9 +7,10 @@
  *     sshs --help                    shows all commands
  *
  * This program plans; lib/launcher/launcher.sh carries out the plans and becomes ssh. The launcher calls
- * the program for what it cannot do itself: `--decide` says what to do with a call, `--take-back` closes forwards that a call could not get, and `--sleeper`
- * holds lanes open. Exits as ssh does, with 2 for wrong use of a command of ours, or with 126 or 127 if ssh
- * cannot be run.
+ * the program for what it cannot do itself: `--decide` says what to do with a call, `--same` and
+ * `--try-socket` judge a login, `--take-back` closes forwards that a call could not get, and `--sleeper` holds
+ * lanes open. Exits as ssh does, with 2 for wrong use of a command of ours, or with 126 or 127 if ssh cannot be
+ * run.
  */
 import { answerCall } from "./lib/call/answer.ts";
 import type { Given } from "./lib/os/given.ts";
@@ -31,6 +32,10 @@ async function main(argv: readonly string[]): Promise<number> {
       const { sameConnection } = await import("./lib/ssh/same.ts");
       return await sameConnection(rest[0], rest.slice(2), given, realSystem);
     }
+    case "--try-socket": {
+      const { tryFiles } = await import("./lib/os/files.ts");
+      return "problem" in tryFiles(rest[0]) ? 1 : 0;
+    }
     case "--take-back": {
       const { takeBackAtOnce } = await import("./lib/lane/forwards.ts");
       const { laneAt } = await import("./lib/lane/layout.ts");
@@ -38,11 +43,14 @@ async function main(argv: readonly string[]): Promise<number> {
     }
     case "--sleeper": {
       const { runSleeper } = await import("./lib/sleeper/sleeper.ts");
-      return await runSleeper(given.stateDir);
+      return await runSleeper(given);
     }
   }
   const { runCommand } = await import("./lib/commands/mod.ts");
-  return await runCommand(words, realSystem);
+  // `--job PID --with ...`: the process PID becomes the command.
+  return first === "--job"
+    ? await runCommand(rest.slice(1), given, realSystem, Number(rest[0]))
+    : await runCommand(words, given, realSystem);
 }
 
 // No top-level await: with this module on the stack V8 would compile all of the bundle again to find the

@@ -1,6 +1,9 @@
 /** The keys in an agent: what it answers, and which of them ssh offers. */
 import assert from "node:assert/strict";
-import { agentKeys, agentOf, Agents, offeredKeys } from "../lib/ssh/keys.ts";
+import { agentKeys, isOpenSshAgent, offeredKeys } from "../lib/ssh/agent.ts";
+import { agentOf } from "../lib/ssh/keys.ts";
+import { Agents } from "../lib/sleeper/lane_agent.ts";
+import { realSystem } from "../lib/os/system.ts";
 import { parseConfigDump, parseTokens, TOKENS_PATH } from "../lib/ssh/configuration.ts";
 import { Agent } from "./support/agent.ts";
 import { needProgram, run } from "./support/programs.ts";
@@ -23,7 +26,7 @@ function keysOf(agent: Agent): ReturnType<typeof agentKeys> {
 }
 
 function keyIn(path: string): string {
-  return Deno.readTextFileSync(path).split(" ").slice(0, 2).join(" ").trim();
+  return Deno.readTextFileSync(path).split(" ")[1].trim();
 }
 
 Deno.test("agentKeys lists the keys of a real agent, in its order", async () => {
@@ -147,6 +150,11 @@ Deno.test("agentOf names the agent that ssh would ask", () => {
   assert.equal(agentOf(parseConfigDump("", ""), none), undefined);
 });
 
+/** Returns a key, as base64 of the usual length. */
+function named(name: string): string {
+  return name.repeat(16);
+}
+
 Deno.test("offeredKeys puts the keys of key files first, and offers only those under IdentitiesOnly", () => {
   const rows: [agent: string, files: string, identitiesOnly: boolean, expected: string][] = [
     ["abc", "", false, "abc"],
@@ -156,9 +164,11 @@ Deno.test("offeredKeys puts the keys of key files first, and offers only those u
     ["abc", "", true, ""],
   ];
   for (const [agent, files, identitiesOnly, expected] of rows) {
-    assert.equal(
-      offeredKeys([...agent], { identitiesOnly, publicKeys: [...files] }).join(""),
-      expected,
+    const keys = [...agent].map(named);
+    const publicKeys = [...files].map((name) => `ssh-ed25519 ${named(name)}`);
+    assert.deepEqual(
+      offeredKeys(keys, { identitiesOnly, publicKeys }),
+      [...expected].map(named),
       `${agent} ${files} ${identitiesOnly}`,
     );
   }
@@ -188,32 +198,47 @@ Deno.test("offeredKeys and agentKeys agree with what ssh offers", async () => {
   ];
   const order = offeredKeys(keys, {
     identitiesOnly: false,
-    publicKeys: [keyIn(`${sandbox.dir}/c.pub`)],
+    publicKeys: [`ssh-ed25519 ${keyIn(`${sandbox.dir}/c.pub`)}`],
   });
   assert.equal(order[0], keyIn(`${sandbox.dir}/c.pub`));
   assert.equal(tried.length, order.length, new TextDecoder().decode(stderr));
   assert.ok(tried[0][0].includes(`${sandbox.dir}/c`), tried[0][0]);
 });
 
-Deno.test("Agents asks an agent again that was late once, but not one that has never answered", async () => {
-  let answer: readonly string[] | "silent" = "silent";
-  let asked = 0;
-  const agents = new Agents(() => Promise.resolve((asked++, answer)));
-  const keys = async (socket: string) => {
+Deno.test("Agents asks no agent again that took too long, but for OpenSSH's own", async () => {
+  for (const [isOwn, expected] of [[true, ["a"]], [false, undefined]] as const) {
+    let answer: readonly string[] | "silent" = "silent";
+    const agents = new Agents(
+      realSystem,
+      () => Promise.resolve(answer),
+      () => Promise.resolve(isOwn),
+    );
+    assert.equal(await agents.keysOf("/agent"), undefined);
+    answer = ["a"];
     agents.forget();
-    return await agents.keysOf(socket);
-  };
-  assert.deepEqual([await keys("/dialog"), await keys("/dialog"), asked], [
-    undefined,
-    undefined,
-    1,
-  ]);
-  answer = ["a"];
-  assert.deepEqual(await keys("/agent"), ["a"]);
-  answer = "silent";
-  assert.equal(await keys("/agent"), undefined);
-  agents.trust("/noted");
-  assert.equal(await keys("/noted"), undefined);
-  answer = ["b"];
-  assert.deepEqual([await keys("/agent"), await keys("/noted")], [["b"], ["b"]]);
+    assert.deepEqual(await agents.keysOf("/agent"), expected);
+  }
+});
+
+Deno.test("isOpenSshAgent goes by the processes and by the socket's name", async () => {
+  const rows: [socket: string, lines: Record<number, string>, expected: boolean][] = [
+    ["/run/a", { 7: "/usr/bin/ssh-agent -D -a /run/a " }, true],
+    ["/run/b", { 7: "ssh-agent -D -a /run/a " }, false],
+    ["/tmp/ssh-Xy/agent.6", { 7: "ssh-agent " }, true],
+    ["/tmp/ssh-Xy/agent.6", { 6: "bash ", 7: "ssh-agent bash " }, true],
+    ["/tmp/ssh-Xy/agent.6", { 6: "sshd: me@pts/0 ", 7: "ssh-agent " }, false],
+    ["/tmp/ssh-Xy/agent.6", { 6: "sshd-session: me ", 7: "ssh-agent " }, false],
+    ["/tmp/ssh-Xy/agent.6", {}, false],
+    ["/home/me/.ssh/agent/s.aB1.agent.cD2", { 7: "ssh-agent " }, true],
+    ["/home/me/.ssh/agent/s.aB1.sshd.cD2", { 7: "ssh-agent " }, false],
+    ["/home/me/.bitwarden-ssh-agent.sock", { 7: "ssh-agent ", 8: "bitwarden " }, false],
+  ];
+  for (const [socket, lines, expected] of rows) {
+    const table = new Map(Object.entries(lines).map(([pid, line]) => [Number(pid), line]));
+    const system = { commandLines: () => Promise.resolve(table) };
+    assert.equal(await isOpenSshAgent(socket, system), expected, socket);
+  }
+  await using sandbox = await Sandbox.create();
+  await using agent = await Agent.start(sandbox);
+  assert.equal(await isOpenSshAgent(agent.socket, realSystem), true, "a real one");
 });

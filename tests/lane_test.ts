@@ -1,14 +1,12 @@
 /** The files of a lane: its leases, its mark, and the login attempt that made it. */
 import assert from "node:assert/strict";
-import { birthsFromPs, realSystem } from "../lib/os/system.ts";
+import { birthsFromPs } from "../lib/os/processes.ts";
+import { realSystem } from "../lib/os/system.ts";
 import { exists } from "../lib/os/files.ts";
-import { isNoneOpen } from "../lib/lane/health.ts";
 import {
   isOpen,
   isVerified,
-  keptUntil,
   readMaster,
-  readRecord,
   removeLane,
   renew,
   retire,
@@ -20,8 +18,9 @@ import {
   writeMaster,
 } from "../lib/lane/lane.ts";
 import { type Lane, laneAt, lanesOf } from "../lib/lane/layout.ts";
-import { type Lease, LeaseWatch, liveLeases } from "../lib/lane/lease.ts";
-import { latestStarter, startersOf } from "../lib/lane/starter.ts";
+import { freePlaces, type Lease, LeaseWatch, liveLeases } from "../lib/lane/lease.ts";
+import { endOf, keptUntil, readRecord } from "../lib/lane/record.ts";
+import { isAnothers, latestStarter, startersOf } from "../lib/lane/starter.ts";
 import { deadPid } from "./support/lanes.ts";
 
 const RECORD = {
@@ -153,20 +152,34 @@ Deno.test("keptUntil reads seconds or forever", () =>
 
 function lease(name: string): Lease[] {
   if (name === "") return [];
-  const kind = name.endsWith(".w") ? "waiting" : name.endsWith(".via") ? "via" : "running";
-  return [{ pid: parseInt(name), kind }];
+  return [{ pid: parseInt(name), kind: name.endsWith(".via") ? "via" : "running" }];
 }
 
-Deno.test("liveLeases leaves out dead processes, and the waiting lease of one that runs", () =>
+Deno.test("freePlaces counts sessions, and a lane without a linger only while it is used or kept", () => {
+  const rows: [names: string, linger: number, isKept: boolean, free: number][] = [
+    ["", 600, false, 3],
+    ["1 2", 600, false, 1],
+    ["1 2 3 4", 600, false, 0],
+    ["1 2 3.via", 600, false, 1],
+    ["", 0, false, 0],
+    ["", 0, true, 3],
+    ["1.via", 0, false, 3],
+  ];
+  for (const [names, linger, isKept, free] of rows) {
+    const leases = names.split(" ").flatMap(lease);
+    assert.equal(freePlaces({ linger, maxSessions: 3 }, leases, isKept), free, names);
+  }
+});
+
+Deno.test("liveLeases leaves out dead processes", () =>
   withLane(async (lane) => {
-    take(lane, Deno.pid, ".w");
-    take(lane, Deno.ppid, ".w");
+    take(lane, Deno.ppid, ".via");
     take(lane, await deadPid());
     Deno.writeTextFileSync(`${lane.leases}/what`, "");
     const live = liveLeases(lane, realSystem).sort((a, b) => a.kind < b.kind ? -1 : 1);
     assert.deepEqual(live, [
       { pid: Deno.pid, kind: "running" },
-      { pid: Deno.ppid, kind: "waiting" },
+      { pid: Deno.ppid, kind: "via" },
     ]);
   }));
 
@@ -190,18 +203,31 @@ Deno.test("LeaseWatch reports what came and went since the last look", () =>
     assert.deepEqual(await look(), [false, 1, 1, 0]);
   }));
 
-Deno.test("LeaseWatch removes what is not a lease, and waiting leases that are over", () =>
+Deno.test("LeaseWatch removes what is not a lease, and writes through no link", () =>
   withLane(async (lane) => {
-    take(lane, Deno.pid, ".w");
-    take(lane, Deno.ppid, ".w");
+    const victim = `${lane.dir}/victim`;
+    Deno.writeTextFileSync(victim, "");
+    Deno.symlinkSync(victim, `${lane.leases}/${Deno.ppid}`);
     Deno.writeTextFileSync(`${lane.leases}/what`, "");
-    const watch = new LeaseWatch(lane);
-    const names = () => [...Deno.readDirSync(lane.leases)].map(({ name }) => name).sort();
-    const { live, begun } = await watch.sweep(realSystem);
-    assert.deepEqual([live.length, begun], [2, 1]);
-    assert.deepEqual(names(), [`${Deno.pid}`, `${Deno.ppid}.w`].sort());
-    await watch.sweep({ ...realSystem, now: () => Date.now() + 60_000 });
-    assert.deepEqual(names(), [`${Deno.pid}`]);
+    const { live, begun } = await new LeaseWatch(lane).sweep(realSystem);
+    assert.deepEqual([live.length, begun], [1, 1]);
+    assert.deepEqual([...Deno.readDirSync(lane.leases)].map(({ name }) => name), [`${Deno.pid}`]);
+    assert.equal(Deno.readTextFileSync(victim), "");
+  }));
+
+Deno.test("endOf is when the certificate expires, or the lane is too old", () =>
+  withLane((lane) => {
+    Deno.utimeSync(lane.record, 1000, 1000);
+    const rows: [until: number | undefined, maxAge: number | null | undefined, end: number][] = [
+      [undefined, undefined, Infinity],
+      [undefined, null, Infinity],
+      [1500, null, 1500_000],
+      [undefined, 60, 1060_000],
+      [1500, 60, 1060_000],
+    ];
+    for (const [until, maxAge, end] of rows) {
+      assert.equal(endOf(lane, { ...RECORD, until, maxAge }), end, `${until} ${maxAge}`);
+    }
   }));
 
 Deno.test("LeaseWatch asks for a birth once, and again when in doubt", () =>
@@ -253,21 +279,6 @@ Deno.test("births leaves out processes that are gone, and finds none where ps ca
   assert.equal((await birthsFromPs([Deno.pid], { run })).size, 0);
 });
 
-Deno.test("isNoneOpen is undefined where the system cannot tell", () => {
-  const catches = new Map([[1, false], [2, true], [4, false]]);
-  const system = { catches: (pid: number) => catches.get(pid) };
-  const rows: [string, boolean | undefined][] = [
-    ["1 4", true],
-    ["1 2", false],
-    ["1 3", undefined],
-    ["2 3", false],
-    ["", true],
-  ];
-  for (const [names, expected] of rows) {
-    assert.equal(isNoneOpen(names.split(" ").flatMap(lease), system), expected, names);
-  }
-});
-
 Deno.test("a login attempt is running, over or broken off, and the highest number counts", async () => {
   const dir = await Deno.makeTempDir({ prefix: "lane-" });
   try {
@@ -277,18 +288,36 @@ Deno.test("a login attempt is running, over or broken off, and the highest numbe
       [`${gone} 17\nfailed\n`, "failed"],
       [`${Deno.pid} 17\nup\n`, "up"],
       ["", "running"], // Only just created.
-      [`${Deno.pid} 0\n`, "running"],
+      [`${gone} 17\n`, "up"], // It was killed once its lane was complete.
+      [`${Deno.pid}\n`, "running"],
     ];
+    Deno.writeTextFileSync(`${dir}/11.lane`, "");
     assert.equal(latestStarter(dir, realSystem), undefined);
     files.forEach(([text], i) => Deno.writeTextFileSync(`${dir}/starter.${i + 7}`, text));
     const starters = startersOf(dir, realSystem);
     assert.deepEqual(starters.map(({ state }) => state), files.map(([, state]) => state));
-    assert.deepEqual(starters.map(({ number }) => number), [7, 8, 9, 10, 11]);
-    assert.deepEqual([starters[1].pid, starters[1].ssh], [gone, 17]);
-    assert.equal(latestStarter(dir, realSystem)?.number, 11);
-    const later = { ...realSystem, now: () => Date.now() + 60_000 };
-    assert.equal(startersOf(dir, later)[3].state, "broken off");
+    assert.deepEqual(starters.map(({ number }) => number), [7, 8, 9, 10, 11, 12]);
+    assert.deepEqual([starters[1].pid, starters[1].birth], [gone, "17"]);
+    assert.equal(latestStarter(dir, realSystem)?.number, 12);
+    const later = { ...realSystem, now: () => Date.now() + 3600_000 };
+    const states = startersOf(dir, later).map(({ state }) => state);
+    assert.deepEqual([states[3], states[5]], ["broken off", "broken off"]);
   } finally {
     await Deno.remove(dir, { recursive: true });
+  }
+});
+
+Deno.test("isAnothers tells a starter from a process that has its pid now", async () => {
+  const birth = (await realSystem.births([Deno.pid])).get(Deno.pid)!;
+  const rows: [birth: string, isAnothers: boolean][] = [
+    [birth, false],
+    ["1", false], // The pid of a living process: of the ssh of 0.2.0's attempt.
+    ["99999999999", true],
+    ["", false],
+    ["0", false],
+  ];
+  for (const [noted, expected] of rows) {
+    const starter = { number: 1, path: "", state: "running", pid: Deno.pid, birth: noted } as const;
+    assert.equal(await isAnothers(starter, realSystem), expected, noted);
   }
 });

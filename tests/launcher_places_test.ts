@@ -1,83 +1,15 @@
 /** Places on lanes and login attempts: the program and the launcher agree. */
 import assert from "node:assert/strict";
 import { VERSION } from "../lib/os/program.ts";
-import { hasRoom, type Lease } from "../lib/lane/lease.ts";
 import { startersOf } from "../lib/lane/starter.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { eventually } from "./support/eventually.ts";
 import { deadPid } from "./support/lanes.ts";
 import { outputOf, spawnScript, testInShells } from "./support/launcher_functions.ts";
 
-/** For a lane of three sessions: its leases, numbered by pid; the caller; the linger; whether it has room. */
-const ROOM: readonly (readonly [leases: string, caller: number, linger: number, room: boolean])[] =
-  [
-    ["", 5, 600, true],
-    ["1 2", 5, 600, true],
-    ["1 2 3", 5, 600, false],
-    ["1 2 3.via", 5, 600, true],
-    ["1 2 4.w", 5, 600, false],
-    ["1 2 4.w", 3, 600, true],
-    ["1 2 6.w", 5, 600, true],
-    ["1 3.w 4.w 6.w", 5, 600, false],
-    ["1 3.via 4.w 6.w", 5, 600, true],
-    ["1 2 dead", 5, 600, true],
-    ["1 2 dead.w", 5, 600, true],
-    ["", 5, 0, false],
-    ["dead", 5, 0, false],
-    ["1", 5, 0, true],
-    ["1.via", 5, 0, true],
-  ];
-
-testInShells("a waiting call finds a place where hasRoom says so", async (shell) => {
-  const dir = await Deno.makeTempDir();
-  const dead = await deadPid();
-  try {
-    for (const [names, caller, linger, room] of ROOM) {
-      const row = `[${names}] ${caller}, linger ${linger}`;
-      await Deno.mkdir(`${dir}/1.leases`);
-      // Started in this order, so that their pids have it too.
-      const crowd = Array.from({ length: 6 }, (_, i) => {
-        const script = `read -r sshs_line; sshs_lane=${dir}/1 sshs_lease=$$ sshs_via='' sshs_looks=1
-          sshs_max=3 sshs_lingers=${linger || "''"}; sshs_take && echo room || echo none`;
-        return spawnScript(shell, i + 1 === caller ? script : "read -r sshs_line");
-      });
-      const pidOf = (name: string) =>
-        name.startsWith("dead") ? dead : crowd[parseInt(name) - 1].pid;
-      const leases: Lease[] = names.split(" ").filter(Boolean).map((name) => {
-        const kind = name.endsWith(".w") ? "waiting" : name.endsWith(".via") ? "via" : "running";
-        Deno.writeTextFileSync(`${dir}/1.leases/${pidOf(name)}${/\..*/.exec(name)?.[0] ?? ""}`, "");
-        return { pid: pidOf(name), kind };
-      });
-      const live = leases.filter(({ pid }) => pid !== dead);
-      assert.equal(hasRoom({ linger, maxSessions: 3 }, live, pidOf(`${caller}`)), room, row);
-      const before = namesIn(`${dir}/1.leases`);
-      const own = crowd[caller - 1];
-      const writer = own.stdin.getWriter();
-      await writer.write(new TextEncoder().encode("\n"));
-      await writer.close();
-      const { stdout, stderr } = await own.output();
-      assert.equal(new TextDecoder().decode(stdout), room ? "room\n" : "none\n", row);
-      assert.equal(new TextDecoder().decode(stderr), "", row);
-      const after = room ? [...before, `${own.pid}`].sort() : before;
-      assert.deepEqual(namesIn(`${dir}/1.leases`), after, `${row}: what it leaves`);
-      for (const other of crowd.filter((other) => other !== own)) {
-        await other.stdin.close();
-        await other.output();
-      }
-      await Deno.remove(`${dir}/1.leases`, { recursive: true });
-    }
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
-});
-
 function namesIn(dir: string): string[] {
   return [...Deno.readDirSync(dir)].map(({ name }) => name).sort();
 }
-
-Deno.test("hasRoom finds room on a kept lane that has no linger", () => {
-  assert.equal(hasRoom({ linger: 0, maxSessions: 3 }, [], 5, true), true);
-});
 
 /** The files of an identity's attempts, in order, and the state of the newest. */
 const ATTEMPTS: readonly (readonly [texts: readonly string[], state: string])[] = [
@@ -282,21 +214,6 @@ testInShells("a lane that opens between two looks is used", async (shell) => {
     await Deno.remove(dir, { recursive: true });
   }
 });
-
-testInShells(
-  "a call checks a lane in doubt once, and does not forget its patience",
-  async (shell) => {
-    const script = `sshs_home=/nowhere sshs_doubted=yes sshs_crowded='' sshs_full='' sshs_asks=''
-    sshs_patience() { sshs_limit=1000; }
-    sshs_check() { echo check; }
-    sshs_find_place() { return 1; }
-    sshs_look() { sshs_attempt=running sshs_last=1; }
-    sshs_pause() { sshs_waited=$((sshs_waited + $1)); }
-    sshs_plain() { echo plain; exit; }
-    sshs_share`;
-    assert.equal(await outputOf(shell, script), "check\nplain\n");
-  },
-);
 
 testInShells(
   "a sleeper is told by its program from another process with its pid",

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { DeadlineExceeded, MuxClosed, MuxConnection } from "../lib/lane/mux_client.ts";
-import { probe } from "../lib/lane/health.ts";
+import { probe } from "../lib/lane/probe.ts";
 import { canMakeAccounts } from "./support/account.ts";
 import { eventually, inTime } from "./support/eventually.ts";
 import { isAlive, signal } from "./support/processes.ts";

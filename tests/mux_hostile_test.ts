@@ -17,7 +17,7 @@ import {
   MUX_VERSION,
   type MuxMessage,
 } from "../lib/lane/mux_protocol.ts";
-import { probe } from "../lib/lane/health.ts";
+import { probe } from "../lib/lane/probe.ts";
 import { eventually, pause } from "./support/eventually.ts";
 
 const HELLO = encode({ type: MUX_MSG_HELLO, version: MUX_VERSION });

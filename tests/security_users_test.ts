@@ -71,8 +71,7 @@ Deno.test("all in the state directory is its owner's alone, whatever the umask",
 Deno.test("a state directory that somebody else could change is not used", async () => {
   const dir = await Deno.makeTempDir({ prefix: "s-" });
   const uid = Deno.uid();
-  const open = (path: string) =>
-    openStateDir({ uid: () => uid, env: (name) => name === "SSHS_DIR" ? path : undefined });
+  const open = (path: string) => openStateDir({ stateDir: path }, { uid: () => uid });
   try {
     await Deno.mkdir(`${dir}/mine`, { mode: 0o700 });
     await Deno.symlink(`${dir}/mine`, `${dir}/link`);

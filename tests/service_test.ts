@@ -1,6 +1,6 @@
 /** Which system service a call belongs to: the program and the launcher agree. */
 import assert from "node:assert/strict";
-import { serviceOf } from "../lib/os/system.ts";
+import { serviceOf } from "../lib/os/processes.ts";
 import { outputOf, testInShells } from "./support/launcher_functions.ts";
 
 /** The text of /proc/PID/cgroup, and the service that it names. */

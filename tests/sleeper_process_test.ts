@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { cutLog, logLine, pollFile, watchFile } from "../lib/os/files.ts";
 import { isOpen } from "../lib/lane/lane.ts";
-import { Alarm, Sleeper } from "../lib/sleeper/sleeper.ts";
+import { Alarm } from "../lib/sleeper/alarm.ts";
+import { Sleeper } from "../lib/sleeper/sleeper.ts";
 import { isOlder, SleeperFile, sleeperPid, startSleeper } from "../lib/sleeper/sleeper_file.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { VERSION } from "../lib/os/program.ts";
@@ -19,17 +20,17 @@ Deno.test("only one of the sleepers started at once stays; a newer version takes
   const file = `${stage.sandbox.stateDir}/sleeper`;
   stage.wake();
   await stage.held(lane);
-  const rival = () => new Sleeper(stage.sandbox.stateDir, stage.system).run();
+  const given = { stateDir: stage.sandbox.stateDir, spaces: "" };
+  const rival = () => new Sleeper(given, stage.system).run();
   assert.deepEqual(await Promise.all([rival(), rival()]), [0, 0]);
   assert.equal(sleeperPid(stage.sandbox.stateDir, realSystem), Deno.pid);
   Deno.writeTextFileSync(file, `${Deno.pid}\n0.0.9\nawake\n`);
   const old = stage.gone();
   stage.wake();
   assert.equal(await old, 0, "it goes at once, though nothing is to be done");
-  assert.equal(
-    Deno.readTextFileSync(file),
-    `${Deno.pid}\n${VERSION}\nawake\n${Deno.execPath()}\n`,
-  );
+  const birth = (await realSystem.births([Deno.pid])).get(Deno.pid);
+  const lines = [Deno.pid, VERSION, "awake", Deno.execPath(), birth, "", ""];
+  assert.equal(Deno.readTextFileSync(file), lines.join("\n"));
   assert.equal(isOpen(lane), true);
   await eventually("it is held", () => stage.log().split("holding").length === 3, PATIENCE);
 });
@@ -44,7 +45,7 @@ Deno.test("sleeperPid tells a killed sleeper from one that is waking", async () 
     assert.equal(sleeperPid(dir, realSystem), Deno.pid);
     const later = { ...realSystem, now: () => Date.now() + 60_000 };
     assert.equal(sleeperPid(dir, later), undefined);
-    using file = SleeperFile.tryTake(dir, realSystem);
+    using file = SleeperFile.tryTake({ stateDir: dir, spaces: "" }, { pid: Deno.pid });
     assert.equal(sleeperPid(dir, later), Deno.pid);
     assert.equal(file?.isMine(), true);
   } finally {
@@ -63,15 +64,15 @@ Deno.test("startSleeper starts a separate process that holds nothing of the call
     },
   };
   try {
-    await startSleeper(dir, system);
+    await startSleeper({ stateDir: dir }, system);
     const [[shell, option, script, ...words]] = commands;
     assert.deepEqual([shell, option], ["/bin/sh", "-c"]);
     assert.match(script, /trap '' HUP INT QUIT; exec env -i/);
-    assert.deepEqual(words.slice(-2), ["--sleeper", dir]);
+    assert.deepEqual(words.slice(-7), ["--from", "", dir, "", "", "", "--sleeper"]);
     Deno.writeTextFileSync(`${dir}/sleeper`, `${Deno.pid}\n${VERSION}\nwaking\n`);
-    await startSleeper(dir, system);
+    await startSleeper({ stateDir: dir }, system);
     assert.equal(commands.length, 1);
-    await startSleeper("/nowhere", {
+    await startSleeper({ stateDir: "/nowhere" }, {
       ...system,
       run: () => Promise.reject(Object.assign(new Error("Cannot fork"), { code: "EAGAIN" })),
     });

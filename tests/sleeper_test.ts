@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { exists } from "../lib/os/files.ts";
 import { isOpen, isVerified, readMaster, retire, roundTripOf } from "../lib/lane/lane.ts";
-import { directOf } from "../lib/lane/direct.ts";
+import { directOf } from "../lib/lane/learned.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { durationOf, eventually, pause } from "./support/eventually.ts";
 import { isAlive } from "./support/processes.ts";
@@ -96,6 +96,8 @@ Deno.test("Sleeper closes an idle lane at most a look and 2 s after its linger, 
   await eventually("the master is gone", () => !isAlive(master.pid), { deadline: 15_000 });
   assert.equal(await stage.gone(), 0, "and the sleeper with it");
   assert.deepEqual(stage.sandbox.files().filter((file) => /^[0-9a-f]+\/./.test(file)), [
+    "0123456789abcdef/2.leases/",
+    "0123456789abcdef/pings",
     "0123456789abcdef/starter.1",
   ]);
 });
@@ -162,15 +164,18 @@ for (const cut of [0, 20, 40, 60]) {
   );
 }
 
-Deno.test("Sleeper without knowledge of signal handlers ends only a lane that was unused at the last answer", async () => {
+Deno.test("Sleeper without knowledge of signal handlers ends nothing: it retires the lane", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });
   stage.wake({ catches: () => undefined });
   await stage.held(lane);
   await pause(1200); // A lease counts as new for this long.
-  stage.relay.cutOpen();
-  const { code, stdout } = await stage.call(lane, "echo hello");
-  assert.deepEqual([code, stdout], [0, "hello\n"]);
+  stage.relay.cut();
+  const call = stage.call(lane, "echo hello");
+  await eventually("it is retired", () => !isOpen(lane), PATIENCE);
+  stage.relay.restore();
+  assert.equal((await call).stdout, "hello\n");
+  assert.equal(stage.sshd.logins(), 1);
 });
 
 Deno.test("Sleeper never ends a lane with an open session: a late answer counts, and the known round trip stays", async () => {
@@ -261,23 +266,36 @@ Deno.test("Sleeper retires a lane as soon as its agent has other keys", async ()
   const lane = await stage.open({ agent: "/an/agent" });
   stage.wake();
   await stage.held(lane);
-  assert.equal(Deno.readTextFileSync(lane.agent), "ssh-ed25519 AAAAAAAAAAAAAAAA\n");
+  assert.equal(Deno.readTextFileSync(lane.agent), "ssh-key AAAAAAAAAAAAAAAA\n");
   const asked = stage.asked;
   await eventually("it asks on", () => stage.asked > asked + 3, PATIENCE);
   assert.equal(isOpen(lane), true);
-  stage.keys = ["ssh-ed25519 BBBBBBBBBBBBBBBB"];
+  stage.keys = ["BBBBBBBBBBBBBBBB"];
   await eventually("it is retired", () => !isOpen(lane), PATIENCE);
 });
 
-Deno.test("Sleeper asks an agent no more that does not answer, or whose lane is not in use", async () => {
+Deno.test("Sleeper asks another agent than OpenSSH's once a call, and no more once it was late", async () => {
   await using stage = await SleeperStage.create();
-  stage.keys = "silent";
+  stage.isOwnAgent = false;
   const lane = await stage.open({ agent: "/an/agent" });
   stage.wake();
   await stage.held(lane);
-  await looks(stage, 3);
-  assert.equal(stage.asked, 1);
-  assert.equal(exists(lane.agent), false);
+  await looks(stage, 5);
+  const before = stage.asked;
+  assert.ok(before <= 2, `${before} times for one login and one call`);
+  const calls = [1, 2].map(() => new Deno.Command("sleep", { args: ["60"] }).spawn());
+  stage.keys = "silent";
+  stage.lease(lane, calls[0].pid);
+  await eventually("it is asked", () => stage.asked > before, PATIENCE);
+  stage.keys = ["BBBBBBBBBBBBBBBB"];
+  stage.lease(lane, calls[1].pid);
+  await looks(stage, 5);
+  assert.equal(stage.asked, before + 1);
+  assert.equal(isOpen(lane), true);
+  for (const call of calls) {
+    call.kill();
+    await call.status;
+  }
 });
 
 Deno.test("Sleeper makes an identity direct for a day if its server twice ends the connection with the first session", async () => {
@@ -341,16 +359,19 @@ Deno.test("Sleeper ends the ssh of an attempt whose starter was killed, and nobo
   const [abandoned, other, running] = [ssh(1), ssh(7), ssh(3)];
   try {
     const dead = await deadPid();
-    Deno.writeTextFileSync(`${stage.dir}/starter.1`, `${dead} ${abandoned.pid}\n`);
-    Deno.writeTextFileSync(`${stage.dir}/starter.2`, `${dead} ${other.pid}\n`);
-    Deno.writeTextFileSync(`${stage.dir}/starter.3`, `${Deno.pid} ${running.pid}\n`);
+    // One is dead, and the pid of another is another process's now.
+    Deno.writeTextFileSync(`${stage.dir}/starter.1`, `${dead} 17\n`);
+    Deno.writeTextFileSync(`${stage.dir}/starter.2`, `${Deno.pid} 99999999999\n`);
+    Deno.writeTextFileSync(`${stage.dir}/starter.3`, `${Deno.pid}\n`);
     stage.wake();
     assert.equal((await abandoned.status).signal, "SIGTERM");
     await looks(stage, 3); // It waits for who logs in.
     assert.ok(isAlive(other.pid) && isAlive(running.pid));
-    Deno.writeTextFileSync(`${stage.dir}/starter.3`, `${Deno.pid} ${running.pid}\nfailed\n`);
+    Deno.writeTextFileSync(`${stage.dir}/starter.3`, `${Deno.pid}\nfailed\n`);
     assert.equal(await stage.gone(), 0);
-    assert.deepEqual([...Deno.readDirSync(stage.dir)].map(({ name }) => name), ["starter.3"]);
+    assert.deepEqual(stage.sandbox.files().filter((file) => /starter|sock/.test(file)), [
+      "0123456789abcdef/starter.3",
+    ]);
   } finally {
     for (const child of [other, running]) {
       child.kill();

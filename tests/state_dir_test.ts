@@ -26,7 +26,6 @@ Deno.test("stateDirPath is SSHS_DIR, else below the user's runtime directory, el
         [{ TMPDIR: "/" }, `/sshs-${uid}`],
         [{}, `/tmp/sshs-${uid}`],
         [{ TMPDIR: "" }, `/tmp/sshs-${uid}`],
-        [{ TMPDIR: "/dev/shm" }, `/tmp/sshs-${uid}`],
         [{ TMPDIR: `/var/${"x".repeat(60)}` }, `/tmp/sshs-${uid}`],
       ] as const
     ) {
@@ -43,17 +42,19 @@ Deno.test("allStateDirs returns those of calls with other variables too, our own
   const dir = await Deno.makeTempDir();
   // What this user has in the usual places is always returned too.
   const found = (env: Record<string, string>) =>
-    allStateDirs(systemWith(env)).filter((path) => path.startsWith(dir));
+    allStateDirs({ stateDir: stateDirPath(systemWith(env)) }, systemWith(env))
+      .filter((path) => path.startsWith(dir));
   try {
     const env = { XDG_RUNTIME_DIR: `${dir}/run`, TMPDIR: `${dir}/tmp` };
     for (const name of ["run", "tmp"]) await Deno.mkdir(`${dir}/${name}`, { mode: 0o700 });
     assert.deepEqual(found(env), [], "none is made");
     const below = `${dir}/tmp/sshs-${Deno.uid()}`;
-    assert.equal(openStateDir(systemWith({ TMPDIR: env.TMPDIR })), below);
+    assert.equal(openStateDir({ stateDir: below }, systemWith({})), below);
     assert.deepEqual(found(env), [below]);
-    assert.equal(openStateDir(systemWith(env)), `${dir}/run/sshs`);
+    openStateDir({ stateDir: `${dir}/run/sshs` }, systemWith(env));
     assert.deepEqual(found(env), [`${dir}/run/sshs`, below]);
-    assert.deepEqual(allStateDirs(systemWith({ ...env, SSHS_DIR: below })), [below]);
+    const chosen = systemWith({ ...env, SSHS_DIR: below });
+    assert.deepEqual(allStateDirs({ stateDir: below }, chosen), [below]);
     await Deno.chmod(below, 0o755);
     assert.deepEqual(found(env), [`${dir}/run/sshs`], "one that others can use is passed over");
     await Deno.chmod(`${dir}/run/sshs`, 0o755);
@@ -66,10 +67,10 @@ Deno.test("allStateDirs returns those of calls with other variables too, our own
 Deno.test("openStateDir makes a directory for the user alone, and accepts it again", async () => {
   const dir = await Deno.makeTempDir();
   try {
-    const system = systemWith({ SSHS_DIR: `${dir}/s` });
-    assert.equal(openStateDir(system), `${dir}/s`);
+    const open = () => openStateDir({ stateDir: `${dir}/s` }, systemWith({}));
+    assert.equal(open(), `${dir}/s`);
     assert.equal((await Deno.lstat(`${dir}/s`)).mode! & 0o777, 0o700);
-    assert.equal(openStateDir(system), `${dir}/s`);
+    assert.equal(open(), `${dir}/s`);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
@@ -79,10 +80,11 @@ Deno.test("openStateDir accepts the longest path that leaves room for a socket, 
   const dir = await Deno.makeTempDir({ prefix: "s-" });
   try {
     const longest = `${dir}/`.padEnd(59, "x");
-    assert.equal(openStateDir(systemWith({ SSHS_DIR: longest })), longest);
+    assert.equal(openStateDir({ stateDir: longest }, systemWith({})), longest);
     // In bytes: an umlaut has two.
     for (const path of [`${longest}x`, `${dir}/`.padEnd(58, "x") + "\u00e4"]) {
-      assert.throws(() => openStateDir(systemWith({ SSHS_DIR: path })), /longer than the 59 bytes/);
+      const open = () => openStateDir({ stateDir: path }, systemWith({}));
+      assert.throws(open, /longer than the 59 bytes/);
     }
   } finally {
     await Deno.remove(dir, { recursive: true });

@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import {
   birthsFromPs,
-  commandLineFromPs,
+  commandLinesFromPs,
   isInForeground,
-  type Output,
-  type RunOptions,
-} from "../lib/os/system.ts";
+  localAddress,
+} from "../lib/os/processes.ts";
+import type { Output, RunOptions } from "../lib/os/system.ts";
 
 /** Returns a system whose `run` gives one output, and records what it was asked. */
 function played(output: Partial<Output> | Error) {
@@ -19,26 +19,33 @@ function played(output: Partial<Output> | Error) {
   return { pid: 501, run, asked };
 }
 
+/** Returns the words that ps was given, through a shell. */
+function psOf({ asked }: ReturnType<typeof played>): string {
+  const [, , script, , ...words] = asked[0].argv;
+  return [script.slice("exec ps ".length, -5), ...words].join(" ");
+}
+
 /** What Deno throws where fork(2) fails. */
 const NO_PROCESS = Object.assign(new Error("Resource temporarily unavailable"), { code: "EAGAIN" });
 
 Deno.test("isInForeground compares the two process groups that ps names", async () => {
   for (
     const [stdout, expected] of [
-      ["  501   501\n", true],
-      ["  501   733\n", false],
-      ["  501    -1\n", false],
-      ["  501     0\n", false],
+      ["  501   501   501\n", true],
+      ["  501   501   733\n", false],
+      ["  501   501    -1\n", false],
+      ["  501   501     0\n", false],
     ] as const
   ) {
     const system = played({ stdout });
-    assert.equal(await isInForeground(system, "darwin"), expected, stdout);
-    assert.deepEqual(system.asked[0].argv, ["ps", "-o", "pgid=,tpgid=", "-p", "501"]);
+    assert.equal(await isInForeground(system, null), expected, stdout);
+    const words = ["pid=", "pgid=", "tpgid="].flatMap((column) => ["-o", column]);
+    assert.equal(psOf(system), [...words, "-p", "501"].join(" "));
   }
 });
 
 Deno.test("isInForeground assumes the foreground if nothing tells", async () => {
-  assert.equal(await isInForeground(played(NO_PROCESS), "freebsd"), true);
+  assert.equal(await isInForeground(played(NO_PROCESS), null), true);
 });
 
 Deno.test("birthsFromPs reads the start of each process, in one time zone", async () => {
@@ -53,8 +60,8 @@ Deno.test("birthsFromPs reads the start of each process, in one time zone", asyn
     [501, "Wed Nov 25 22:57:01 2026"],
     [7002, "Thu Nov 26 01:00:00 2026"],
   ]);
-  assert.equal(system.asked[0].argv.at(-1), "501,7002,7003");
-  assert.deepEqual(system.asked[0].env, { LC_ALL: "C", TZ: "UTC" });
+  assert.equal(psOf(system), "-o pid= -o lstart= -p 501,7002,7003");
+  assert.deepEqual(system.asked[0].env, { LC_ALL: "C", TZ: "UTC", COLUMNS: "100000" });
 });
 
 Deno.test("birthsFromPs returns none if ps cannot be started, or there is nothing to ask", async () => {
@@ -64,9 +71,31 @@ Deno.test("birthsFromPs returns none if ps cannot be started, or there is nothin
   assert.deepEqual(idle.asked, []);
 });
 
-Deno.test("commandLineFromPs is undefined for a process that is gone", async () => {
-  const there = played({ stdout: "ssh -S /s/1.sock -M -N -f host\n" });
-  assert.equal(await commandLineFromPs(7002, there), "ssh -S /s/1.sock -M -N -f host ");
-  assert.deepEqual(there.asked[0].env, { COLUMNS: "100000" });
-  assert.equal(await commandLineFromPs(7002, played({ code: 1 })), undefined);
+Deno.test("commandLinesFromPs lists all processes", async () => {
+  const system = played({ stdout: " 7002 ssh -S /s/1.sock -M -N -f host\n    1 init\n" });
+  assert.deepEqual([...await commandLinesFromPs(system)], [
+    [7002, "ssh -S /s/1.sock -M -N -f host "],
+    [1, "init "],
+  ]);
+  assert.equal(psOf(system), "-o pid= -A -o args=");
+});
+
+Deno.test("localAddress is that of a process's first TCP connection", {
+  ignore: Deno.build.os !== "linux",
+}, async () => {
+  for (const hostname of ["127.0.0.1", "::1"]) {
+    using listener = Deno.listen({ hostname, port: 0 });
+    const child = new Deno.Command("bash", {
+      args: ["-c", `exec 3<>/dev/tcp/${hostname}/${listener.addr.port}; echo; read -r line`],
+      stdin: "piped",
+      stdout: "piped",
+    }).spawn();
+    const reader = child.stdout.getReader();
+    await reader.read();
+    assert.equal(localAddress(child.pid), hostname);
+    await child.stdin.close();
+    while (!(await reader.read()).done);
+    await child.status;
+  }
+  assert.equal(localAddress(Deno.pid), undefined);
 });

@@ -57,18 +57,15 @@ Deno.test("parseCommand reads --with: options, hosts, and the command after --",
 Deno.test("a job's directory is beside the state directory, and is not made again", async () => {
   // Short: beside a long one there is no room for a socket.
   const base = await Deno.makeTempDir({ dir: "/tmp", prefix: "j-" });
-  const from = (dir: string) => ({
-    uid: Deno.uid,
-    env: (name: string) => name === "SSHS_DIR" ? dir : undefined,
-  });
-  const job = makeJobDir(from(`${base}/s`));
+  const uid = { uid: Deno.uid };
+  const job = makeJobDir({ stateDir: `${base}/s` }, uid);
   assert.match(job.slice(base.length), /^\/sshs-job-[0-9a-f]{1,16}$/);
   assert.equal(Deno.statSync(job).mode! & 0o777, 0o700);
   assert.ok(isJobDir(job) && !isJobDir(base));
-  assert.equal(openStateDir(from(job)), job);
+  assert.equal(openStateDir({ stateDir: job }, uid), job);
   Deno.removeSync(job);
-  assert.throws(() => openStateDir(from(job)), StateDirError);
-  const long = makeJobDir(from(`${base}/${"x".repeat(40)}/s`));
+  assert.throws(() => openStateDir({ stateDir: job }, uid), StateDirError);
+  const long = makeJobDir({ stateDir: `${base}/${"x".repeat(40)}/s` }, uid);
   assert.match(long, /^\/tmp\/sshs-job-/);
   Deno.removeSync(long);
   Deno.removeSync(base);

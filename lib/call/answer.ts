@@ -1,5 +1,6 @@
 /** Answers the launcher (`--decide`): says what to do with a call, and writes the plan for the next one. */
-import { checkAgents, closeLane } from "../lane/health.ts";
+import { checkAgents } from "../lane/agent_keys.ts";
+import { closeLane } from "../lane/closing.ts";
 import { isOpen, lookSeconds, retire } from "../lane/lane.ts";
 import { aboutPath, identityDir, type Lane, lanesOf } from "../lane/layout.ts";
 import { CHOOSE_ANOTHER } from "../lane/state_dir.ts";

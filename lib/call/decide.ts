@@ -1,11 +1,12 @@
 /** Turns the arguments of a call into all that is needed to share it, or the reason why it goes direct. */
 import { forwardsOf } from "../lane/forwards.ts";
-import { isJobDir, StateDirError, verifyStateDir } from "../lane/state_dir.ts";
+import { isJobDir, openStateDir, StateDirError } from "../lane/state_dir.ts";
 import { readText, statOf } from "../os/files.ts";
 import type { Given } from "../os/given.ts";
 import { LOST } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { words } from "../os/terminal.ts";
+import { agentOf } from "../ssh/agent.ts";
 import { parseDestination, parseSshArgs, type SshCall } from "../ssh/arguments.ts";
 import { dependsOnMore, dependsOnSession } from "../ssh/config_text.ts";
 import { readConfig } from "../ssh/configuration.ts";
@@ -13,7 +14,6 @@ import { shortDigest } from "../ssh/digest.ts";
 import { identityText, sharesAgentOrDisplay } from "../ssh/identity.ts";
 import { jumpWords } from "../ssh/jump.ts";
 import { keyFiles, readKeys } from "../ssh/key_files.ts";
-import { agentOf } from "../ssh/keys.ts";
 import { isScript } from "../ssh/real_ssh.ts";
 import { fitsRequest } from "../ssh/request_size.ts";
 import { ticketsOf } from "../ssh/tickets.ts";
@@ -124,7 +124,7 @@ async function decideOn(
   const quiet = isQuiet(basis);
   let stateDir: string;
   try {
-    stateDir = verifyStateDir(given.stateDir, system);
+    stateDir = openStateDir(given, system);
   } catch (error) {
     if (!(error instanceof StateDirError)) throw error;
     const notice = quiet ? undefined : words.notShared(error);

@@ -1,9 +1,9 @@
 /** What a decision on a call consists of: what it rests on, and what is known about a call that is shared. */
-import type { Forward } from "../lane/forwards.ts";
+import type { Forward } from "../lane/mux_protocol.ts";
 import type { Message } from "../os/terminal.ts";
 import type { SshCall } from "../ssh/arguments.ts";
 import type { SshConfig } from "../ssh/config_dump.ts";
-import type { OfferRule } from "../ssh/keys.ts";
+import type { OfferRule } from "../ssh/agent.ts";
 import type { SettingsFile } from "./settings.ts";
 
 /** What a decision is based on: the arguments, and what was read for them. */

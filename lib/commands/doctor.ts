@@ -1,255 +1,254 @@
-/** `sshs --doctor [HOST]`: finds what prevents sharing, and gives the next thing to type for each. */
+/** `sshs --doctor [HOST]`: a list of checks for what prevents sharing, with the next thing to type for each. */
 import { dirname } from "@std/path/posix/dirname";
-import { decide, type DecideSystem, type Shared } from "../call/decide.ts";
-import { proxyOf } from "../call/plan.ts";
-import { versionOf } from "../call/rules.ts";
+import { proxyOf } from "../call/answer_text.ts";
 import { parseDuration, readSettingsFile } from "../call/settings.ts";
-import { startOf } from "../lane/lane.ts";
-import { identityDir } from "../lane/layout.ts";
-import { allStateDirs, openStateDir, StateDirError } from "../lane/state_dir.ts";
-import { placesBelow, prefixOf } from "../launcher/install.ts";
+import { pingsOf, sessionsOf } from "../lane/learned.ts";
+import { openStateDir, StateDirError } from "../lane/state_dir.ts";
 import { pathLine, shellOf } from "../launcher/startup_lines.ts";
-import { isExecutable, readKernelFile, readText, tryFiles } from "../os/files.ts";
-import { hasLibc } from "../os/libc.ts";
-import { DENO, DENO_VERSION, inPath, PROGRAM, VERSION } from "../os/program.ts";
+import { isExecutable, readText, tryFiles } from "../os/files.ts";
+import type { Given } from "../os/given.ts";
+import { DENO, DENO_VERSION, inPath, VERSION } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { print } from "../os/terminal.ts";
 import { sleeperPid } from "../sleeper/sleeper_file.ts";
-import { AGENT_DEADLINE, agentKeys, agentOf } from "../ssh/keys.ts";
-import { findRealSsh, isLauncher, sshVersion } from "../ssh/real_ssh.ts";
-import { learnedOf, seeLanes, type SeeSystem } from "./seen.ts";
+import { AGENT_DEADLINE, agentKeys } from "../ssh/agent.ts";
+import { versionOf } from "../ssh/config_dump.ts";
+import { agentOf } from "../ssh/agent.ts";
+import { isLauncher, sshVersion } from "../ssh/real_ssh.ts";
+import { commandLine, count, freshCommand } from "./phrases.ts";
+import { seeLanes } from "./seen.ts";
 import { cell, colour } from "./table.ts";
-import { planOf } from "./why.ts";
-import {
-  commandLine,
-  commandWords,
-  type Finding,
-  hostFindings,
-  programFindings,
-  stateFindings,
-} from "./words.ts";
+import { answerFor, planFacts } from "./why.ts";
+
+/** A thing that was checked. With a hint it is not as it should be. */
+export interface Finding {
+  readonly text: string;
+  readonly hint?: string;
+}
+
+const ok = (text: string): Finding => ({ text });
+const warn = (text: string, hint: string): Finding => ({ text, hint });
+
+interface Subject {
+  /** The arguments of a call; empty for a host that ssh's configuration does not name. */
+  readonly argv: readonly string[];
+  readonly given: Given;
+  readonly system: System;
+  /** The state directory, or why there is none. */
+  readonly dir: string | StateDirError;
+}
+
+const CHECKS: readonly ((subject: Subject) => AsyncIterable<Finding> | Iterable<Finding>)[] = [
+  checkPrograms,
+  checkPath,
+  checkStateDir,
+  checkLanes,
+  checkSettings,
+  checkHost,
+];
 
 /** Prints all findings, without logging in. Returns 1 if something is wrong. */
 export async function doctor(
   argv: readonly string[],
-  system: DecideSystem & SeeSystem & Pick<System, "pid">,
+  given: Given,
+  system: System,
 ): Promise<number> {
-  const findings = [
-    ...await checkPrograms(system),
-    ...await checkState(system),
-    ...await checkHost(argv, system),
-  ];
-  print(...findings.flatMap(findingLines));
-  return findings.every(({ ok }) => ok) ? 0 : 1;
+  const subject = { argv, given, system, dir: tryStateDir(given, system) };
+  let status = 0;
+  for (const check of CHECKS) {
+    for await (const { text, hint } of check(subject)) {
+      print(`${hint ? colour("warn", "yellow") : colour("ok  ", "green")}  ${cell(text)}`);
+      if (!hint) continue;
+      print(`      hint: ${cell(hint)}`);
+      status = 1;
+    }
+  }
+  return status;
 }
 
-/** Checks programs: the real ssh, Deno, the one that detaches a proxy, and what comes first in PATH. */
-async function checkPrograms(system: Pick<System, "env" | "run">): Promise<Finding[]> {
-  const ssh = findRealSsh(system);
+function tryStateDir(given: Given, system: Pick<System, "env" | "uid">): string | StateDirError {
+  try {
+    // The launcher does not say what is wrong with one that it does not take.
+    const stateDir = given.stateDir || (system.env("SSHS_DIR") ?? "");
+    return openStateDir({ stateDir }, system);
+  } catch (error) {
+    if (error instanceof StateDirError) return error;
+    throw error;
+  }
+}
+
+async function* checkPrograms({ given: { ssh }, system }: Subject): AsyncGenerator<Finding> {
+  yield ssh
+    ? checkVersion(ssh, await sshVersion(ssh, system))
+    : warn("there is no real ssh in PATH", "install OpenSSH, or export SSHS_SSH=/path/to/ssh");
+  yield ok(`Deno ${DENO_VERSION} at ${DENO}`);
   const detacher = proxyDetacher(system);
-  return [
-    ssh === undefined ? programFindings.noSsh() : checkVersion(ssh, await sshVersion(ssh, system)),
-    programFindings.deno(DENO_VERSION, DENO),
-    ...(hasLibc() ? [] : [programFindings.noLibc()]),
-    detacher === undefined ? programFindings.noSession() : programFindings.session(detacher),
-    ...["ssh", "scp", "sftp"].flatMap((name) => checkPath(name, system)),
-  ];
+  yield detacher
+    ? ok(`proxies can be detached from a terminal: ${detacher}`)
+    : warn("hosts behind a proxy are not shared without setsid or perl", "install perl");
 }
 
 /** Says whether a version of OpenSSH shares well. `text` is what `ssh -V` prints. */
 export function checkVersion(path: string, text: string): Finding {
   const [major, minor] = versionOf(text);
-  const version = text.split(",")[0];
-  if (major === 0) return programFindings.notOpenSsh(version, path);
+  const found = `${text.split(",")[0]} at ${path}`;
+  if (major === 0) {
+    return warn(`${found}: not OpenSSH`, "export SSHS_SSH=/path/to/the/ssh/of/OpenSSH");
+  }
   // 10.1 sets IPQoS by which sessions have a terminal, and gets it wrong for those over a master;
   // 10.2 was made to fix that (release notes of both, bz3872).
-  if (major === 10 && minor === 1) return programFindings.slowTerminals(version, path);
-  return programFindings.ssh(version, path);
+  if (major !== 10 || minor !== 1) return ok(found);
+  return warn(
+    `${found}: its new IPQoS handling makes shared terminals unusably slow`,
+    "install OpenSSH 10.2 or later; until then: SSHS=off ssh HOST",
+  );
 }
 
-/** Returns the program that starts a proxy in its own session, as sshs_run_proxy() in launcher.sh does. */
+/** Returns the program that starts a proxy in its own session. */
 function proxyDetacher(system: Pick<System, "env">): string | undefined {
   return ["setsid", "perl"].flatMap((name) => inPath(name, system.env("PATH"))).find(isExecutable);
 }
 
-/** Checks that the first program of this name in PATH is ours, and works. */
-function checkPath(name: string, system: Pick<System, "env">): Finding[] {
-  const found = inPath(name, system.env("PATH")).filter((path) => isLauncher(path) !== undefined);
-  const [first] = found;
-  if (!first) return [];
-  if (isLauncher(first)) return [programFindings.isFirst(name, first), ...checkLauncher(first)];
-  const behind = found.find(isLauncher);
-  if (behind) return [programFindings.isBehind(first, pathLine(shellOf(system), dirname(behind)))];
-  const prefix = prefixOf(dirname(PROGRAM));
-  return [
-    prefix === undefined ? programFindings.isNotOurs(name, first) : programFindings.isNotInPath(
-      name,
-      first,
-      pathLine(shellOf(system), placesBelow(prefix).bin),
-    ),
-  ];
+/** Checks that the first program of each name in PATH is ours, and works. */
+function* checkPath({ given, system }: Subject): Generator<Finding> {
+  const shell = shellOf(system);
+  for (const name of ["ssh", "scp", "sftp"]) {
+    const found = inPath(name, system.env("PATH")).filter(isExecutable);
+    const [first] = found;
+    const ours = found.find(isLauncher);
+    if (first === undefined) continue;
+    if (first === ours) {
+      yield ok(`${name} in PATH is sshs: ${first}`);
+      yield* checkLauncher(first);
+    } else if (ours !== undefined) {
+      const text = `${first} comes before the launcher of sshs in PATH`;
+      yield warn(text, pathLine(shell, dirname(ours)));
+    } else {
+      const prefix = /^(.*)\/lib\/sshs$/s.exec(given.library)?.[1];
+      const hint = prefix === undefined ? "sshs --install" : pathLine(shell, `${prefix}/bin`);
+      yield warn(`${name} in PATH is ${first}, which does not share`, hint);
+    }
+  }
 }
 
-/** Checks the version and the Deno that a launcher was installed with. */
-function checkLauncher(path: string): Finding[] {
-  const text = readText(path) ?? "";
-  const setting = (name: string) => new RegExp(`^sshs_${name}='(.*)'$`, "m").exec(text)?.[1];
-  const [version, deno] = [setting("version"), setting("deno")];
-  if (version !== undefined && version !== VERSION) {
-    return [programFindings.otherVersion(path, version)];
-  }
-  if (deno !== undefined && !isExecutable(deno)) return [programFindings.otherDeno(path, deno)];
-  return [];
-}
-
-/** Checks the state directory, the sleeper and the settings. */
-async function checkState(
-  system: SeeSystem & Pick<System, "pid">,
-): Promise<Finding[]> {
-  let dir: string;
-  try {
-    dir = openStateDir(system);
-  } catch (error) {
-    if (!(error instanceof StateDirError)) throw error;
-    return [stateFindings.dirRefused(error.message, error.hint), ...checkSettings(system)];
-  }
-  const others = allStateDirs(system).filter((other) => other !== dir);
-  return [
-    stateFindings.dir(dir),
-    ...(others.length > 0 ? [stateFindings.others(others)] : []),
-    ...checkFileSystem(dir),
-    ...checkFiles(dir, system),
-    ...await checkLanes(dir, system),
-    ...checkSettings(system),
-  ];
-}
-
-/** Whether the state directory can be used. If not, checkState() reports why. */
-function isStateDirUsable(system: Pick<System, "env" | "uid">): boolean {
-  try {
-    openStateDir(system);
-    return true;
-  } catch (error) {
-    if (error instanceof StateDirError) return false;
-    throw error;
-  }
+/** Checks the version and the Deno of the installation that a launcher belongs to. */
+function* checkLauncher(path: string): Generator<Finding> {
+  const setting = (file: string, name: string) =>
+    new RegExp(`^sshs_${name}='(.*)'$`, "m").exec(readText(file) ?? "")?.[1] ?? "?";
+  const library = setting(path, "lib");
+  const version = setting(`${library}/launcher.sh`, "version");
+  const deno = setting(`${library}/program`, "deno");
+  const hint = "sshs --install";
+  if (version !== VERSION) yield warn(`${path} belongs to sshs ${version}`, hint);
+  else if (!isExecutable(deno)) yield warn(`${path} needs ${deno}, which cannot be run`, hint);
 }
 
 /** How far apart clocks may be, s; beyond that, marks of lanes lapse too soon or too late. */
 const CLOCK_SLACK = 2;
 
-/** Checks that a control socket can be made in `dir`, and that files there are dated by our clock. */
-function checkFiles(dir: string, system: Pick<System, "now" | "pid">): Finding[] {
-  const tried = tryFiles(`${dir}/doctor.${system.pid}`);
-  if ("problem" in tried) return [stateFindings.noSockets(tried.problem)];
-  const apart = Math.abs(tried.made - system.now()) / 1000;
-  return [
-    stateFindings.sockets(),
-    apart > CLOCK_SLACK ? stateFindings.clockIsOff(apart) : stateFindings.clock(),
-  ];
-}
+/** File systems that machines share, as stat(1) names them. */
+const NETWORK = /^(nfs|cifs|smb|afs|ceph|lustre|gpfs|v9fs|gfs|ocfs2|panfs)/;
 
-/** File systems that machines share: statfs(2), mount(8). */
-const NETWORK = /^(nfs|cifs|smb|afs|ceph|lustre|gpfs|9p|glusterfs|fuse\.(sshfs|glusterfs|s3fs))/;
+const ANOTHER_DIR = "export SSHS_DIR=/a/local/directory";
 
-function checkFileSystem(dir: string): Finding[] {
-  const type = fileSystemOf(dir, readKernelFile("/proc/self/mounts") ?? "");
-  if (type === undefined) return [];
-  return [NETWORK.test(type) ? stateFindings.network(type) : stateFindings.fileSystem(type)];
-}
-
-/** Returns the type of the file system that a path is on. `mounts` is the text of /proc/mounts (proc(5)). */
-export function fileSystemOf(path: string, mounts: string): string | undefined {
-  let best: { point: string; type: string } | undefined;
-  for (const line of mounts.split("\n")) {
-    const [, mounted, type] = line.split(" ");
-    if (!type) continue;
-    const point = mounted.replace(
-      /\\(\d{3})/g,
-      (_, octal) => String.fromCharCode(parseInt(octal, 8)),
-    );
-    const holds = point === "/" || path === point || path.startsWith(`${point}/`);
-    // Of two mounts at one point, the later covers the earlier.
-    if (holds && point.length >= (best?.point.length ?? 0)) best = { point, type };
+async function* checkStateDir({ system, dir }: Subject): AsyncGenerator<Finding> {
+  if (dir instanceof StateDirError) {
+    return yield warn(dir.message.replace(/^\//, "the state directory /"), dir.hint);
   }
-  return best?.type;
+  yield ok(`the state directory is ${dir}, and yours alone`);
+  // Through a shell, which says nothing if there is no such stat(1).
+  const stat = ["-c", 'exec stat -f -c %T "$0" 2>/dev/null', dir];
+  const type = (await system.run("/bin/sh", stat)).stdout.trim();
+  if (NETWORK.test(type)) yield warn(`it is on a network file system: ${type}`, ANOTHER_DIR);
+  else if (type) yield ok(`it is on a local file system: ${type}`);
+  const tried = tryFiles(`${dir}/doctor.${system.pid}`);
+  if ("problem" in tried) {
+    return yield warn(`no control socket can be made there: ${tried.problem}`, ANOTHER_DIR);
+  }
+  yield ok("sockets and hard links can be made there");
+  const apart = Math.round(Math.abs(tried.made - system.now()) / 1000);
+  yield apart > CLOCK_SLACK
+    ? warn(`the clock and that of the file system differ by ${apart} s`, ANOTHER_DIR)
+    : ok("the clock agrees with that of the file system");
 }
 
-async function checkLanes(dir: string, system: SeeSystem): Promise<Finding[]> {
-  const lanes = (await seeLanes(system)).filter(({ state }) => state !== "dead");
-  const ahead = lanes.find(({ lane }) => (startOf(lane) ?? 0) > system.now() + CLOCK_SLACK * 1000);
+async function* checkLanes({ given, system, dir }: Subject): AsyncGenerator<Finding> {
+  if (dir instanceof StateDirError) return;
+  const lanes = (await seeLanes(given, system)).filter(({ state }) => state !== "dead");
+  const connections = count(lanes.length, "connection");
   const pid = sleeperPid(dir, system);
-  const sleeper = pid !== undefined
-    ? stateFindings.sleeper(pid, lanes.length)
-    : lanes.length === 0
-    ? stateFindings.idle()
-    : stateFindings.noSleeper(lanes.length);
-  return ahead ? [sleeper, stateFindings.fromTheFuture(ahead.lane.record)] : [sleeper];
+  if (pid !== undefined) yield ok(`the sleeper is running (pid ${pid}), with ${connections}`);
+  else if (lanes.length === 0) yield ok("nothing is shared, and the sleeper is not running");
+  else yield warn(`the sleeper is not running, with ${connections}`, "ssh HOST true (starts it)");
 }
 
-/** Checks the settings file, and the variables whose wrong values are silently ignored. */
-function checkSettings(system: Pick<System, "env">): Finding[] {
+/** What our variables take. */
+const VARIABLES: Record<string, readonly [takes: string, is: (value: string) => boolean]> = {
+  SSHS: ["off or only", (value) => /^(off|0|no|false|only)$/i.test(value)],
+  SSHS_SSH: ["the absolute path of an ssh", (path) => path.startsWith("/") && isExecutable(path)],
+  SSHS_LINGER: ["a duration, as 10m", (value) => parseDuration(value) !== undefined],
+  SSHS_MAX_SESSIONS: ["a number from 1 to 999999", (value) => /^[1-9]\d{0,5}$/.test(value)],
+  SSHS_LOOK: ["seconds from 0.1 to 60", (value) => Number(value) >= 0.1 && Number(value) <= 60],
+};
+
+function* checkSettings({ system }: Subject): Generator<Finding> {
   const file = readSettingsFile(system);
-  const linger = system.env("SSHS_LINGER");
-  const sessions = system.env("SSHS_MAX_SESSIONS");
-  return [
-    ...(file?.problem
-      ? [stateFindings.settingsWrong(file.problem, file.path)]
-      : file?.rules.length
-      ? [stateFindings.settings(file.path)]
-      : []),
-    ...(system.env("SSHS") === "off" ? [stateFindings.off()] : []),
-    ...(linger !== undefined && parseDuration(linger) === undefined
-      ? [stateFindings.linger(linger)]
-      : []),
-    ...(sessions !== undefined && !/^[1-9]\d{0,5}$/.test(sessions)
-      ? [stateFindings.maxSessions(sessions)]
-      : []),
-  ];
+  if (file?.problem) yield warn(`settings not understood: ${file.problem}`, `edit ${file.path}`);
+  else if (file?.rules.length) yield ok(`settings are read from ${file.path}`);
+  for (const [name, [takes, is]] of Object.entries(VARIABLES)) {
+    const value = system.env(name);
+    if (value === undefined || is(value)) continue;
+    yield warn(`${name} takes ${takes}, and not ${value}`, `unset ${name}`);
+  }
+  if (isOff(system)) yield warn("SSHS=off: nothing is shared", "unset SSHS");
+}
+
+function isOff(system: Pick<System, "env">): boolean {
+  return /^(off|0|no|false)$/i.test(system.env("SSHS") ?? "");
 }
 
 /** Stands for a host that ssh's configuration does not name: RFC 6761 reserves `.invalid`. */
 const ANY_HOST = "any-host.invalid";
 
-/** Finds what prevents sharing for a call or, without arguments, for hosts that no rule names. */
-async function checkHost(
-  argv: readonly string[],
-  system: DecideSystem,
-): Promise<Finding[]> {
-  const ssh = findRealSsh(system);
-  // Each of these has a finding of its own.
-  if (ssh === undefined || system.env("SSHS") === "off" || !isStateDirUsable(system)) return [];
+/** Checks what a call would do, or one to any host. What would prevent all calls has findings above. */
+async function* checkHost({ argv, given, system, dir }: Subject): AsyncGenerator<Finding> {
+  if (!given.ssh || isOff(system) || dir instanceof StateDirError) return;
   const isAny = argv.length === 0;
-  const host = isAny ? hostFindings.anyHost() : commandLine(argv);
-  const decision = await decide(isAny ? [ANY_HOST] : argv, ssh, system);
-  if (decision.kind === "direct") {
-    const why = `sshs --why ${isAny ? "HOST" : commandLine(argv)}`;
-    return [hostFindings.direct(host, decision.reason, decision.remedy ?? why)];
+  const host = isAny ? "a host without configuration of its own" : commandLine(argv);
+  const answer = await answerFor(isAny ? [ANY_HOST] : argv, given, system);
+  const { told, shared } = answer;
+  const why = `sshs --why ${isAny ? "HOST" : host}`;
+  yield told.kind === "share"
+    ? ok(`${host} would be shared`)
+    : warn(`${host} would use plain ssh: ${answer.reason}`, answer.remedy ?? why);
+  if (!isAny) {
+    yield* checkLearned(told.home ?? "", freshCommand(argv), system);
+    yield ok(`plan: ${planFacts(told)}`);
   }
-  const learned = learnedOf(identityDir(decision), system);
-  return [
-    learned
-      ? hostFindings.direct(host, learned, commandWords.freshHint(argv))
-      : hostFindings.shares(host),
-    ...(isAny ? [] : [hostFindings.plan(await planOf(argv, decision, system))]),
-    ...await checkAgent(decision, system),
-    ...(proxyOf(decision) !== "" && !proxyDetacher(system)
-      ? [hostFindings.proxyNeedsSession()]
-      : []),
+  const agent = shared && agentOf(shared.config, system);
+  if (agent !== undefined) yield await checkAgent(agent);
+  if (shared && proxyOf(shared) !== "" && !proxyDetacher(system)) {
+    yield warn("its proxy cannot be detached from the terminal", "install perl");
+  }
+}
+
+/** Says what was learned of a server, and what makes a call that forgets it. */
+function* checkLearned(home: string, forget: string, system: Pick<System, "now">) {
+  const pings = pingsOf(home, system.now());
+  const most = sessionsOf(home, system.now());
+  const facts = [
+    ...pings ? [pings === "answers" ? "it answers pings" : "it has left pings unanswered"] : [],
+    ...most ? [`it bears ${count(most, "session")} on a connection`] : [],
   ];
+  for (const fact of facts) yield ok(`learned of its server: ${fact} (to forget it: ${forget})`);
 }
 
-async function checkAgent({ config }: Shared, system: DecideSystem): Promise<Finding[]> {
-  const socket = agentOf(config, system);
-  if (socket === undefined) return [];
+async function checkAgent(socket: string): Promise<Finding> {
   const keys = await agentKeys(socket, { deadline: AGENT_DEADLINE });
-  if (keys === "absent") return [hostFindings.noAgent(socket)];
-  if (keys === "silent") return [hostFindings.silentAgent(socket, AGENT_DEADLINE)];
-  return [hostFindings.agent(socket, keys.length)];
-}
-
-function findingLines({ ok, text, hint }: Finding): string[] {
-  const mark = ok ? colour("ok  ", "green") : colour("warn", "yellow");
-  const lines = [`${mark}  ${cell(text)}`];
-  return hint === undefined ? lines : [...lines, `      hint: ${cell(hint)}`];
+  if (keys === "absent") {
+    return warn(`no agent answers at ${socket}`, "unset SSH_AUTH_SOCK, or start the agent");
+  }
+  if (keys !== "silent") return ok(`the agent at ${socket} answers, and has ${keys.length} keys`);
+  const text = `the agent at ${socket} does not answer within ${AGENT_DEADLINE} ms`;
+  return warn(text, "ssh-add -l (and see what it waits for)");
 }

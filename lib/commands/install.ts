@@ -26,6 +26,7 @@ import {
   PROGRAM,
   VERSION,
 } from "../os/program.ts";
+import type { Given } from "../os/given.ts";
 import type { System } from "../os/system.ts";
 import { print, say } from "../os/terminal.ts";
 import type { Shell } from "./command.ts";
@@ -57,6 +58,7 @@ export async function installCommand(
 export async function uninstallCommand(
   prefix: string | undefined,
   now: boolean,
+  given: Given,
   system: StopSystem & Pick<System, "uid" | "cwd">,
 ): Promise<number> {
   return await orSay(async () => {
@@ -69,14 +71,14 @@ export async function uninstallCommand(
     }
     const other = otherLauncher(places, LIBRARY, system);
     if (other === undefined) {
-      await stop(undefined, now, system);
+      await stop(undefined, now, given, system);
     } else {
       // A plan for a call through a jump host names the launcher that asked for it.
-      for (const dir of allStateDirs(system)) removePath(plansDir(dir));
+      for (const dir of allStateDirs(given, system)) removePath(plansDir(dir));
     }
     uninstall(places);
     // Last, since what runs may be in there.
-    if (other === undefined) removeState(system);
+    if (other === undefined) removeState(given, system);
     print(`sshs is removed from ${isAlone ? "its state directory" : where}`);
     if (other !== undefined) print(`shared connections are left to ${other}`);
     for (const line of leftovers(places, system)) print(line);

@@ -1,56 +1,40 @@
 /**
- * `sshs --list [--json]`: lists what is shared. `--json` prints an array, `[]` if nothing is, of
- *
- *     {
- *       "destination": "web1",                as typed when the connection was opened
- *       "resolved": "deploy@192.0.2.1:22",    as ssh resolved it
- *       "identity": "0123456789abcdef",       equal for connections that the same call could share
- *       "lane": "7",
- *       "socket": "/run/user/1000/sshs/0123456789abcdef/7.sock",
- *       "pid": 4711,                          of the connection master, or of the call that is logging in
- *       "state": "open",                      open, full, unverified, retired or dead: seen.ts;
- *                                             "logging-in": other calls wait for it; "direct": calls are
- *                                             not shared, for a reason that was learned
- *       "sessions": 2,
- *       "maxSessions": 10,
- *       "forwards": ["-D 1080"],              what its sessions have forwarded, as ssh options
- *       "age": 930,                           seconds since the login, or since it began
- *       "idle": null,                         seconds since the last session; null: there is one
- *       "linger": 600,                        seconds it stays when idle; null: forever
- *       "goesIn": null,                       seconds until it closes; null: in use, or never
- *       "held": false,                        --hold is in effect
- *       "roundTrip": 11.3,                    ms to the server and back, as last measured; null: unknown
- *       "note": null                          why it is not shared
- *     }
- *
- * oldest first. What is unknown or does not apply is null. Keys may be added; none is removed or changes its
- * meaning.
+ * `sshs --list [--json]`: lists what is shared, oldest first. `--json` prints an array; sshs.1 describes its
+ * keys. Keys may be added; none is removed or changes its meaning. What is unknown or does not apply is null.
  */
-import { basename } from "@std/path/posix/basename";
-import { laneAt } from "../lane/layout.ts";
-import type { System } from "../os/system.ts";
-import { outputColumns, print, printJson, say, Screen } from "../os/terminal.ts";
+import { dirname } from "@std/path/posix/dirname";
+import type { Given } from "../os/given.ts";
+import { pause, type System } from "../os/system.ts";
+import { print, printJson, say, terminalSize } from "../os/terminal.ts";
 import { sleeperPid } from "../sleeper/sleeper_file.ts";
-import {
-  type LaneState,
-  resolvedOf,
-  seeAll,
-  type Seen,
-  type SeenDirect,
-  type SeenLane,
-  type SeenLogin,
-  type SeeSystem,
-  stateDirOf,
-} from "./seen.ts";
-import { cell, type Colour, colour, duration, table, width } from "./table.ts";
-import { commandWords } from "./words.ts";
+import { duration, NOTHING_SHARED } from "./phrases.ts";
+import { seeAll, type Seen, type SeeSystem, type State } from "./seen.ts";
+import { cell, type Colour, colour, table, width } from "./table.ts";
 
 /** Prints what is shared. Returns the exit status. */
-export async function list(json: boolean, system: SeeSystem): Promise<number> {
-  const seen = await seeAll(system);
-  if (json) printJson(seen.map(seenJson));
-  else print(...listLines(seen, system, outputColumns()));
+export async function list(json: boolean, given: Given, system: SeeSystem): Promise<number> {
+  const seen = await seeAll(given, system);
+  if (json) printJson(seen);
+  else print(...listLines(seen, system, terminalSize()?.columns));
   return 0;
+}
+
+/** The time between two updates, ms: the sleeper looks as often by default. */
+const EVERY = 1000;
+
+/** Home, each line up to its end, and what is below them: nothing flickers, as after clearing it all. */
+const [HOME, CLEAR_LINE, CLEAR_BELOW] = ["\x1b[H", "\x1b[K\n", "\x1b[J"];
+
+/** `sshs --list --watch`: prints the table at the top of the terminal again and again, until Ctrl-C. */
+export async function watchList(given: Given, system: SeeSystem): Promise<number> {
+  for (let size = terminalSize(); size; size = terminalSize()) {
+    const lines = listLines(await seeAll(given, system), system, size.columns);
+    const shown = [...lines, "", colour("Ctrl-C to quit", "dim")].slice(0, size.rows - 1);
+    print([HOME, ...shown.map((line) => line + CLEAR_LINE), CLEAR_BELOW].join(""));
+    await pause(EVERY);
+  }
+  say({ fault: "--watch needs a terminal", hint: "sshs --list --json" });
+  return 1;
 }
 
 /** Formats what is shared as lines of at most `columns` columns. */
@@ -59,99 +43,27 @@ export function listLines(
   system: Pick<System, "isAlive" | "now">,
   columns = Infinity,
 ): string[] {
-  if (seen.length === 0) return [commandWords.nothingShared()];
+  if (seen.length === 0) return [NOTHING_SHARED];
   const lines = seenTable(seen, columns);
-  const dirs = seen.flatMap((one) => one.kind === "lane" ? stateDirOf(one.lane) : []);
-  return dirs.every((dir) => sleeperPid(dir, system) !== undefined)
-    ? lines
-    : [...lines, "", commandWords.noSleeper()];
-}
-
-/** An element of the array that `--json` prints. */
-function seenJson(seen: Seen) {
-  switch (seen.kind) {
-    case "lane":
-      return laneJson(seen);
-    case "login":
-      return loginJson(seen);
-    case "direct":
-      return directJson(seen);
-    default:
-      return seen satisfies never;
-  }
-}
-
-/** A lane as `--json` shows it. */
-export function laneJson({ lane, record, ...seen }: SeenLane) {
-  const round = (seconds: number | undefined) =>
-    seconds === undefined || !isFinite(seconds) ? null : Math.round(seconds);
-  return {
-    destination: record.destination,
-    resolved: record.resolved,
-    identity: basename(lane.dir),
-    lane: lane.name,
-    socket: lane.socket,
-    pid: seen.pid ?? null,
-    state: seen.state,
-    sessions: seen.sessions,
-    maxSessions: record.maxSessions,
-    forwards: seen.forwards,
-    age: round(seen.age),
-    idle: round(seen.idle),
-    linger: record.linger,
-    goesIn: round(seen.closesIn),
-    held: seen.isHeld,
-    roundTrip: seen.roundTrip ?? null,
-    note: null,
-  };
-}
-
-function loginJson({ dir, name, pid, age }: SeenLogin) {
-  return {
-    ...identityJson(dir),
-    lane: name,
-    socket: laneAt(dir, name).socket,
-    pid,
-    state: "logging-in",
-    age: Math.round(age),
-  };
-}
-
-function directJson({ dir, reason }: SeenDirect) {
-  return { ...identityJson(dir), state: "direct", note: reason };
-}
-
-function identityJson(dir: string) {
-  return {
-    destination: null,
-    resolved: resolvedOf(dir),
-    identity: basename(dir),
-    lane: null,
-    socket: null,
-    pid: null,
-    state: null,
-    sessions: 0,
-    maxSessions: null,
-    forwards: [],
-    age: null,
-    idle: null,
-    linger: null,
-    goesIn: null,
-    held: false,
-    roundTrip: null,
-    note: null,
-  };
+  const lanes = seen.filter(({ destination }) => destination !== null);
+  const dirs = lanes.map(({ socket }) => dirname(dirname(socket ?? "")));
+  if (dirs.every((dir) => sleeperPid(dir, system) !== undefined)) return lines;
+  return [
+    ...lines,
+    "",
+    "the background process (sleeper) is not running; idle connections close soon; any call starts it",
+  ];
 }
 
 const HEAD = ["STATE", "PID", "IN USE", "AGE", "IDLE", "CLOSES IN", "PING"];
 
-const COLOURS: Record<LaneState | "logging in" | "direct", Colour> = {
+const COLOURS: Record<State, Colour> = {
   open: "green",
   full: "yellow",
   unverified: "yellow",
   retired: "dim",
   dead: "red",
-  "logging in": "yellow",
+  "logging-in": "yellow",
   direct: "dim",
 };
 
@@ -166,8 +78,7 @@ function seenTable(seen: readonly Seen[], columns: number): string[] {
   const rows = facts.map((row, i) => [i === 0 ? "HOST" : cell(nameOf(seen[i - 1]), room), ...row]);
   const [head, ...lines] = table(rows, (padded, row, column) => {
     if (row === 0) return colour(padded, "bold");
-    const state = facts[row][0] as keyof typeof COLOURS;
-    return column === 1 ? colour(padded, COLOURS[state]) : padded;
+    return column === 1 ? colour(padded, COLOURS[seen[row - 1].state]) : padded;
   });
   const below = seen.map(detailOf).map((text) => text && `  ${cell(text, columns - 2)}`);
   return [
@@ -176,63 +87,27 @@ function seenTable(seen: readonly Seen[], columns: number): string[] {
   ];
 }
 
-function nameOf(seen: Seen): string {
-  return seen.kind === "lane" ? seen.record.destination : resolvedOf(seen.dir);
+function nameOf({ destination, resolved }: Seen): string {
+  return destination ?? resolved;
 }
 
-function detailOf(seen: Seen): string | undefined {
-  if (seen.kind === "login") return undefined;
-  if (seen.kind === "direct") return seen.reason;
-  return [seen.record.resolved, ...seen.forwards].join(" ");
+function detailOf({ destination, resolved, forwards, maxAge, note }: Seen): string | null {
+  if (destination === null) return note;
+  return [resolved, ...forwards, ...maxAge ? [`(at most ${duration(maxAge)} old)`] : []].join(" ");
 }
 
 /** The columns after the host's name. */
 function factsOf(seen: Seen): string[] {
-  const time = (seconds: number | undefined) => seconds === undefined ? "-" : duration(seconds);
-  if (seen.kind === "direct") return ["direct", "-", "-", "-", "-", "-", "-"];
-  if (seen.kind === "login") {
-    return ["logging in", `${seen.pid}`, "-", time(seen.age), "-", "-", "-"];
-  }
+  const time = (seconds: number | null) => seconds === null ? "-" : duration(seconds);
+  const { state, maxSessions, roundTrip, idle, goesIn } = seen;
+  const isOpen = state === "open" || state === "unverified";
   return [
-    seen.state,
+    state.replace("-", " "),
     `${seen.pid ?? "-"}`,
-    `${seen.sessions}/${seen.record.maxSessions}`,
-    ...[seen.age, seen.idle, seen.closesIn].map(time),
-    seen.roundTrip === undefined ? "-" : `${Number(seen.roundTrip.toPrecision(2))} ms`,
+    maxSessions === null ? "-" : `${seen.sessions}/${maxSessions}`,
+    time(seen.age),
+    time(idle),
+    time(isOpen && idle !== null ? goesIn ?? Infinity : null),
+    roundTrip === null ? "-" : `${Number(roundTrip.toPrecision(2))} ms`,
   ];
-}
-
-/** The time between two updates, ms: the sleeper looks as often by default. */
-const EVERY = 1000;
-
-const CTRL_C = "\x03";
-
-/**
- * `sshs --list --watch`: the table, kept current on a terminal until `q` or Ctrl-C. Returns the
- * exit status.
- */
-export async function watchList(system: SeeSystem): Promise<number> {
-  using screen = Screen.open();
-  if (!screen) {
-    say(commandWords.noTerminal());
-    return 1;
-  }
-  const ended = untilQuit(screen);
-  let redraw = () => {};
-  screen.onResize(() => redraw());
-  for (let isOver = false; !isOver;) {
-    const lines = listLines(await seeAll(system), system, screen.columns);
-    screen.draw([...lines, "", colour(commandWords.watchKeys(), "dim")]);
-    const next = Promise.withResolvers<false>();
-    redraw = () => next.resolve(false);
-    const timer = setTimeout(redraw, EVERY);
-    isOver = await Promise.race([ended, next.promise]);
-    clearTimeout(timer);
-  }
-  return 0;
-}
-
-async function untilQuit(screen: Screen): Promise<true> {
-  for await (const key of screen.keys()) if (["q", "Q", CTRL_C].includes(key)) break;
-  return true;
 }

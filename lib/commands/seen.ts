@@ -2,80 +2,74 @@
  * Finds what is shared now, and what keeps calls from being shared. Looks only at this machine; no far end
  * is asked.
  */
+import { basename } from "@std/path/posix/basename";
 import { dirname } from "@std/path/posix/dirname";
-import { directOf } from "../lane/direct.ts";
 import { forwardOption, forwardsOn } from "../lane/forwards.ts";
-import { isBornAs, probe } from "../lane/health.ts";
+import { isOpen, isVerified, readMaster, roundTripOf } from "../lane/lane.ts";
 import {
-  isOpen,
-  isVerified,
-  keptUntil,
-  type LaneRecord,
-  readMaster,
-  readRecord,
-  roundTripOf,
-  startOf,
-} from "../lane/lane.ts";
-import { aboutPath, identityDirs, type Lane, lanesOf, terminalPath } from "../lane/layout.ts";
+  aboutPath,
+  identityDirs,
+  type Lane,
+  laneAt,
+  lanesOf,
+  terminalPath,
+} from "../lane/layout.ts";
+import { directOf } from "../lane/learned.ts";
 import { liveLeases } from "../lane/lease.ts";
+import { probe } from "../lane/probe.ts";
+import { isSameProcess } from "../lane/process.ts";
+import { endOf, keptUntil, type LaneRecord, readRecord, startOf } from "../lane/record.ts";
 import { latestStarter } from "../lane/starter.ts";
 import { allStateDirs } from "../lane/state_dir.ts";
-import { exists, readText, statOf } from "../os/files.ts";
+import { exists, namesIn, readText, statOf } from "../os/files.ts";
+import type { Given } from "../os/given.ts";
 import type { System } from "../os/system.ts";
-import { commandWords } from "./words.ts";
+import { clock } from "./phrases.ts";
 
 /**
+ * What is seen of a lane, of a login or of an identity:
+ *
  * - `open`: accepts sessions
  * - `full`: has no room; the next call opens another lane
  * - `unverified`: the far end has not answered lately; the next call asks it first
  * - `retired`: accepts no new sessions, and closes after the last one
  * - `dead`: its master is gone, and its files are about to be removed
+ * - `logging-in`: a call logs in, and others wait for it
+ * - `direct`: calls of this identity go direct, for a reason that was learned
  */
-export type LaneState = "open" | "full" | "unverified" | "retired" | "dead";
+export type State = "open" | "full" | "unverified" | "retired" | "dead" | "logging-in" | "direct";
 
-export interface SeenLane {
-  readonly kind: "lane";
-  readonly lane: Lane;
-  readonly record: LaneRecord;
-  readonly state: LaneState;
-  /** The master's pid; `undefined` if unknown. */
-  readonly pid?: number;
-  /** The number of live sessions. */
-  readonly sessions: number;
-  /** What the sessions have forwarded, as ssh options. */
-  readonly forwards: readonly string[];
-  /** Seconds since its login. */
-  readonly age: number;
-  /** Seconds since its last session; `undefined` while there is one. */
-  readonly idle?: number;
-  /** Seconds until it closes if nobody uses it: Infinity for never, `undefined` while in use. */
-  readonly closesIn?: number;
-  /** --hold is in effect. */
-  readonly isHeld: boolean;
-  /** Milliseconds to the far end and back, as last measured. */
-  readonly roundTrip?: number;
+/** What `--list --json` prints of each: sshs.1 describes the keys. */
+const UNKNOWN = {
+  destination: null as string | null,
+  resolved: "",
+  identity: "",
+  lane: null as string | null,
+  socket: null as string | null,
+  pid: null as number | null,
+  state: "direct" as State,
+  sessions: 0,
+  maxSessions: null as number | null,
+  forwards: [] as readonly string[],
+  age: null as number | null,
+  idle: null as number | null,
+  linger: null as number | null,
+  maxAge: null as number | null,
+  goesIn: null as number | null,
+  held: false,
+  roundTrip: null as number | null,
+  note: null as string | null,
+};
+
+/** What is shared, or why not. Times are in seconds, the round trip in ms. */
+export type Seen = Readonly<typeof UNKNOWN>;
+
+/** What is seen of a lane. */
+export interface SeenLane extends Seen {
+  readonly destination: string;
+  readonly lane: string;
+  readonly socket: string;
 }
-
-/** A call that is logging in; others wait for it. */
-export interface SeenLogin {
-  readonly kind: "login";
-  readonly dir: string;
-  /** The name that its lane will have. */
-  readonly name: string;
-  /** The call's pid. */
-  readonly pid: number;
-  /** Seconds since it began. */
-  readonly age: number;
-}
-
-/** An identity whose calls go direct, for a reason that was learned. */
-export interface SeenDirect {
-  readonly kind: "direct";
-  readonly dir: string;
-  readonly reason: string;
-}
-
-export type Seen = SeenLane | SeenLogin | SeenDirect;
 
 export type SeeSystem = Pick<System, "births" | "env" | "isAlive" | "now" | "uid">;
 
@@ -84,130 +78,127 @@ export type SeeSystem = Pick<System, "births" | "env" | "isAlive" | "now" | "uid
  *
  * @throws {StateDirError} if the state directory must not be trusted
  */
-export async function seeLanes(system: SeeSystem): Promise<SeenLane[]> {
-  const lanes = allDirs(system).flatMap(lanesOf).flatMap((lane) => {
-    const record = readRecord(lane);
-    const started = startOf(lane);
-    return record && started !== undefined ? [{ lane, record, started }] : [];
-  });
-  const masters = await seeMasters(lanes.map(({ lane }) => lane), system);
-  return lanes.sort((a, b) => a.started - b.started)
-    .map(({ lane, record, started }) => see(lane, record, started, masters.get(lane)!, system));
+export async function seeLanes(given: Given, system: SeeSystem): Promise<SeenLane[]> {
+  const lanes = allDirs(given, system).flatMap(lanesOf)
+    .map((lane) => ({ lane, record: readRecord(lane), started: startOf(lane) ?? 0 }))
+    .sort((a, b) => a.started - b.started);
+  const seen = lanes.map(({ lane, record, started }) =>
+    record && see(lane, record, started, system)
+  );
+  return (await Promise.all(seen)).filter((lane) => lane !== undefined);
 }
 
 /** Returns the lanes, then calls that are logging in, then what goes direct. Throws as seeLanes() does. */
-export async function seeAll(system: SeeSystem): Promise<Seen[]> {
-  const dirs = allDirs(system);
+export async function seeAll(given: Given, system: SeeSystem): Promise<Seen[]> {
+  const dirs = allDirs(given, system);
   return [
-    ...await seeLanes(system),
+    ...await seeLanes(given, system),
     ...dirs.flatMap((dir) => seeLogin(dir, system)),
     ...dirs.flatMap((dir) => seeDirect(dir, system)),
   ];
 }
 
-/** `user@host:port` of an identity, as ssh resolved it. */
-export function resolvedOf(dir: string): string {
+function allDirs(given: Given, system: SeeSystem): string[] {
+  return allStateDirs(given, system).flatMap(identityDirs);
+}
+
+/** Returns what is seen of an identity, without a lane. */
+function seeIdentity(dir: string, state: State): Seen {
   const about = readText(aboutPath(dir)) ?? "";
   const value = (key: string) => new RegExp(`^${key} (.+)$`, "m").exec(about)?.[1] ?? "?";
-  return `${value("user")}@${value("hostname")}:${value("port")}`;
+  const resolved = `${value("user")}@${value("hostname")}:${value("port")}`;
+  return { ...UNKNOWN, resolved, identity: basename(dir), state };
 }
 
-function allDirs(system: SeeSystem): string[] {
-  return allStateDirs(system).flatMap(identityDirs);
-}
-
-/** A master's process: whether it lives, and its pid where that is known. */
-interface SeenMaster {
-  readonly isAlive: boolean;
-  readonly pid?: number;
-}
-
-/** Finds each lane's master as the sleeper noted it; if it has not yet, asks the master itself. */
-async function seeMasters(
-  lanes: readonly Lane[],
+/** Finds a lane's master as the sleeper noted it; if it has not yet, asks the master itself. */
+async function masterOf(
+  lane: Lane,
   system: SeeSystem,
-): Promise<Map<Lane, SeenMaster>> {
-  const noted = new Map(lanes.map((lane) => [lane, readMaster(lane)]));
-  const births = await system.births(
-    Array.from(noted.values(), (m) => m?.pid ?? 0).filter(Boolean),
-  );
-  return new Map(
-    await Promise.all(Array.from(noted, async ([lane, master]): Promise<[Lane, SeenMaster]> => {
-      if (!master) return [lane, await askMaster(lane, system)];
-      const isSame = isBornAs(master, births.get(master.pid)); // A reused pid is no master.
-      return [lane, { isAlive: system.isAlive(master.pid) && isSame, pid: master.pid }];
-    })),
-  );
-}
-
-async function askMaster(lane: Lane, system: SeeSystem): Promise<SeenMaster> {
+): Promise<{ isAlive: boolean; pid: number | null }> {
+  const noted = readMaster(lane);
+  if (noted) return { isAlive: await isSameProcess(noted, system), pid: noted.pid };
   const found = await probe(lane.socket);
   if (found.kind === "alive") return { isAlive: true, pid: found.pid };
   // A stopped master does not answer; one that no longer listens lives as long as there are sessions.
-  return { isAlive: found.kind === "foreign" || liveLeases(lane, system).length > 0 };
+  const isAlive = found.kind === "foreign" || liveLeases(lane, system).length > 0;
+  return { isAlive, pid: null };
 }
 
-function see(
+async function see(
   lane: Lane,
   record: LaneRecord,
   started: number,
-  master: SeenMaster,
   system: SeeSystem,
-): SeenLane {
+): Promise<SeenLane> {
+  const { isAlive, pid } = await masterOf(lane, system);
+  const { destination, resolved, maxSessions, linger, maxAge = null } = record;
   const now = system.now();
-  const leases = master.isAlive ? liveLeases(lane, system) : [];
+  const leases = isAlive ? liveLeases(lane, system) : [];
   const open = isOpen(lane);
-  // The directory's mtime changes with each lease that is added, and that the sleeper removes.
-  const touched = statOf(open ? lane.leases : lane.retired)?.mtime?.getTime() ?? started;
-  const idle = leases.length > 0 ? undefined : Math.max(0, now - touched) / 1000;
+  const idle = leases.length > 0 ? null : idleFor(open ? lane.leases : lane.retired, now);
   const kept = Math.max(0, keptUntil(lane) - now) / 1000;
-  const state = (): LaneState => {
-    if (!master.isAlive) return "dead";
+  const state = (): State => {
+    if (!isAlive) return "dead";
     if (!open) return "retired";
-    const running = leases.filter(({ kind }) => kind === "running").length;
-    if (running >= record.maxSessions) return "full";
+    if (leases.filter(({ kind }) => kind === "running").length >= maxSessions) return "full";
     return isVerified(lane, now) ? "open" : "unverified";
   };
+  const left = (endOf(lane, record) - now) / 1000;
+  const goesIn = idle === null || !isAlive || !open
+    ? Infinity
+    : Math.max(0, Math.min(left, Math.max((linger ?? Infinity) - idle, kept)));
   return {
-    kind: "lane",
-    lane,
-    record,
+    ...{ ...UNKNOWN, destination, resolved, maxSessions, linger, maxAge, pid },
+    identity: basename(lane.dir),
+    lane: lane.name,
+    socket: lane.socket,
     state: state(),
-    pid: master.pid,
-    sessions: leases.filter(({ kind }) => kind !== "waiting").length,
-    forwards: master.isAlive ? forwardsOn(lane).map(forwardOption) : [],
-    age: Math.max(0, now - started) / 1000,
-    idle,
-    closesIn: idle === undefined || !master.isAlive || !open
-      ? undefined
-      : Math.max(0, (record.linger ?? Infinity) - idle, kept),
-    isHeld: kept > 0,
-    roundTrip: roundTripOf(lane),
+    sessions: leases.length,
+    forwards: isAlive ? forwardsOn(lane).map(forwardOption) : [],
+    age: Math.round(Math.max(0, now - started) / 1000),
+    idle: idle && Math.round(idle),
+    goesIn: isFinite(goesIn) ? Math.round(goesIn) : null,
+    held: kept > 0,
+    roundTrip: roundTripOf(lane) ?? null,
   };
 }
 
-function seeLogin(dir: string, system: SeeSystem): SeenLogin[] {
+/** Returns the seconds since the last session, by the directory of a lane's leases, none of which is live. */
+function idleFor(dir: string, now: number): number {
+  // A session has just ended: the sleeper has not removed its lease yet.
+  if (namesIn(dir).length > 0) return 0;
+  // The mtime changes with each lease that is added, and that the sleeper removes.
+  return Math.max(0, now - (statOf(dir)?.mtime?.getTime() ?? now)) / 1000;
+}
+
+function seeLogin(dir: string, system: SeeSystem): Seen[] {
   const starter = latestStarter(dir, system);
   // Without a pid it has only just begun, and the pid is not written yet.
   if (starter?.state !== "running" || starter.pid === 0) return [];
   const begun = statOf(starter.path)?.mtime?.getTime() ?? system.now();
-  const age = Math.max(0, system.now() - begun) / 1000;
-  return [{ kind: "login", dir, name: `${starter.number}`, pid: starter.pid, age }];
+  const age = Math.round(Math.max(0, system.now() - begun) / 1000);
+  const { name, socket } = laneAt(dir, `${starter.number}`);
+  return [{ ...seeIdentity(dir, "logging-in"), lane: name, socket, pid: starter.pid, age }];
 }
 
-function seeDirect(dir: string, system: SeeSystem): SeenDirect[] {
-  const reason = learnedOf(dir, system);
-  return reason === undefined ? [] : [{ kind: "direct", dir, reason }];
+function seeDirect(dir: string, system: SeeSystem): Seen[] {
+  const note = learnedOf(dir, system);
+  return note === undefined ? [] : [{ ...seeIdentity(dir, "direct"), note }];
 }
 
 /** Returns why calls of an identity go direct, if that was learned. */
 export function learnedOf(dir: string, system: Pick<System, "now">): string | undefined {
   const direct = directOf(dir, system.now());
-  if (direct) return commandWords.directUntil(direct.why, new Date(direct.until * 1000));
-  return exists(terminalPath(dir)) ? commandWords.asksOnTerminal() : undefined;
+  if (direct) return `not shared until ${clock(new Date(direct.until * 1000))}: ${direct.why}`;
+  if (exists(terminalPath(dir))) return "not shared: its ProxyCommand asks on the terminal";
+}
+
+/** Returns the lane with the files of what is seen. */
+export function laneOf({ lane, socket }: SeenLane): Lane {
+  return laneAt(dirname(socket), lane);
 }
 
 /** Returns the state directory that a lane is in. */
-export function stateDirOf(lane: Lane): string {
-  return dirname(lane.dir);
+export function stateDirOf({ dir }: Lane): string {
+  return dirname(dir);
 }

@@ -4,64 +4,68 @@
  *
  * `sshs --fresh HOST [COMMAND...]`: makes a call over a new login; old connections accept no new sessions.
  */
-import { basename } from "@std/path/posix/basename";
 import { decide, type DecideSystem } from "../call/decide.ts";
-import { forgetLearned } from "../lane/direct.ts";
-import { closeLane } from "../lane/health.ts";
-import { type LaneRecord, removeLane } from "../lane/lane.ts";
+import { closeLane } from "../lane/closing.ts";
+import { removeLane } from "../lane/lane.ts";
 import { identityDir, lanesOf } from "../lane/layout.ts";
-import { becomeLauncher } from "../launcher/launcher.ts";
+import { forgetLearned } from "../lane/learned.ts";
+import type { Given } from "../os/given.ts";
 import { pause, type System } from "../os/system.ts";
 import { print, say } from "../os/terminal.ts";
-import { tellSleeper, type TellSystem } from "../sleeper/sleeper_file.ts";
-import { findRealSsh } from "../ssh/real_ssh.ts";
-import { seeLanes, type SeenLane, type SeeSystem, stateDirOf } from "./seen.ts";
+import { tellSleeper } from "../sleeper/sleeper_file.ts";
+import { count, NOTHING_SHARED } from "./phrases.ts";
+import { laneOf, seeLanes, type SeenLane, type SeeSystem, stateDirOf } from "./seen.ts";
 import { cell, isShownAs } from "./table.ts";
-import { commandWords } from "./words.ts";
 
 /** How long a master may take to exit when told to, ms. */
 const DEADLINE = 3000;
 
-export type StopSystem = DecideSystem & SeeSystem & TellSystem & Pick<System, "kill">;
+export type StopSystem = DecideSystem & SeeSystem & Pick<System, "kill">;
 
 /** Stops the lanes that match `argv`, all without it. Returns 1 if none matches, or a master did not exit. */
 export async function stop(
   argv: readonly string[] | undefined,
   now: boolean,
+  given: Given,
   system: StopSystem,
 ): Promise<number> {
-  const all = (await seeLanes(system)).filter(({ state }) => state !== "dead");
-  const lanes = argv ? await lanesMeant(argv, all, system) : all;
+  const all = (await seeLanes(given, system)).filter(({ state }) => state !== "dead");
+  const lanes = argv ? await lanesMeant(argv, all, given, system) : all;
   if (lanes.length === 0 && argv) {
-    say(commandWords.noMatch(argv.join(" "), all.map(({ record }) => record.destination)));
+    const names = [...new Set(all.map(({ destination }) => destination))].join(", ");
+    const others = names === "" ? "nothing is shared now" : `shared now: ${names}`;
+    say({ fault: `no shared connection matches "${argv.join(" ")}"; ${others}` });
     return 1;
   }
-  if (lanes.length === 0) print(commandWords.nothingShared());
+  if (lanes.length === 0) print(NOTHING_SHARED);
   const ends = await Promise.all(lanes.map((seen) => stopLane(seen, now, system)));
   // The sleeper removes what is left of them.
-  const left = lanes.filter((_, i) => ends[i] !== "gone").map(({ lane }) => stateDirOf(lane));
-  for (const stateDir of new Set(left)) await tellSleeper(stateDir, system);
+  const left = lanes.filter((_, i) => ends[i] !== "gone").map(laneOf).map(stateDirOf);
+  for (const stateDir of new Set(left)) await tellSleeper(stateDir, given, system);
   return ends.includes("stuck") ? 1 : 0;
 }
 
 /** Stops one lane and says so. "stuck": its master did not exit. */
 async function stopLane(
-  { lane, record, sessions, pid }: SeenLane,
+  seen: SeenLane,
   now: boolean,
   system: StopSystem,
 ): Promise<"gone" | "retired" | "stuck"> {
-  const host = cell(record.destination);
+  const { sessions, pid } = seen;
+  const lane = laneOf(seen);
+  const host = cell(seen.destination);
+  const open = count(sessions, "session");
   await closeLane(lane, system, { now });
   if (sessions > 0 && !now) {
-    print(commandWords.retired(host, sessions));
+    print(`${host}: accepts no new sessions; closes after the last one (${open})`);
     return "retired";
   }
-  if (pid !== undefined && !await isGone(pid, system)) {
-    say(commandWords.notStopped(host, pid));
+  if (pid !== null && !await isGone(pid, system)) {
+    say({ fault: `${host}: its connection master did not exit`, hint: `kill -KILL ${pid}` });
     return "stuck";
   }
   removeLane(lane);
-  print(commandWords.stopped(host, sessions));
+  print(sessions > 0 ? `${host}: stopped, with ${open}` : `${host}: stopped`);
   return "gone";
 }
 
@@ -76,26 +80,32 @@ async function isGone(pid: number, system: Pick<System, "isAlive">): Promise<boo
 }
 
 /**
- * Closes the lanes of a call, then makes the call. Only a new login sees new groups, another shell or changed
- * settings of sshd; a session on an old lane does not.
+ * Prepares a call that must log in anew: closes the lanes that it could use, and forgets what was learned of
+ * its server. The launcher then makes the call. Only a new login sees new groups, another shell or changed
+ * settings of sshd; a session on an old lane does not. Returns the exit status.
  */
-export async function fresh(argv: readonly string[], system: System): Promise<never> {
-  const ssh = findRealSsh(system);
-  const decision = ssh === undefined ? undefined : await decide(argv, ssh, system);
+export async function fresh(
+  argv: readonly string[],
+  given: Given,
+  system: StopSystem,
+): Promise<number> {
+  const decision = given.ssh === "" ? undefined : await decide(argv, given, system);
   if (decision?.kind === "share") {
     const dir = identityDir(decision);
     forgetLearned(dir);
-    const lanes = lanesOf(dir);
-    await Promise.all(lanes.map((lane) => closeLane(lane, system)));
+    await Promise.all(lanesOf(dir).map((lane) => closeLane(lane, system)));
   }
-  return await becomeLauncher(argv, system);
+  return 0;
 }
 
 /**
  * Whether a lane goes by this name: its destination as typed or as resolved, the host or user@host of the
  * latter, or what --list shows, where control characters are visible and long names are cut.
  */
-export function isNamed({ destination, resolved }: LaneRecord, name: string): boolean {
+export function isNamed(
+  { destination, resolved }: Pick<SeenLane, "destination" | "resolved">,
+  name: string,
+): boolean {
   const [login] = resolved.split(/:\d+$/);
   const host = login.slice(login.lastIndexOf("@") + 1);
   return [login, host].includes(name) ||
@@ -106,14 +116,14 @@ export function isNamed({ destination, resolved }: LaneRecord, name: string): bo
 export async function lanesMeant(
   argv: readonly string[],
   lanes: readonly SeenLane[],
+  given: Given,
   system: DecideSystem,
 ): Promise<SeenLane[]> {
-  // Nothing to choose from: no need to ask ssh, or to make a state directory.
+  // Nothing to choose from: no need to ask ssh.
   if (lanes.length === 0) return [];
-  const ssh = findRealSsh(system);
-  const decision = ssh === undefined ? undefined : await decide(argv, ssh, system);
+  const decision = given.ssh === "" ? undefined : await decide(argv, given, system);
   const identity = decision?.kind === "share" ? decision.identity : undefined;
-  return lanes.filter(({ lane, record }) =>
-    basename(lane.dir) === identity || (argv.length === 1 && isNamed(record, argv[0]))
+  return lanes.filter((lane) =>
+    lane.identity === identity || (argv.length === 1 && isNamed(lane, argv[0]))
   );
 }

@@ -52,19 +52,3 @@ export type Colour = keyof typeof COLOURS;
 export function colour(text: string, name: Colour): string {
   return hasColours() ? `\x1b[${COLOURS[name]}m${text}\x1b[0m` : text;
 }
-
-const UNITS = [["w", 604800], ["d", 86400], ["h", 3600], ["m", 60], ["s", 1]] as const;
-
-/** Formats seconds in their two largest units: `45s`, `3m`, `2h5m`, `3d`; `never` for Infinity. */
-export function duration(seconds: number): string {
-  if (seconds === Infinity) return "never";
-  let rest = Math.max(0, Math.round(seconds));
-  const largest = UNITS.findIndex(([, size]) => rest >= size);
-  if (largest < 0) return "0s";
-  let text = "";
-  for (const [unit, size] of UNITS.slice(largest, largest + 2)) {
-    if (rest >= size) text += `${Math.floor(rest / size)}${unit}`;
-    rest %= size;
-  }
-  return text;
-}

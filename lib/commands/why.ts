@@ -1,192 +1,222 @@
 /**
- * `sshs --why ARGS...`: says what `ssh ARGS` would do now. Uses no network, and starts nothing but
- * `ssh -G` and the launcher, which looks for a plan. `--json` prints an object:
- *
- *     {
- *       "decision": "share",                  or "direct": becomes plain ssh
- *       "reason": "a shared connection is open",
- *       "remedy": null,                       what would make it share, or share better
- *       "command": ["/usr/bin/ssh", "-S", "...", "-o", "ControlMaster=no", "web1", "ls"],
- *                                             what would be executed; a lane yet to be opened is "XXXX"
- *       "destination": "web1",                from here on null if it goes direct
- *       "resolved": "deploy@192.0.2.1:22",
- *       "identity": "0123456789abcdef",
- *       "lane": { ... },                      as --list --json shows it; null: a new one would be opened
- *       "launcher": false,                    the call needs no Deno: there is a plan, or no need of one
- *       "linger": 600,                        seconds; null also: forever
- *       "jumpHost": null,                     "shared"; null: there is none
- *       "notice": null                        what is wrong with our settings file
- *     }
+ * `sshs --why ARGS...`: says what `ssh ARGS` would do now. The launcher, which would do it, says what; the
+ * decision explains why. Uses no network, and starts nothing but `ssh -G`. sshs.1 describes the object that
+ * `--json` prints.
  */
-import { controlOf, directTo } from "../call/answer.ts";
-import { decide, type DecideSystem, type Shared } from "../call/decide.ts";
-import { planKey } from "../call/plan.ts";
-import type { Direct } from "../call/rules.ts";
-import { identityDir, laneAt } from "../lane/layout.ts";
-import { hasRoom, liveLeases } from "../lane/lease.ts";
-import { bareLauncher } from "../launcher/launcher.ts";
+import { decide } from "../call/decide.ts";
+import type { Shared } from "../call/decision.ts";
+import type { Given } from "../os/given.ts";
 import type { System } from "../os/system.ts";
 import { print, printJson, say, words } from "../os/terminal.ts";
-import { findRealSsh, INSIDE } from "../ssh/real_ssh.ts";
-import { CANNOT_SHARE } from "./hold.ts";
-import { laneJson } from "./list.ts";
-import { learnedOf, seeLanes, type SeenLane, type SeeSystem } from "./seen.ts";
+import { commandLine, duration, freshCommand } from "./phrases.ts";
+import { learnedOf, seeLanes, type SeenLane } from "./seen.ts";
 import { cell, colour, table } from "./table.ts";
-import { commandLine, commandWords, type PlanState } from "./words.ts";
 
-/** Stands for the name of a lane yet to be opened, which will be a number. */
-const UNNAMED = "XXXX";
+/** What the launcher says that it would do with a call: `why` in launcher.sh. */
+export interface Told {
+  /** `held`: it has a plan; `made`: now it has; `soon`: it can have one when its files have
+   * not changed for 2 s; `none`: it can have none; `needless`: it needs none. */
+  readonly plan: string;
+  readonly kind: "direct" | "share";
+  /** Why it is direct, in a word. */
+  readonly why: string;
+  /** The lane that it would use, or what it would do instead: login, wait, doubt or full. */
+  readonly place: string;
+  /** The variable, file or fact whose change made the plan void that it had. */
+  readonly void?: string;
+  /** The directory of the call's identity. */
+  readonly home?: string;
+  /** The control socket that -O would speak to. */
+  readonly socket?: string;
+}
 
-type WhySystem = DecideSystem & SeeSystem & Pick<System, "pid">;
+/** Asks the launcher what it would do with a call. If it has just made a plan, asks again whether that holds. */
+export async function askLauncher(
+  argv: readonly string[],
+  given: Given,
+  system: Pick<System, "run">,
+): Promise<Told> {
+  const told = await tellOf(argv, given, system);
+  if (told.plan !== "made") return told;
+  const { plan, void: changed } = await tellOf(argv, given, system);
+  return plan === "held" ? told : { ...told, plan: changed === "now" ? "soon" : "none" };
+}
+
+async function tellOf(
+  argv: readonly string[],
+  given: Given,
+  system: Pick<System, "run">,
+): Promise<Told> {
+  const env = { SSHS_TASK: "why" };
+  const { stdout, stderr } = await system.run(`${given.library}/bin/ssh`, argv, { env });
+  const told = Object.fromEntries(
+    stdout.trimEnd().split("\n").map((line) => /^(\w+)=(.+)$/.exec(line)?.slice(1) ?? []),
+  );
+  if (told.kind !== "direct" && told.kind !== "share") {
+    throw new Error(`the launcher does not say what it would do: ${stderr || stdout}`);
+  }
+  return { plan: "none", why: "", place: "", ...told } as Told;
+}
 
 /** All that is known of a call before it is made. */
-interface Answer {
-  readonly decision: "share" | "direct";
+export interface Answer {
+  readonly told: Told;
   readonly reason: string;
   readonly remedy?: string;
-  readonly command: readonly string[];
+  /** The decision, if the call is shared. */
   readonly shared?: Shared;
+  /** The lane that the call would use. */
   readonly lane?: SeenLane;
-  readonly plan: PlanState;
+  /** What is wrong with our settings file. */
   readonly notice?: string;
+}
+
+/** Finds out what would be done with a call, and why. */
+export async function answerFor(
+  argv: readonly string[],
+  given: Given,
+  system: System,
+): Promise<Answer> {
+  const told = await askLauncher(argv, given, system);
+  if (told.socket) return { told, reason: "-O controls the shared connection" };
+  const word = told.kind === "direct" ? told.why : told.place.replace(/^\/.*/s, "open");
+  const [known, ofWord] = REASONS[word] ?? [];
+  if (known && told.kind === "direct") return { told, reason: known, remedy: ofWord };
+  const decision = await decide(argv, given, system);
+  const notice = decision.notice?.fault;
+  if (told.kind === "direct") {
+    const fresh = { reason: learnedOf(told.home ?? "", system), remedy: freshCommand(argv) };
+    const { reason, remedy } = decision.kind === "direct" ? decision : fresh;
+    return {
+      told,
+      reason: reason ?? `the launcher sends it to plain ssh (${word})`,
+      remedy,
+      notice,
+    };
+  }
+  const shared = decision.kind === "share" ? decision : undefined;
+  const endsAtOnce = shared?.linger === 0 && shared.forwards;
+  const lanes = await seeLanes(given, system);
+  const lane = lanes.find(({ socket }) => socket === `${told.place}.sock`);
+  const remedy = ofWord ?? (endsAtOnce ? LINGER : undefined);
+  return { told, reason: known ?? word, remedy, shared, lane, notice };
+}
+
+/** Why the launcher does what it would do, by its word for it, and what to do about that. */
+const REASONS: Readonly<Record<string, readonly [reason: string, remedy?: string]>> = {
+  off: ["SSHS=off", "unset SSHS"],
+  inside: ["the call would run inside another call of sshs (SSHS_INSIDE is set)"],
+  apart: [
+    "a session over a shared connection would differ: the call ignores a signal that it would " +
+    "catch, or runs in the background of its terminal",
+  ],
+  limits: [
+    "it opens no connection for others: it runs at low priority or under limits, or has -v, -E or -y",
+  ],
+  preload: ["LD_PRELOAD or the like is set, so that ssh may lead elsewhere"],
+  program: ["the program cannot be run", "sshs --doctor"],
+  open: ["a shared connection is open"],
+  doubt: ["a shared connection is open; the call would first check that the server answers"],
+  wait: ["can be shared; another call is logging in, and this one would wait for it"],
+  login: ["can be shared; no connection is open, so this call would log in"],
+  full: [
+    "can be shared; all connections are full, so this call would log in once more",
+    'set "maxSessions" in config.json if the server allows more',
+  ],
+};
+
+const LINGER =
+  'set "linger" for this host in config.json (0 by default with agent or X11 forwarding)';
+
+/** Returns the command that the call would become. The name of a lane yet to be opened will be a number. */
+function commandOf(argv: readonly string[], { told }: Answer, ssh: string): string[] {
+  if (told.kind === "direct") return [ssh, ...told.socket ? ["-S", told.socket] : [], ...argv];
+  const lane = told.place.startsWith("/") ? told.place : `${told.home}/XXXX`;
+  return [ssh, "-S", `${lane}.sock`, "-o", "ControlMaster=no", ...argv];
 }
 
 /** Prints what would be done with a call. Returns the exit status. */
 export async function why(
   argv: readonly string[],
   json: boolean,
-  system: WhySystem,
+  given: Given,
+  system: System,
 ): Promise<number> {
-  const ssh = findRealSsh(system);
-  if (ssh === undefined) {
+  if (given.ssh === "") {
     say(words.noSsh());
     return 1;
   }
-  const answer = await answerFor(argv, ssh, system);
-  if (json) printJson(answerJson(answer));
-  else print(...answerLines(answer));
+  const answer = await answerFor(argv, given, system);
+  const command = commandOf(argv, answer, given.ssh);
+  if (json) printJson(answerJson(answer, command));
+  else print(...answerLines(answer, command));
   return 0;
 }
 
-async function answerFor(argv: readonly string[], ssh: string, system: WhySystem): Promise<Answer> {
-  if (system.env(INSIDE)) {
-    return directAnswer({ kind: "direct", reason: commandWords.inside() }, "needless", ssh, argv);
-  }
-  const control = await controlOf(argv, ssh, system);
-  const decision = control ? directTo(control) : await decide(argv, ssh, system);
-  const plan = await planOf(argv, decision, system);
-  if (decision.kind === "direct") return directAnswer(decision, plan, ssh, argv);
-  const home = identityDir(decision);
-  const learned = learnedOf(home, system);
-  if (learned) {
-    const direct = {
-      kind: "direct",
-      reason: learned,
-      remedy: commandWords.freshHint(argv),
-    } as const;
-    return directAnswer(direct, plan, ssh, argv);
-  }
-  const lanes = (await seeLanes(system)).filter(({ lane }) => lane.dir === home);
-  const lane = laneFor(lanes, system);
-  const { reason, remedy } = reasonFor(lane, lanes, decision);
-  const { socket } = lane?.lane ?? laneAt(home, UNNAMED);
+function answerJson({ told, shared, lane, ...answer }: Answer, command: readonly string[]) {
   return {
-    decision: "share",
-    reason,
-    remedy,
-    command: [ssh, "-S", socket, "-o", "ControlMaster=no", ...argv],
-    shared: decision,
-    lane,
-    plan,
-    notice: decision.notice?.fault,
-  };
-}
-
-function directAnswer(
-  { reason, remedy, socket, notice }: Direct,
-  plan: PlanState,
-  ssh: string,
-  argv: readonly string[],
-): Answer {
-  const command = [ssh, ...(socket ? ["-S", socket] : []), ...argv];
-  return { decision: "direct", reason, remedy, command, plan, notice: notice?.fault };
-}
-
-/** Returns the lane that the call would try first, as sshs_find_place() in launcher.sh does. */
-function laneFor(lanes: readonly SeenLane[], system: WhySystem): SeenLane | undefined {
-  return lanes.find(({ lane, record, state, isHeld }) =>
-    (state === "open" || state === "unverified") &&
-    hasRoom(record, liveLeases(lane, system), system.pid, isHeld)
-  );
-}
-
-function reasonFor(
-  lane: SeenLane | undefined,
-  lanes: readonly SeenLane[],
-  { linger, forwards }: Shared,
-): { reason: string; remedy?: string } {
-  const lingerHint = linger > 0 || !forwards ? undefined : commandWords.lingerHint();
-  if (lane) {
-    const reason = lane.state === "unverified"
-      ? commandWords.isUnverified()
-      : commandWords.isOpen();
-    return { reason, remedy: lingerHint };
-  }
-  if (lanes.some(({ state }) => state === "full")) {
-    return { reason: commandWords.isFull(), remedy: commandWords.fullHint() };
-  }
-  return { reason: commandWords.isNew(), remedy: lingerHint };
-}
-
-function answerJson({ shared, lane, ...answer }: Answer) {
-  return {
-    decision: answer.decision,
+    decision: told.kind,
     reason: answer.reason,
     remedy: answer.remedy ?? null,
-    command: answer.command,
+    command,
     destination: shared?.call.destination ?? null,
     resolved: shared?.resolved ?? null,
     identity: shared?.identity ?? null,
-    lane: lane ? laneJson(lane) : null,
-    launcher: answer.plan === "holds" || answer.plan === "needless",
+    lane: lane ?? null,
+    launcher: told.plan !== "none" && told.plan !== "soon",
+    void: told.void ?? null,
     linger: shared && isFinite(shared.linger) ? shared.linger : null,
     jumpHost: shared?.jump ? "shared" : null,
     notice: answer.notice ?? null,
   };
 }
 
-function answerLines({ shared, lane, ...answer }: Answer): string[] {
-  const rows = [[answer.decision === "share" ? "shares" : "direct", answer.reason]];
+function answerLines({ told, shared, lane, ...answer }: Answer, command: readonly string[]) {
+  const rows = [[told.kind === "share" ? "shares" : "direct", answer.reason]];
   if (answer.remedy) rows.push(["hint", answer.remedy]);
   if (shared) {
     rows.push(["resolved", shared.resolved], ["identity", shared.identity]);
-    if (lane) rows.push(["lane", commandWords.laneFacts(lane)]);
+    if (lane) rows.push(["connection", laneFacts(lane)]);
     if (shared.jump) rows.push(["jump host", "shared"]);
-    rows.push(["linger", commandWords.linger(shared.linger)]);
+    rows.push(["linger", lingerFacts(shared.linger)]);
   }
-  rows.push(["plan", commandWords.plan(answer.plan)]);
+  rows.push(["plan", planFacts(told)]);
   if (answer.notice) rows.push(["settings", answer.notice]);
-  rows.push(["command", commandLine(answer.command)]);
+  rows.push(["command", commandLine(command)]);
   return table(
     rows.map((row) => row.map((text) => cell(text))),
     (padded, _, column) => column === 0 ? colour(padded, "bold") : padded,
   );
 }
 
-/** Asks the launcher itself whether it has a plan that holds now, or needs none. */
-export async function planOf(
-  argv: readonly string[],
-  decision: Shared | Direct,
-  system: Pick<System, "run" | "uid">,
-): Promise<PlanState> {
-  const [sh, ...words] = bareLauncher();
-  const { code } = await system.run(sh, [...words, ...argv], {
-    env: { SSHS_TASK: "plan" },
-  });
-  if (code === 0) return "holds";
-  if (code === CANNOT_SHARE) return "needless";
-  // As keepPlan() in answer.ts does.
-  const basis = decision.kind === "share" ? decision : decision.basis;
-  const key = basis && planKey(argv.slice(0, argv.length - basis.call.command.length));
-  return key === undefined ? "never" : "none";
+function laneFacts({ lane, state, pid, sessions, maxSessions }: SeenLane): string {
+  const master = pid ? `, pid ${pid}` : "";
+  return `${lane} (${state}${master}, ${sessions} of ${maxSessions} in use)`;
+}
+
+function lingerFacts(seconds: number): string {
+  if (seconds === Infinity) return "never closes";
+  return seconds === 0
+    ? "closes with the last session"
+    : `closes ${duration(seconds)} after the last session`;
+}
+
+/** What has changed, by the launcher's word for it, if it is not the name of a variable or file. */
+const CHANGES: Readonly<Record<string, string>> = {
+  environment: "the environment has changed",
+  namespaces: "the namespaces have changed",
+  sshs: "another version of sshs, or another job",
+  now: "its files had just changed",
+  time: "an hour has passed",
+};
+
+/** Says whether the call starts Deno, and what has changed if it does although it had a plan. */
+export function planFacts({ plan, void: changed }: Pick<Told, "plan" | "void">): string {
+  if (plan === "needless") return "plain ssh, at once";
+  if (plan === "held") return "known command line: the call needs no Deno";
+  const name = changed?.trim();
+  const since = name === undefined ? "new command line" : CHANGES[name] ?? `${name} has changed`;
+  if (plan === "made") return `${since}: decided anew just now, and the call needs no Deno`;
+  const soon = " until its files have not changed for some seconds";
+  return `${since}: the call starts Deno to decide${plan === "soon" ? soon : ", as does each"}`;
 }

@@ -2,47 +2,44 @@
  * `sshs --with HOST... -- COMMAND`: logs in to the hosts, runs the command with shared connections that
  * nobody else uses, and closes them when it ends: for jobs that must leave nothing behind.
  *
- * A job has a state directory of its own (`SSHS_DIR`), so that its calls work like any others. Its sleeper
- * lives as long as the job, and ends everything if this process is killed.
+ * A job has a state directory of its own (`SSHS_DIR`), so that its calls work like any others. This program
+ * prepares it, and then the launcher becomes the command, whose environment, limits, signals and exit status
+ * are thus its own. The job lasts as long as that process; the directory's sleeper sees its end, and ends
+ * everything in it.
  */
 import { makeJobDir } from "../lane/state_dir.ts";
-import { placeLibrary } from "../launcher/launcher.ts";
-import { endAs, type Ending, runAsChild } from "../os/program.ts";
+import type { Given } from "../os/given.ts";
 import type { System } from "../os/system.ts";
+import { print } from "../os/terminal.ts";
 import { endJob, ownJob } from "../sleeper/leftovers.ts";
 import { sleeperPid, startSleeper } from "../sleeper/sleeper_file.ts";
-import type { WithCommand } from "./command.ts";
-import { LOGIN_FAILED } from "./hold.ts";
+import type { Hosts } from "./command.ts";
+import { LOGIN_FAILED } from "./open.ts";
 import { openAll } from "./warm.ts";
 
 /**
- * Runs the command and exits as it does, or with 255 before running it if a login fails.
+ * Prepares a job: makes its directory, logs in to the hosts, and prints the directory's path. Returns the
+ * exit status: 255 if a login failed; then nothing is left of it.
  *
- * @throws {StateDirError} if the job's directory cannot be made
+ * @param caller the pid of the launcher, which becomes the command
+ * @throws {StateDirError} if the directory cannot be made
  */
-export async function runWith(command: WithCommand, system: System): Promise<never> {
-  const dir = makeJobDir(system);
-  system.setEnv("SSHS_DIR", dir);
-  let ending: Ending;
-  try {
-    await ownJob(dir, system);
-    const path = [`${await placeLibrary(dir, system)}/bin`, system.env("PATH")];
-    system.setEnv("PATH", path.filter(Boolean).join(":"));
-    await startSleeper(dir, system);
-    ending = await logInAndRun(command, system);
-  } finally {
-    const sleeper = sleeperPid(dir, system);
-    if (sleeper !== undefined) system.kill(sleeper, "SIGTERM");
-    await endJob(dir, system);
-  }
-  endAs(ending);
-}
-
-async function logInAndRun(
-  { options, hosts, argv: [program, ...args] }: WithCommand,
+export async function prepareJob(
+  { options, hosts }: Hosts,
+  caller: number,
+  given: Given,
   system: System,
-): Promise<Ending> {
-  const outcomes = await openAll(options, hosts, system);
-  if (outcomes.some(({ problem }) => problem)) return { code: LOGIN_FAILED };
-  return await runAsChild(program, args);
+): Promise<number> {
+  const stateDir = makeJobDir(given, system);
+  await ownJob(stateDir, caller, system);
+  await startSleeper(stateDir, given, system);
+  const outcomes = await openAll(options, hosts, given, system, stateDir);
+  if (outcomes.every(({ problem }) => problem === undefined)) {
+    print(stateDir);
+    return 0;
+  }
+  const sleeper = sleeperPid(stateDir, system);
+  if (sleeper !== undefined) system.kill(sleeper, "SIGTERM");
+  await endJob(stateDir, system);
+  return LOGIN_FAILED;
 }

@@ -10,6 +10,7 @@ import { namesIn, readText, removePath } from "../os/files.ts";
 import type { SshConfig } from "../ssh/config_dump.ts";
 import type { Lane } from "./layout.ts";
 import { MuxConnection, MuxRefused } from "./mux_client.ts";
+import type { Forward } from "./mux_protocol.ts";
 
 /** Whether the lane has forwards that have not been cancelled yet. */
 export function hasForwards(lane: Lane): boolean {
@@ -72,17 +73,6 @@ function readForward(line: string): Forward | undefined {
     if (error instanceof SyntaxError) return undefined; // The file is being written.
     throw error;
   }
-}
-
-/** A forward, with the fields of a request to a master (mux_client_forward() in mux.c). */
-export interface Forward {
-  readonly type: "local" | "remote" | "dynamic";
-  /** An address, "*" for all, "" for what GatewayPorts says; or the path of a unix socket. */
-  readonly listenHost: string;
-  /** `null`: the host is a path. */
-  readonly listenPort: number | null;
-  readonly connectHost: string;
-  readonly connectPort: number | null;
 }
 
 /** The destination that means a SOCKS proxy (parse_forward() in readconf.c). */

@@ -9,8 +9,11 @@
  *                                its mtime is when plans lapse that depend on it
  *             ssh                a launcher, if the program was called without one (scp, sftp and sshs too
  *                                in a job's directory)
- *             sleeper            the sleeper's pid, its version, "waking" or "awake", and then the path of its
- *                                Deno; one per line
+ *             waiting/<for>.<pid>  a named pipe: the call <pid> waits. <for> is an identity (for a login, a
+ *                                place, or an answer about a lane), or the pid of the call that asks the
+ *                                program for the same plan. A line in it means: look again
+ *             sleeper            the sleeper's pid, its version, "waking" or "awake", the path of its Deno, its
+ *                                birth, its namespaces; one per line
  *             sleeper.log        what the sleeper did
  *             used               every call that takes a lease writes to it, which wakes an idle sleeper
  *             owner              in a job's own directory (`--with`): the pid and birth of the job's process.
@@ -18,7 +21,7 @@
  *             <identity>/        16 hexadecimal digits; outlives its lanes
  *
  *     <identity>/about           a description of the identity, for people
- *                direct          calls go direct until its mtime; the text says why
+ *                direct, sessions, several, pings  what the server has shown of itself: see learned.ts
  *                terminal        exists if a ProxyCommand needs the terminal: calls go direct
  *                ended-early     exists if the last connection ended together with its first session
  *                starter.<n>     the login attempt that creates lane <n>: see starter.ts
@@ -26,7 +29,8 @@
  *                <n>.log         the messages of a ProxyCommand, or of ssh if its configuration has warnings
  *                <n>.try[ed]     exist for a moment: can a hard link be made here?
  *                <n>.lane        JSON, written once by the starter: LaneRecord; its mtime is the start
- *                <n>.leases/     exists exactly while the lane takes sessions: see lease.ts
+ *                <n>.leases/     exists while the lane takes sessions: see lease.ts. Made before the lane, which
+ *                                is open once it has .lane, .sock and .leases
  *                <n>.retired/    .leases, renamed once the lane takes no more sessions
  *                <n>.verified    the far end counts as alive until its mtime; the text is the round trip
  *                                in ms
@@ -34,7 +38,9 @@
  *                                lane. Until then the lane counts as just logged in, and so as verified
  *                <n>.keep        until when the lane stays regardless of its linger: s since the epoch, or
  *                                "forever"
- *                <n>.agent       the public keys that the agent had when the lane logged in
+ *                <n>.agent       the public keys that the agent had when the lane logged in, as `ssh-add -L`
+ *                                prints them
+ *                <n>.once        exists if ssh said that the password had to be changed: no more sessions
  *                <n>.forwards/   the forwards that the sessions asked for: see forwards.ts
  *
  * Most of it is written by sh, which can create a file in one step only if it is empty. No name <n> is used
@@ -57,6 +63,7 @@ export interface Lane {
   readonly master: string;
   readonly keep: string;
   readonly agent: string;
+  readonly once: string;
   readonly forwards: string;
 }
 
@@ -75,6 +82,7 @@ export function laneAt(dir: string, name: string): Lane {
     master: `${base}.master`,
     keep: `${base}.keep`,
     agent: `${base}.agent`,
+    once: `${base}.once`,
     forwards: `${base}.forwards`,
   };
 }
@@ -105,6 +113,10 @@ export function allLanes(stateDir: string): Lane[] {
 
 export function plansDir(stateDir: string): string {
   return `${stateDir}/plans`;
+}
+
+export function waitingDir(stateDir: string): string {
+  return `${stateDir}/waiting`;
 }
 
 export function stampsDir(stateDir: string): string {

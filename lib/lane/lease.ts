@@ -2,57 +2,38 @@
  * Leases: the processes on a lane. Each has a file in `<n>.leases/`, named by its pid (exec keeps the pid).
  *
  *     <pid>      a session
- *     <pid>.w    a call that waits for a moment to be one, so that two calls cannot take the last place
  *     <pid>.via  a channel that does not count against the server's MaxSessions (`-W`)
  *
  * sh creates them, empty. Leases of dead processes do not count. The sleeper removes them, and those whose
  * pid belongs to another process now, as its birth shows.
  */
-import { addIfEmpty, exists, namesIn, removePath, setModified, statOf } from "../os/files.ts";
+import { addIfEmpty, exists, linkStatOf, namesIn, removePath, setModified } from "../os/files.ts";
 import type { System } from "../os/system.ts";
-import type { LaneRecord } from "./lane.ts";
 import type { Lane } from "./layout.ts";
+import type { LaneRecord } from "./record.ts";
 
 export interface Lease {
   readonly pid: number;
-  readonly kind: "running" | "waiting" | "via";
+  readonly kind: "running" | "via";
 }
 
 type LeaseDirs = Pick<Lane, "leases" | "retired">;
 
-/** How long a lease may be waiting, ms: a shell cannot remove it by itself. */
-const WAITING_FOR = 10_000;
-
-/**
- * Returns the leases on a lane, open or retired, whose processes are alive. A process with a waiting and a
- * running lease counts only as running.
- */
+/** Returns the leases on a lane, open or retired, whose processes are alive. */
 export function liveLeases(lane: LeaseDirs, system: Pick<System, "isAlive">): Lease[] {
-  const leases = namesIn(leaseDir(lane)).flatMap((name) => parseLease(name) ?? []);
-  return leases.filter(({ pid, kind }) =>
-    !(kind === "waiting" &&
-      leases.some((other) => other.pid === pid && other.kind === "running")) &&
-    system.isAlive(pid)
-  );
+  return namesIn(leaseDir(lane)).flatMap((name) => parseLease(name) ?? [])
+    .filter(({ pid }) => system.isAlive(pid));
 }
 
-/**
- * Whether there is a place among these leases for the process `pid`. Running leases come first, then waiting
- * ones with lower pids.
- */
-export function hasRoom(
-  record: Pick<LaneRecord, "linger" | "maxSessions">,
+/** Returns how many more sessions a lane with these leases takes. */
+export function freePlaces(
+  { linger, maxSessions }: Pick<LaneRecord, "linger" | "maxSessions">,
   leases: readonly Lease[],
-  pid: number,
-  isKept = false,
-): boolean {
-  const others = leases.filter((lease) => lease.pid !== pid);
+  isKept: boolean,
+): number {
   // Without a linger, a lane is used only while another process is on it, or while it is kept.
-  if (record.linger === 0 && !isKept && others.length === 0) return false;
-  const before = others.filter(({ kind, pid: other }) =>
-    kind === "running" || (kind === "waiting" && other < pid)
-  );
-  return before.length < record.maxSessions;
+  if (linger === 0 && !isKept && leases.length === 0) return 0;
+  return Math.max(0, maxSessions - leases.filter(({ kind }) => kind === "running").length);
 }
 
 /** Removes the leases of dead processes, and files that are no leases: they would keep the lane forever. */
@@ -79,7 +60,7 @@ export interface Sweep {
   /** How many leases have come since the last sweep, even if they have gone again. */
   readonly begun: number;
   /** Leases that have gone since the last sweep, or have come and gone. */
-  readonly ended: readonly Lease[];
+  readonly ended: readonly SeenLease[];
 }
 
 /**
@@ -102,7 +83,7 @@ export class LeaseWatch {
   }
 
   /** Removes leases of dead processes, or whose pid has another process now, and files that are no leases. */
-  async sweep(system: Pick<System, "births" | "isAlive" | "now">): Promise<Sweep> {
+  async sweep(system: Pick<System, "births" | "isAlive">): Promise<Sweep> {
     const isOpen = exists(this.#lane.leases);
     const dir = leaseDir(this.#lane);
     const found = new Map<string, SeenLease>();
@@ -113,26 +94,19 @@ export class LeaseWatch {
     }
     const live = await this.#living(dir, found, system);
     for (const name of found.keys()) if (!live.has(name)) removePath(`${dir}/${name}`);
-    const begun = [...found.keys()].filter((name) => !this.#known.has(name));
+    const begun = [...found.keys()].filter((name) => !this.#known.has(name)).length;
     const ended = new Map([...this.#known, ...found].filter(([name]) => !live.has(name)));
     this.#known = live;
     this.#isInDoubt = false;
-    return {
-      isOpen,
-      live: [...live.values()],
-      begun: begun.filter((name) => found.get(name)!.kind !== "waiting").length,
-      ended: [...ended.values()].filter(({ kind }) => kind !== "waiting"),
-    };
+    return { isOpen, live: [...live.values()], begun, ended: [...ended.values()] };
   }
 
   async #living(
     dir: string,
     found: ReadonlyMap<string, SeenLease>,
-    system: Pick<System, "births" | "isAlive" | "now">,
+    system: Pick<System, "births" | "isAlive">,
   ): Promise<Map<string, SeenLease>> {
-    const live = new Map(
-      [...found].filter(([, lease]) => system.isAlive(lease.pid) && !isOver(lease, found, system)),
-    );
+    const live = new Map([...found].filter(([, { pid }]) => system.isAlive(pid)));
     const fresh = [...live].filter(([name]) => this.#isInDoubt || !this.#known.has(name));
     if (fresh.length === 0) return live;
     const births = await system.births(fresh.map(([, { pid }]) => pid));
@@ -145,19 +119,9 @@ export class LeaseWatch {
   }
 }
 
-/** Whether a waiting lease no longer waits: its call runs, or went elsewhere. */
-function isOver(
-  { pid, kind, takenAt }: SeenLease,
-  found: ReadonlyMap<string, Lease>,
-  system: Pick<System, "now">,
-): boolean {
-  if (kind !== "waiting") return false;
-  return found.has(`${pid}`) || Math.abs(system.now() - takenAt) > WAITING_FOR;
-}
-
 /**
- * Whether the process with this birth created the lease. A call cannot read its own birth, so the first
- * sweep trusts the process and writes its birth to the lease.
+ * Whether the process with this birth created the lease. The launcher leaves it empty, so the first sweep
+ * trusts the process and writes its birth to the lease.
  */
 function isBorn(path: string, lease: SeenLease, birth: string): boolean {
   const noted = addIfEmpty(path, birth);
@@ -167,8 +131,8 @@ function isBorn(path: string, lease: SeenLease, birth: string): boolean {
 
 function seeLease(dir: string, name: string): SeenLease | undefined {
   const lease = parseLease(name);
-  const takenAt = lease && statOf(`${dir}/${name}`)?.mtime?.getTime();
-  return lease && { ...lease, takenAt: takenAt ?? 0 };
+  const info = lease && linkStatOf(`${dir}/${name}`); // A link's target is not ours to write.
+  return info?.isFile ? { ...lease!, takenAt: info.mtime?.getTime() ?? 0 } : undefined;
 }
 
 function leaseDir(lane: LeaseDirs): string {
@@ -176,7 +140,7 @@ function leaseDir(lane: LeaseDirs): string {
 }
 
 function parseLease(name: string): Lease | undefined {
+  // `.w`: a call of 0.2.0 that waits for a place. It keeps the lane, and is no session.
   const [, pid, ending] = /^([1-9]\d{0,9})(\.w|\.via)?$/.exec(name) ?? [];
-  if (!pid) return undefined;
-  return { pid: Number(pid), kind: ending === ".w" ? "waiting" : ending ? "via" : "running" };
+  return pid ? { pid: Number(pid), kind: ending ? "via" : "running" } : undefined;
 }

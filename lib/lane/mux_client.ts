@@ -5,10 +5,10 @@
  * Everything that waits has a deadline, and nothing that the other side says is trusted.
  */
 import { connectUnix, NoConnection, type UnixConnection } from "../os/unix_socket.ts";
-import type { Forward } from "./forwards.ts";
 import {
   decode,
   encode,
+  type Forward,
   FrameSplitter,
   MUX_C_ALIVE_CHECK,
   MUX_C_CLOSE_FWD,
@@ -44,6 +44,13 @@ export class MuxClosed extends Error {
 /** The master understood and said no. */
 export class MuxRefused extends Error {
   override name = "MuxRefused";
+}
+
+/** Whether an error says something about the master, and not about us. */
+export function isMuxTrouble(error: unknown): boolean {
+  return error instanceof DeadlineExceeded || error instanceof MuxClosed ||
+    error instanceof MuxRefused || error instanceof MuxProtocolError ||
+    error instanceof NoConnection;
 }
 
 /**

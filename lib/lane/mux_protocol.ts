@@ -31,6 +31,17 @@ export const MUX_VERSION = 4;
 /** Longest message accepted, in bytes: ssh(1)'s own limit for a packet (`PACKET_MAX_SIZE`). */
 export const MUX_MAX_LENGTH = 256 * 1024;
 
+/** A forward as a user asks for it (mux_client_forward() in mux.c). */
+export interface Forward {
+  readonly type: "local" | "remote" | "dynamic";
+  /** An address, "*" for all, "" for what GatewayPorts says; or the path of a unix socket. */
+  readonly listenHost: string;
+  /** `null`: the host is a path. */
+  readonly listenPort: number | null;
+  readonly connectHost: string;
+  readonly connectPort: number | null;
+}
+
 /** The forwarding that a request opens or closes; the two must agree in every field. */
 export interface MuxForward {
   forwardType: number;

@@ -1,11 +1,12 @@
 /**
  * Login attempts, one at a time per identity. The starter of an attempt creates `starter.<n>` exclusively;
- * the highest number counts. The first line holds the pids of the starter and of its ssh (0 before there is
- * one). When the attempt is over, another line says "up" or "failed".
+ * the highest number counts. The first line holds the starter's pid and birth. When the attempt is over,
+ * another line says "up" or "failed".
  */
-import { namesIn, readText, statOf } from "../os/files.ts";
+import { exists, namesIn, readText, statOf } from "../os/files.ts";
 import type { System } from "../os/system.ts";
-import { starterPath } from "./layout.ts";
+import { laneAt, starterPath } from "./layout.ts";
+import { isBornAs, processOf } from "./process.ts";
 
 export interface Starter {
   /** Also the name of its lane. */
@@ -15,42 +16,60 @@ export interface Starter {
   readonly state: "running" | "up" | "failed" | "broken off";
   /** 0 if unknown. */
   readonly pid: number;
-  readonly ssh: number;
+  /** Empty if unknown. */
+  readonly birth: string;
 }
 
-/** How long a file may be empty, ms: sh creates it and writes to it in two steps. sshs_look() has the same. */
+/** How long a file may be empty, ms: sh creates it and writes to it in two steps. The launcher has the same. */
 const EMPTY_FOR = 5000;
 
+/** No login takes this long, ms: where no birth tells, the pid must be another process's by now. */
+const LONGEST = 3600_000;
+
+type StarterSystem = Pick<System, "isAlive" | "now">;
+
 /** Returns all recorded attempts, the highest number last. */
-export function startersOf(dir: string, system: Pick<System, "isAlive" | "now">): Starter[] {
-  return namesIn(dir).filter((name) => /^starter\.\d+$/.test(name))
-    .map((name) => Number(name.slice("starter.".length)))
-    .sort((a, b) => a - b)
-    .map((number) => readStarter(dir, number, system));
+export function startersOf(dir: string, system: StarterSystem): Starter[] {
+  return numbersOf(dir).map((number) => readStarter(dir, number, system));
 }
 
 /** Returns the attempt that counts. */
-export function latestStarter(
-  dir: string,
-  system: Pick<System, "isAlive" | "now">,
-): Starter | undefined {
-  return startersOf(dir, system).at(-1);
+export function latestStarter(dir: string, system: StarterSystem): Starter | undefined {
+  return numbersOf(dir).slice(-1).map((number) => readStarter(dir, number, system))[0];
 }
 
-function readStarter(
-  dir: string,
-  number: number,
-  system: Pick<System, "isAlive" | "now">,
-): Starter {
+/** Whether the process that a running attempt names is another one, with the same pid. */
+export async function isAnothers(
+  { pid, birth }: Starter,
+  system: Pick<System, "births" | "isAlive">,
+): Promise<boolean> {
+  // A word that is the pid of a living process may be 0.2.0's.
+  if (pid < 2 || !isBirth(birth) || system.isAlive(Number(birth))) return false;
+  return !isBornAs({ pid, birth }, (await processOf(pid, system)).birth);
+}
+
+function numbersOf(dir: string): number[] {
+  return namesIn(dir).filter((name) => /^starter\.\d+$/.test(name))
+    .map((name) => Number(name.slice("starter.".length)))
+    .sort((a, b) => a - b);
+}
+
+function readStarter(dir: string, number: number, system: StarterSystem): Starter {
   const path = starterPath(dir, number);
   const [line, ...words] = (readText(path) ?? "").split("\n");
-  const [pid, ssh] = /^\d+ \d+$/.test(line) ? line.split(" ").map(Number) : [0, 0];
-  const ended = words.find((word) => word === "up" || word === "failed");
-  const isRunning = pid > 1 ? system.isAlive(pid) : isNew(path, system.now());
-  return { number, path, pid, ssh, state: ended ?? (isRunning ? "running" : "broken off") };
+  const [, pid = "0", birth = ""] = /^(\d+)(?: (.*))?$/.exec(line) ?? [];
+  const said = words.find((word) => word === "up" || word === "failed");
+  // A starter that is killed once its lane is complete has done all but say so.
+  const ended = said ?? (exists(laneAt(dir, `${number}`).record) ? "up" : undefined);
+  const age = system.now() - (statOf(path)?.mtime?.getTime() ?? 0);
+  const isRunning = Number(pid) > 1
+    ? system.isAlive(Number(pid)) && (isBirth(birth) || age < LONGEST)
+    : age >= 0 && age < EMPTY_FOR;
+  const state = ended ?? (isRunning ? "running" : "broken off");
+  return { number, path, pid: Number(pid), birth, state };
 }
 
-function isNew(path: string, now: number): boolean {
-  const age = now - (statOf(path)?.mtime?.getTime() ?? 0);
-  return age >= 0 && age < EMPTY_FOR;
+/** Whether the word after a pid is a birth. 0.2.0 has a pid there, and 0 before there is an ssh. */
+function isBirth(word: string): boolean {
+  return word !== "" && word !== "0";
 }

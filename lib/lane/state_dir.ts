@@ -17,6 +17,7 @@ import {
   removePath,
   statOf,
 } from "../os/files.ts";
+import type { Given } from "../os/given.ts";
 import type { System } from "../os/system.ts";
 
 /** Why the state directory cannot be used, and what to do about it. */
@@ -65,8 +66,11 @@ export function stateDirPath(system: Pick<System, "env" | "uid">): string {
  *
  * @throws {StateDirError} if this environment's must not be trusted; others are skipped
  */
-export function allStateDirs(system: Pick<System, "env" | "uid">): string[] {
-  const own = stateDirPath(system);
+export function allStateDirs(
+  given: Pick<Given, "stateDir">,
+  system: Pick<System, "env" | "uid">,
+): string[] {
+  const own = given.stateDir;
   const uid = system.uid();
   const others = system.env("SSHS_DIR") ? [] : [
     `/run/user/${uid}/sshs`,
@@ -74,7 +78,7 @@ export function allStateDirs(system: Pick<System, "env" | "uid">): string[] {
     `/tmp/sshs-${uid}`,
   ];
   return [
-    ...(exists(own) ? [openStateDir(system)] : []),
+    ...(own !== "" && exists(own) ? [openStateDir(given, system)] : []),
     ...new Set(others.filter((path) => path !== own && isTrusted(path, uid))),
   ];
 }
@@ -100,45 +104,35 @@ function isShort(path: string, more = 0): boolean {
 /**
  * Creates the state directory if there is none, and verifies it. Returns its path.
  *
- * @throws {StateDirError} if it cannot be created or must not be trusted.
+ * @throws {StateDirError} if there is none to be had, it cannot be created or must not be trusted.
  */
-export function openStateDir(system: Pick<System, "env" | "uid">): string {
-  const path = stateDirPath(system);
-  verifyPlace(path, system.uid());
-  makeDir(path);
-  verify(path, system.uid());
-  return path;
-}
-
-/**
- * Verifies the state directory that the launcher has chosen and made. Returns its path.
- *
- * @throws {StateDirError} if there is none, or it must not be trusted.
- */
-export function verifyStateDir(path: string, system: Pick<System, "uid">): string {
-  if (path === "") throw new StateDirError("there is no directory for connections", CHOOSE_ANOTHER);
-  verifyPlace(path, system.uid());
-  verify(path, system.uid());
-  return path;
-}
-
-/** Verifies where a state directory stands: root must leave nothing in a place that another user owns. */
-function verifyPlace(path: string, uid: number | null): void {
+export function openStateDir(
+  { stateDir: path }: Pick<Given, "stateDir">,
+  system: Pick<System, "uid">,
+): string {
+  if (path === "") throw new StateDirError("there is no directory for the state", CHOOSE_ANOTHER);
   if (!path.startsWith("/")) throw refuse(path, "is not an absolute path");
   if (!isShort(path)) {
     throw refuse(path, `is longer than the ${MAX_BYTES} bytes that leave room for a socket`);
   }
-  verifyAbove(path, uid);
+  // First, so that root leaves nothing in a place that another user owns.
+  verifyAbove(path, system.uid());
+  makeDir(path);
+  verify(path, system.uid());
+  return path;
 }
 
 /** What we create in the state directory, which the user may choose. */
 const OURS = /^(plans|stamps|waiting|launcher|ssh|sleeper|sleeper\.\w+|used|owner|[0-9a-f]{16})$/;
 
 /** Removes the state, and its directory if it holds nothing else. Does nothing if it is not trusted. */
-export function removeState(system: Pick<System, "env" | "uid">): void {
+export function removeState(
+  given: Pick<Given, "stateDir">,
+  system: Pick<System, "uid">,
+): void {
   let path: string;
   try {
-    path = openStateDir(system);
+    path = openStateDir(given, system);
   } catch (error) {
     if (error instanceof StateDirError) return;
     throw error;
@@ -161,8 +155,11 @@ export function isJobDir(path: string): boolean {
  *
  * @throws {StateDirError} if it cannot be created or would not be trusted
  */
-export function makeJobDir(system: Pick<System, "env" | "uid">): string {
-  const beside = dirname(stateDirPath(system));
+export function makeJobDir(
+  { stateDir }: Pick<Given, "stateDir">,
+  system: Pick<System, "uid">,
+): string {
+  const beside = dirname(stateDir);
   const above = beside.startsWith("/") && isShort(beside, JOB_BYTES) ? beside : "/tmp";
   verifyAbove(`${above}/${JOB}`, system.uid());
   try {

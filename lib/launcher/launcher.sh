@@ -260,14 +260,14 @@ sshs_plain() {
 # with sshs_kind ("": there is no plan that holds) and the variables of the functions above set.
 sshs_begin() {
   # What the call is for: "" (ssh), open (open a lane and print it), open-batch (the same without asking the
-  # user), why, state (print the state directory), jump (the call comes from a ProxyCommand of ours).
+  # user), why, state (print the state directory), wake (start the sleeper), jump (from a ProxyCommand of ours).
   sshs_task=${SSHS_TASK:-} sshs_role=${0##*/} sshs_have='' sshs_settings=''
   sshs_ssh='' sshs_kind='' sshs_socket='' sshs_why='' sshs_void='' sshs_plan_is='' sshs_home='' sshs_only=''
   sshs_quiet='' sshs_claim='' sshs_mine='' sshs_child='' sshs_awake='' sshs_here='' sshs_pipe='' sshs_queued=''
   unset SSHS_TASK
   [ -z "${SSHS_PATH+set}" ] || { PATH=$SSHS_PATH && unset SSHS_PATH; }
   case $sshs_role,$sshs_task,${1-} in
-  proxy,* | scp,* | sftp,* | *,state,* | sshs,,--?* | sshs,,-h | sshs,,) sshs_more roles && sshs_play "$@" ;;
+  proxy,* | scp,* | sftp,* | *,state,* | *,wake,* | sshs,,--?* | sshs,,-h | sshs,,) sshs_more roles && sshs_play "$@" ;;
   esac
   [ -z "${SSHS:-}" ] || { sshs_more settle && sshs_switch "$@"; }
   case ${SSHS_INSIDE:+$sshs_task.} in . | why.) sshs_why=inside && sshs_plain "$@" ;; esac

@@ -9,7 +9,7 @@
  * It is PREFIX/lib/sshs, and the commands in PREFIX/bin are links to those in its bin. After `deno install`
  * alone it is in the state directory.
  */
-import { CHOOSE_ANOTHER, openStateDir, StateDirError } from "../lane/state_dir.ts";
+import { CHOOSE_ANOTHER, openStateDir, StateDirError, stateDirPath } from "../lane/state_dir.ts";
 import { createText, exists, isSystemError, readText, realPathOf } from "../os/files.ts";
 import {
   become,
@@ -135,7 +135,10 @@ export async function programText(system: Pick<System, "run">): Promise<string> 
 export async function becomeLauncher(argv: readonly string[], system: System): Promise<never> {
   restorePath();
   try {
-    const library = await placeLibrary(openStateDir(system), system);
+    const library = await placeLibrary(
+      openStateDir({ stateDir: stateDirPath(system) }, system),
+      system,
+    );
     tellOnce(library, argv);
     return await become("/bin/sh", [`${library}/bin/sshs`], argv);
   } catch (error) {

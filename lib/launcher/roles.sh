@@ -11,6 +11,10 @@ sshs_play() {
     sshs_state && echo "$sshs_dir"
     exit
     ;;
+  *,wake,*) # starts a sleeper if none is awake
+    sshs_prepare_program && { sshs_is_awake || sshs_wake now; }
+    exit
+    ;;
   sshs,,--with) sshs_run_with "$@" ;;
   sshs,,--fresh) sshs_call_afresh "$@" ;;
   sshs,,--*) sshs_run_command "$@" ;;

@@ -23,6 +23,7 @@ sshs_queue() {
   sshs_pipe=$sshs_dir/waiting/$1.$$
   [ -d "$sshs_dir/waiting" ] || mkdir -m 700 "$sshs_dir/waiting"
   mkfifo -m 600 "$sshs_pipe" || { sshs_pipe='' && return 0; }
+  true >"$sshs_dir/used" # the sleeper watches this file
   for sshs_word in HUP INT TERM; do trap "sshs_end_by $sshs_word" "$sshs_word"; done
   sshs_timer_for "$sshs_limit" >"$sshs_pipe" &
   sshs_timer=$!

@@ -211,6 +211,15 @@ export function addIfEmpty(path: string, text: string): string | undefined {
   return present;
 }
 
+/**
+ * Writes a line to a named pipe, for who reads it: it is lost if nobody does. Opened for reading too, as
+ * neither the open(2) nor the write(2) then waits for a reader.
+ */
+export function wakePipe(path: string, line: string): void {
+  using pipe = ifThere(() => Deno.openSync(path, { read: true, write: true }));
+  pipe?.writeSync(new TextEncoder().encode(`${line}\n`));
+}
+
 /** Renames a file or directory, unless it is gone. */
 export function renameIfThere(from: string, to: string): void {
   ifThere(() => Deno.renameSync(from, to));
@@ -324,7 +333,8 @@ export function logLine(path: string, now: number, line: string): void {
 
 /** Empties a log that has grown too large; its writers append. */
 export function cutLog(path: string): void {
-  if ((statOf(path)?.size ?? 0) > MAX_LOG) Deno.truncateSync(path);
+  const info = linkStatOf(path); // A link's target is not ours to empty.
+  if (info?.isFile && info.size > MAX_LOG) Deno.truncateSync(path);
 }
 
 /** How often to check a file if the system does not report changes, ms. */

@@ -29,9 +29,6 @@ export const SIGNAL_NUMBERS: { readonly [signal in Deno.Signal]?: number } = {
   SIGTERM: 15,
 };
 
-/** In signal.h. */
-const SIG_IGN = 1n;
-
 let loaded: ReturnType<typeof load> | null = null;
 
 function libc() {
@@ -48,11 +45,6 @@ function load() {
   }
 }
 
-/** Whether there is a libc to call. */
-export function hasLibc(): boolean {
-  return libc() !== undefined;
-}
-
 /** Becomes the program at `path`. Returns only if that fails. */
 export function execv(path: string, argv: readonly Uint8Array[]): void {
   const words = argv.map(terminated);
@@ -62,20 +54,8 @@ export function execv(path: string, argv: readonly Uint8Array[]): void {
   });
   // Rust's runtime ignores SIGPIPE, and an ignored signal stays ignored across exec: `ssh host | head`
   // would not end.
-  restoreSignal("SIGPIPE");
+  libc()?.signal(SIGNAL_NUMBERS.SIGPIPE!, null);
   libc()?.execv(terminated(new TextEncoder().encode(path)), pointers);
-}
-
-/** Restores the default action of a signal, if it is one that ends programs. */
-export function restoreSignal(signal: Deno.Signal): void {
-  const number = SIGNAL_NUMBERS[signal];
-  if (number !== undefined) libc()?.signal(number, null);
-}
-
-/** Ignores a signal, and so do the processes that are started from now on. */
-export function ignoreSignal(signal: Deno.Signal): void {
-  const number = SIGNAL_NUMBERS[signal];
-  if (number !== undefined) libc()?.signal(number, Deno.UnsafePointer.create(SIG_IGN));
 }
 
 /** detach() checks descriptors up to this number: those that a shell or a job runner passes on are low. */

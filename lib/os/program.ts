@@ -5,8 +5,7 @@
  * status need no forwarding. If it cannot become ssh, ssh runs as a child with our streams.
  */
 import { fromFileUrl } from "@std/path/posix/from-file-url";
-import { execv, ignoreSignal, restoreSignal } from "./libc.ts";
-import { ignores, isInForeground, realSystem } from "./system.ts";
+import { execv } from "./libc.ts";
 import { say } from "./terminal.ts";
 
 /** The version of sshs. A sleeper or a plan of another version is not used. */
@@ -57,11 +56,6 @@ export function isDenoTooOld(version: string = DENO_VERSION): boolean {
   return version.localeCompare(OLDEST_DENO, "en", { numeric: true }) < 0;
 }
 
-/** Returns the argv that runs the sleeper of a state directory. */
-export function sleeperCommand(stateDir: string): string[] {
-  return [DENO, "run", ...SLEEPER_FLAGS, ...FLAGS, PROGRAM, "--sleeper", stateDir];
-}
-
 const SHIM_MARK = "DENO_NODE_SHIM_ACTIVE";
 const SHIM_DIRECTORY = "/node_compat_bin";
 
@@ -91,7 +85,7 @@ export const LOST = "\uFFFD";
 /**
  * Becomes the program at `path`, with this process's environment. Its argv is `path`, `before`, and
  * `argv`, the last words of this process's own, byte for byte. Never returns: exits with the program's
- * status if it had to run as a child, or with 126 or 127, as a shell does, if it cannot be run.
+ * status if it had to run as a child.
  */
 export async function become(
   path: string,
@@ -105,7 +99,9 @@ export async function become(
     : argv.map((word) => encoder.encode(word));
   if (!users) fail("an argument is not UTF-8, and this system does not tell its bytes", 255);
   execv(path, [...own, ...users]);
-  Deno.exit((await runAsChild(path, [...before, ...argv])).code);
+  // No libc under a name that we know: the next best is to wait for it.
+  const { code } = await new Deno.Command(path, { args: [...before, ...argv] }).spawn().status;
+  Deno.exit(code);
 }
 
 /** Returns this process's own argv as bytes, which Linux tells. */
@@ -119,66 +115,6 @@ function ownWords(): Uint8Array[] | undefined {
     rest = rest.subarray(end + 1);
   }
   return words;
-}
-
-/** How a child ended. */
-export interface Ending {
-  /** As in a shell: 128 plus the signal's number, or 126 or 127 if the program could not be run. */
-  readonly code: number;
-  readonly signal?: Deno.Signal;
-}
-
-/** Our terminal sends these to the child too; they must only not end us before the child. */
-const FROM_TERMINAL: readonly Deno.Signal[] = ["SIGINT", "SIGQUIT"];
-const FORWARDED: readonly Deno.Signal[] = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"];
-
-/**
- * Runs a program to its end with our streams; a name without a slash is looked up in PATH. From then on
- * this process forwards the signals it gets to the program, and survives them.
- */
-export async function runAsChild(path: string, args: readonly string[]): Promise<Ending> {
-  let child: Deno.ChildProcess | undefined;
-  const ignored = FORWARDED.filter(ignores);
-  // Before the start, as a signal may follow it at once; one in between waits until this turn ends.
-  for (const signal of FROM_TERMINAL) {
-    Deno.addSignalListener(signal, async () => {
-      if (!await isInForeground(realSystem)) forward(signal, child);
-    });
-  }
-  for (const signal of FORWARDED) Deno.addSignalListener(signal, () => forward(signal, child));
-  // With its first listener Deno handles others as well, so the child would not inherit "ignored".
-  for (const signal of ignored) ignoreSignal(signal);
-  try {
-    child = new Deno.Command(path, {
-      args: [...args],
-      stdin: "inherit",
-      stdout: "inherit",
-      stderr: "inherit",
-    }).spawn();
-  } catch (error) {
-    const missing = error instanceof Deno.errors.NotFound;
-    say({ fault: `cannot run ${path}: ${(error as Error).message}` });
-    return { code: missing ? 127 : 126 };
-  }
-  const { code, signal } = await child.status;
-  return { code, signal: signal ?? undefined };
-}
-
-/** Ends this process as a child ended: by the same signal, if any, so that a shell sees it too. */
-export function endAs({ code, signal }: Ending): never {
-  if (signal) {
-    restoreSignal(signal);
-    Deno.kill(Deno.pid, signal);
-  }
-  Deno.exit(code);
-}
-
-function forward(signal: Deno.Signal, child?: Deno.ChildProcess): void {
-  try {
-    child?.kill(signal);
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error; // It has just ended.
-  }
 }
 
 function fail(why: string, status: number): never {

@@ -1,10 +1,18 @@
 /**
  * The operating system as an interface: helpers take `Pick<System, ...>`, so a signature says what a
- * function touches and a test needs no process of its own. All differences between Linux, macOS and
- * BSD are here and in libc.ts.
+ * function touches and a test needs no process of its own. What the system says of other processes is in
+ * processes.ts.
  */
-import { isSystemError, readKernelFile } from "./files.ts";
-import { SIGNAL_NUMBERS } from "./libc.ts";
+import { readKernelFile } from "./files.ts";
+import {
+  births,
+  catches,
+  commandLines,
+  isZombie,
+  kernelLink,
+  localAddress,
+  serviceOf,
+} from "./processes.ts";
 
 /** The result of a finished process. */
 export interface Output {
@@ -40,8 +48,11 @@ export interface System {
   births(pids: readonly number[]): Promise<ReadonlyMap<number, string>>;
   /** Whether the process handles a signal itself; `undefined` if the system does not say. */
   catches(pid: number, signal: Deno.Signal): boolean | undefined;
-  /** Returns a process's command line, its words separated by blanks; `undefined` if it is gone. */
-  commandLine(pid: number): Promise<string | undefined>;
+  /** Returns the command line of each process, its words separated by blanks. */
+  commandLines(): Promise<ReadonlyMap<number, string>>;
+  /** Returns the local address of a process's first TCP connection; `undefined` if it has none, or the
+   * system does not say. */
+  localAddress(pid: number): string | undefined;
   /** The pid namespace of this process, if the system has them. */
   pidNamespace(): string | undefined;
   /** Sends a signal; a missing process is no error. A negative pid means a process group. */
@@ -72,7 +83,7 @@ export const realSystem: System = {
   env: (name) => Deno.env.get(name) || undefined,
   setEnv: (name, value) => Deno.env.set(name, value),
   environment: () => Deno.env.toObject(),
-  networkNamespace: () => namespace("net"),
+  networkNamespace: () => kernelLink("/proc/self/ns/net"),
   service: () => serviceOf(readKernelFile("/proc/self/cgroup") ?? ""),
   now: () => Date.now(),
   steady: () => performance.now(),
@@ -88,12 +99,10 @@ export const realSystem: System = {
     }
   },
   births: (pids) => births(pids, realSystem),
-  catches: (pid, signal) => hasSignal(pid, "SigCgt", signal),
-  async commandLine(pid) {
-    const words = readKernelFile(`/proc/${pid}/cmdline`);
-    return words?.replaceAll("\0", " ") ?? await commandLineFromPs(pid, this);
-  },
-  pidNamespace: () => namespace("pid"),
+  catches,
+  commandLines: () => commandLines(realSystem),
+  localAddress,
+  pidNamespace: () => kernelLink("/proc/self/ns/pid"),
   kill(pid, signal) {
     try {
       Deno.kill(pid, signal);
@@ -119,11 +128,6 @@ export const realSystem: System = {
     return { code, stdout, stderr };
   },
 };
-
-/** Returns the namespace of a kind that this process is in. */
-function namespace(kind: "net" | "pid"): string | undefined {
-  return Deno.build.os === "linux" ? Deno.readLinkSync(`/proc/self/ns/${kind}`) : undefined;
-}
 
 /** Waits for `ms`. */
 export function pause(ms: number): Promise<void> {
@@ -151,143 +155,4 @@ async function textOf(
   }
   done = true;
   return text + decoder.decode();
-}
-
-/**
- * Whether the terminal's signals for keys (Ctrl-C) go to this process: it has a terminal and is in its
- * foreground. True if the system does not say.
- */
-export async function isInForeground(
-  system: Pick<System, "pid" | "run">,
-  os: typeof Deno.build.os = Deno.build.os,
-): Promise<boolean> {
-  const [path, ...args] = os === "linux"
-    ? ["/bin/sh", "-c", `exec cat /proc/${system.pid}/stat`]
-    : ["ps", "-o", "pgid=,tpgid=", "-p", `${system.pid}`];
-  let stdout: string;
-  try {
-    stdout = (await system.run(path, args)).stdout;
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-    return true; // Cannot start a process.
-  }
-  const [group, foreground] = os === "linux"
-    ? [2, 5].map((i) => fieldsAfterName(stdout)?.[i])
-    : stdout.trim().split(/\s+/);
-  return foreground === undefined || group === foreground;
-}
-
-/** Exported for its test: Linux has /proc. */
-export async function commandLineFromPs(
-  pid: number,
-  system: Pick<System, "run">,
-): Promise<string | undefined> {
-  // Through a shell, which has a PATH if we have none. Some versions of ps cut lines at 80 columns.
-  const ps = ["-c", 'exec ps -o args= -p "$0"', `${pid}`];
-  const { code, stdout } = await system.run("/bin/sh", ps, { env: { COLUMNS: "100000" } });
-  return code === 0 ? `${stdout.trim()} ` : undefined;
-}
-
-/**
- * Returns the births of these processes. Leaves out those that are gone, or all if the system does not say.
- * Linux has them in /proc. Elsewhere ps(1) prints them, in words that depend on TZ.
- */
-export async function births(
-  pids: readonly number[],
-  system: Pick<System, "run">,
-): Promise<Map<number, string>> {
-  return birthsFromProc(pids) ?? await birthsFromPs(pids, system);
-}
-
-function birthsFromProc(pids: readonly number[]): Map<number, string> | undefined {
-  if (readKernelFile("/proc/self/stat") === undefined) return undefined;
-  return new Map(pids.flatMap((pid) => {
-    const birth = birthFromStat(readKernelFile(`/proc/${pid}/stat`) ?? "");
-    return birth === undefined ? [] : [[pid, birth]];
-  }));
-}
-
-/** Exported for its test: Linux has /proc. */
-export async function birthsFromPs(
-  pids: readonly number[],
-  system: Pick<System, "run">,
-): Promise<Map<number, string>> {
-  if (pids.length === 0) return new Map();
-  // Through a shell, which has a PATH if we have none.
-  const ps = ["-c", 'exec ps -o pid= -o lstart= -p "$0"', pids.join(",")];
-  let stdout: string;
-  try {
-    stdout = (await system.run("/bin/sh", ps, { env: { LC_ALL: "C", TZ: "UTC" } })).stdout;
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-    return new Map(); // Cannot start a process.
-  }
-  return new Map(
-    stdout.split("\n").flatMap((line) => {
-      const [, pid, birth] = /^\s*(\d+)\s+(.+?)\s*$/.exec(line) ?? [];
-      return birth ? [[Number(pid), birth]] : [];
-    }),
-  );
-}
-
-/**
- * Returns the fields after the name in a line of Linux's `/proc/PID/stat`: state, parent, group, session,
- * terminal, foreground group and so on; proc(5) numbers them from 3. The name before them may contain
- * anything. `undefined` if it is no such line.
- */
-function fieldsAfterName(line: string): string[] | undefined {
-  const end = line.lastIndexOf(")");
-  return end < 0 ? undefined : line.slice(end + 1).trim().split(" ");
-}
-
-/** Returns the start time in such a line: field 22. */
-function birthFromStat(line: string): string | undefined {
-  const fields = fieldsAfterName(line);
-  // A zombie has ended, though its parent may take long to reap it.
-  return fields?.[0] === "Z" ? undefined : fields?.[19];
-}
-
-/**
- * Whether a process has ended and only waits for its parent to reap it: forever if the parent is an init
- * that reaps none, as in many containers. kill(2) does not tell it from a live process.
- */
-function isZombie(pid: number): boolean {
-  return fieldsAfterName(readKernelFile(`/proc/${pid}/stat`) ?? "")?.[0] === "Z";
-}
-
-/**
- * Whether a process handles (SigCgt) or ignores (SigIgn) a signal, from its `/proc/PID/status`; `undefined`
- * without one. The value is a mask, bit 0 for signal 1.
- */
-function hasSignal(
-  pid: number | "self",
-  field: "SigCgt" | "SigIgn",
-  signal: Deno.Signal,
-): boolean | undefined {
-  const status = readKernelFile(`/proc/${pid}/status`) ?? "";
-  const mask = new RegExp(`^${field}:\\s*([0-9a-f]+)$`, "m").exec(status)?.[1];
-  const number = SIGNAL_NUMBERS[signal];
-  if (mask === undefined || number === undefined) return undefined;
-  return (BigInt(`0x${mask}`) >> BigInt(number - 1) & 1n) === 1n;
-}
-
-/** Whether this process was started with a signal ignored, as nohup(1) does. False if the system does not say. */
-export function ignores(signal: Deno.Signal): boolean {
-  return hasSignal("self", "SigIgn", signal) === true;
-}
-
-/**
- * Returns the service that a process runs in: what the process leaves running ends when the service stops.
- * It is the first part of a path that ends in `.service`, below `/system.slice/` or below the user's own
- * manager (`user@1000.service`), in the text of /proc/PID/cgroup; `undefined` if there is none. Desktop
- * programs (`app-*.service`), sessions and containers do not count. The launcher has the same rule in sh.
- */
-export function serviceOf(cgroups: string): string | undefined {
-  for (const line of cgroups.split("\n")) {
-    const [, system, own] =
-      /\/(?:system\.slice\/(?:.*?\/)??([^/]+\.service)|user@[^/]*\.service\/(?:.*?\/)??([^/]+\.service))\//
-        .exec(`${line}/`) ?? [];
-    const service = system ?? own;
-    if (service && (system || !own.startsWith("app-"))) return service;
-  }
 }

@@ -2,11 +2,9 @@
  * Messages of sshs, and the terminal that shows them. Results of our commands go to stdout. Messages about
  * sshs itself go to stderr (stdout belongs to the session), one per line, after "sshs: ". Their style:
  * lower case and no period; first the fault, then what to type or do on a line of its own, after "hint: ".
- * A call prints none under -q, BatchMode=yes or LogLevel=QUIET. The words of calls are here; those of
- * commands are in commands/words.ts.
+ * A call prints none under -q, BatchMode=yes or LogLevel=QUIET. For users, a lane is a "shared connection".
  */
 import { isSystemError } from "./files.ts";
-import { SIGNAL_NUMBERS } from "./libc.ts";
 
 /** A message: what is wrong, and what to do about it. */
 export interface Message {
@@ -63,8 +61,8 @@ export const words = {
     hint: "sshs --install",
   }),
   settings: (problem: string): Message => ({
-    fault: `the settings are not used: ${problem}`,
-    hint: "correct the file; until then the defaults are used",
+    fault: `settings not understood: ${problem}`,
+    hint: "correct that; until then the value that shares least is used",
   }),
 } as const;
 
@@ -86,14 +84,17 @@ export function printJson(value: unknown): void {
   ));
 }
 
-/** Returns the columns of the terminal on stdout; `undefined` if it is no terminal. */
-export function outputColumns(): number | undefined {
-  return Deno.stdout.isTerminal() ? screenSize()?.columns : undefined;
+/** Returns the size of the terminal on stdout; `undefined` if it is no terminal, or one without a size. */
+export function terminalSize(): { columns: number; rows: number } | undefined {
+  if (!Deno.stdout.isTerminal()) return undefined;
+  const { columns, rows } = Deno.consoleSize();
+  // A terminal that was never told its size reports 0.
+  return columns > 0 && rows > 0 ? { columns, rows } : { columns: 80, rows: 24 };
 }
 
 /** Whether colours are visible and wanted (not if NO_COLOR is set and not empty: no-color.org). */
 export function hasColours(): boolean {
-  return Deno.stdout.isTerminal() && !Deno.noColor;
+  return Deno.stdout.isTerminal() && !Deno.noColor && Deno.env.get("TERM") !== "dumb";
 }
 
 /** Whether stderr is a terminal, where a line can be overwritten. */
@@ -103,108 +104,10 @@ export function isStderrTerminal(): boolean {
 
 /** Whether somebody is there to answer a question from ssh. */
 export function hasTerminal(): boolean {
-  return Deno.stdin.isTerminal() || Deno.stderr.isTerminal();
+  return Deno.stdin.isTerminal() || isStderrTerminal();
 }
 
 /** Reads all of stdin, as text. */
 export async function readStdin(): Promise<string> {
   return await new Response(Deno.stdin.readable).text();
-}
-
-function screenSize(): { columns: number; rows: number } | undefined {
-  try {
-    const { columns, rows } = Deno.consoleSize();
-    // A terminal that was never told its size reports 0.
-    return columns > 0 && rows > 0 ? { columns, rows } : undefined;
-  } catch {
-    return undefined; // No terminal, or one without a size: Deno has no error class for it.
-  }
-}
-
-// Known to xterm and its relatives: alternate screen and back, no cursor, home, clear to the end.
-const ENTER = "\x1b[?1049h\x1b[?25l";
-const LEAVE = "\x1b[?25h\x1b[?1049l";
-const HOME = "\x1b[H";
-const CLEAR_LINE = "\x1b[K";
-const CLEAR_BELOW = "\x1b[J";
-
-const ENDING: readonly Deno.Signal[] = ["SIGHUP", "SIGINT", "SIGTERM"];
-
-/**
- * The whole terminal, for a text that is kept current. Its previous contents come back however this ends,
- * except by SIGKILL.
- *
- *     using screen = Screen.open();
- *     screen?.draw(lines);
- */
-export class Screen implements Disposable {
-  readonly #listeners: [Deno.Signal, () => void][] = [];
-  #isOpen = true;
-
-  private constructor() {
-    for (const signal of ENDING) {
-      this.#listen(signal, () => {
-        this[Symbol.dispose]();
-        Deno.exit(128 + SIGNAL_NUMBERS[signal]!);
-      });
-    }
-    // Makes Ctrl-C and Ctrl-Z ordinary keys, which leaves us time to restore the terminal.
-    Deno.stdin.setRaw(true);
-    write(ENTER);
-  }
-
-  /** Takes over the terminal; `undefined` unless both stdin and stdout are one. */
-  static open(): Screen | undefined {
-    if (!Deno.stdin.isTerminal() || !Deno.stdout.isTerminal()) return undefined;
-    return new Screen();
-  }
-
-  get columns(): number {
-    return screenSize()?.columns ?? 80;
-  }
-
-  /** Shows as many of these lines as fit. */
-  draw(lines: readonly string[]): void {
-    const shown = lines.slice(0, (screenSize()?.rows ?? 24) - 1);
-    write(HOME + shown.map((line) => `${line}${CLEAR_LINE}\r\n`).join("") + CLEAR_BELOW);
-  }
-
-  /** Calls `resized` whenever the size of the terminal changes. */
-  onResize(resized: () => void): void {
-    this.#listen("SIGWINCH", resized);
-  }
-
-  /** Yields the keys that are pressed, as the terminal sends them; ends with the terminal. */
-  async *keys(): AsyncGenerator<string> {
-    const chunk = new Uint8Array(64);
-    const decoder = new TextDecoder();
-    for (let count; (count = await Deno.stdin.read(chunk)) !== null;) {
-      yield* decoder.decode(chunk.subarray(0, count), { stream: true });
-    }
-  }
-
-  [Symbol.dispose](): void {
-    if (!this.#isOpen) return;
-    this.#isOpen = false;
-    for (const [signal, listener] of this.#listeners) Deno.removeSignalListener(signal, listener);
-    write(LEAVE);
-    try {
-      Deno.stdin.setRaw(false);
-    } catch {
-      // The terminal is gone, and its state with it.
-    }
-  }
-
-  #listen(signal: Deno.Signal, listener: () => void): void {
-    Deno.addSignalListener(signal, listener);
-    this.#listeners.push([signal, listener]);
-  }
-}
-
-function write(text: string): void {
-  try {
-    writeAll(Deno.stdout, text);
-  } catch {
-    // A terminal that is gone shows nothing; its hangup signal ends us.
-  }
 }

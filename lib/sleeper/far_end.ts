@@ -1,9 +1,24 @@
 /** The far end of a lane: pings it, one ping at a time, and keeps what the answers say. */
-import { isMuxTrouble, pingDeadline } from "../lane/health.ts";
-import { renew, roundTripOf, unverify, verify } from "../lane/lane.ts";
+import { renew, roundTripOf, unverify, VERIFIED_FOR, verify } from "../lane/lane.ts";
 import type { Lane } from "../lane/layout.ts";
-import { DeadlineExceeded, MuxConnection } from "../lane/mux_client.ts";
+import { noteAnswer, noteNoAnswer, pingsOf } from "../lane/learned.ts";
+import { DeadlineExceeded, isMuxTrouble, MuxConnection } from "../lane/mux_client.ts";
 import type { System } from "../os/system.ts";
+
+/** How long the far end may take, ms, or four times the last round trip if that is longer. */
+const PING_DEADLINE = 3000;
+
+/** How often the far end is asked, and how long an answer is valid (ms). */
+export interface Pace {
+  readonly every: number;
+  readonly validFor: number;
+}
+
+/** An open session may hold a call for as long as the mark is valid, so that it is short then. */
+export const PACES = {
+  open: { every: 5_000, validFor: 8_000 },
+  idle: { every: 15_000, validFor: VERIFIED_FOR },
+} as const;
 
 export class FarEnd {
   readonly #lane: Lane;
@@ -13,6 +28,8 @@ export class FarEnd {
   #isClosed = false;
   #isAsking = false;
   #isSilent = false;
+  #hasAnswered = false;
+  #isUnborne = false;
   /** The last known round trip, and the one in the mark, ms. */
   #roundTrip?: number;
   #marked = Infinity;
@@ -30,7 +47,7 @@ export class FarEnd {
     return this.#isAsking;
   }
 
-  /** How long ago the last ping was sent, ms. */
+  /** How long ago the last ping was sent, or the mark was renewed without one, ms. */
   get askedAgo(): number {
     return this.#system.steady() - this.#askedAt;
   }
@@ -42,12 +59,29 @@ export class FarEnd {
 
   /** How long an answer may take, ms. */
   get deadline(): number {
-    return pingDeadline(this.#roundTrip);
+    return Math.max(PING_DEADLINE, 4 * (this.#roundTrip ?? 0));
   }
 
   /** Whether the last ping was not answered within the deadline. */
   get isSilent(): boolean {
     return this.#isSilent;
+  }
+
+  /** Whether the server is known to answer pings. If not, silence proves nothing. */
+  get isProven(): boolean {
+    return this.#hasAnswered || pingsOf(this.#lane.dir, this.#system.now()) === "answers";
+  }
+
+  /** Whether the server may be asked. Some end the connection for a ping: so first on an idle one. */
+  mayAsk(isIdle: boolean): boolean {
+    if (this.isProven) return true;
+    return isIdle && !this.#isUnborne && pingsOf(this.#lane.dir, this.#system.now()) !== "mute";
+  }
+
+  /** Renews the mark of a lane whose server must not be asked: its master is connected, as far as it knows. */
+  trust({ validFor }: Pace): void {
+    this.#askedAt = this.#system.steady();
+    this.#mark(this.#roundTrip ?? 0, validFor);
   }
 
   /**
@@ -57,20 +91,25 @@ export class FarEnd {
    * @param isBusy the ping may be queued behind the data of sessions, so a longer round trip says nothing
    * about the link
    */
-  async ask(isBusy: boolean, onSilence: () => void): Promise<void> {
+  async ask(isBusy: boolean, { validFor }: Pace, onSilence: () => void): Promise<void> {
     this.#isAsking = true;
-    this.#askedAt = this.#system.steady();
+    const askedAt = this.#askedAt = this.#system.steady();
     try {
       const connection = await this.#connect();
       try {
         const roundTrip = await connection.ping({ deadline: this.deadline });
-        this.#answer(isBusy ? Math.min(roundTrip, this.#roundTrip ?? Infinity) : roundTrip);
+        this.#answeredAt = askedAt;
+        this.#answer(
+          isBusy ? Math.min(roundTrip, this.#roundTrip ?? Infinity) : roundTrip,
+          validFor,
+        );
       } catch (error) {
         if (!(error instanceof DeadlineExceeded)) throw error;
         this.#isLate(onSilence);
         // Keep the connection: a forward that is granted late must be cancelled on it.
         await connection.settled();
-        this.#answer(this.#roundTrip ?? this.deadline);
+        this.#answeredAt = askedAt;
+        this.#answer(this.#roundTrip ?? this.deadline, validFor);
       }
     } catch (error) {
       if (!isMuxTrouble(error)) throw error;
@@ -97,21 +136,28 @@ export class FarEnd {
     this.#connection = undefined;
   }
 
-  #answer(roundTrip: number): void {
-    this.#answeredAt = this.#askedAt;
+  #answer(roundTrip: number, validFor: number): void {
     this.#isSilent = false;
+    this.#hasAnswered = true;
     this.#roundTrip = roundTrip;
+    noteAnswer(this.#lane.dir, this.#system.now());
+    this.#mark(roundTrip, validFor);
+  }
+
+  #mark(roundTrip: number, validFor: number): void {
     const isAlike = roundTrip < 2 * this.#marked && this.#marked < 2 * roundTrip;
     const now = this.#system.now();
-    if (isAlike && renew(this.#lane, now)) return; // One system call instead of five.
-    verify(this.#lane, roundTrip, now);
+    if (isAlike && renew(this.#lane, now, validFor)) return; // One system call instead of five.
+    verify(this.#lane, roundTrip, now, validFor);
     this.#marked = roundTrip;
   }
 
   #isLate(onSilence: () => void): void {
     if (this.#isClosed || this.#isSilent) return;
     this.#isSilent = true;
-    unverify(this.#lane);
+    if (this.isProven) unverify(this.#lane);
+    else if (!this.#isUnborne) noteNoAnswer(this.#lane.dir, this.#system.now());
+    this.#isUnborne = !this.isProven;
     onSilence();
   }
 }

@@ -1,59 +1,45 @@
-/** A lane that the sleeper holds: it keeps the master, pings the far end, and lets go after the linger. */
-import { FirstSession } from "../lane/direct.ts";
-import { hasForwards, takeBackForwards } from "../lane/forwards.ts";
-import { endMaster, isMuxTrouble, isNoneOpen, isSameProcess, LaneAgent } from "../lane/health.ts";
-import {
-  keptUntil,
-  type LaneRecord,
-  type Master,
-  readMaster,
-  removeLane,
-  retire,
-  startOf,
-  unverify,
-  VERIFIED_FOR,
-  verify,
-  withdraw,
-  writeMaster,
-} from "../lane/lane.ts";
+/** A lane that the sleeper holds: it keeps the master, judges the far end, and lets go after the linger. */
+import { hasForwards } from "../lane/forwards.ts";
+import { isVerified, removeLane, retire, unverify, withdraw } from "../lane/lane.ts";
 import type { Lane } from "../lane/layout.ts";
+import { noteRefusal, SessionsOfLane } from "../lane/learned.ts";
 import { LeaseWatch, liveLeases, type SeenLease, type Sweep } from "../lane/lease.ts";
-import { MuxConnection } from "../lane/mux_client.ts";
+import { isMuxTrouble } from "../lane/mux_client.ts";
+import { endOf, keptUntil, type LaneRecord } from "../lane/record.ts";
 import { cutLog, exists } from "../os/files.ts";
 import type { System } from "../os/system.ts";
 import { NoConnection } from "../os/unix_socket.ts";
-import type { Agents } from "../ssh/keys.ts";
-import { FarEnd } from "./far_end.ts";
+import { FarEnd, type Pace, PACES } from "./far_end.ts";
+import { type Agents, LaneAgent } from "./lane_agent.ts";
+import { MasterHold } from "./master_hold.ts";
+import { verdictOn } from "./verdict.ts";
 
 export type HeldSystem = Pick<
   System,
-  "births" | "catches" | "isAlive" | "kill" | "now" | "steady"
+  "births" | "catches" | "isAlive" | "kill" | "localAddress" | "now" | "steady"
 >;
 
 /** What a lane needs from the sleeper. */
 export interface Hands {
   readonly system: HeldSystem;
   readonly agents: Agents;
+  /** The addresses that this machine had at the last look. */
+  addresses(): ReadonlySet<string>;
   log(line: string): void;
   /** Makes the sleeper look after its lanes at once. */
   wake(): void;
 }
 
-/** The time between two pings, ms. */
-const PING_EVERY = 15_000;
 /**
  * A lane on which no session has begun for this long, ms, is not in use any more and not pinged: the next
- * call does it. Each ping costs the master about 300 bytes for good, since mux.c and channels.c keep every
- * forward.
+ * call waits for that. Each ping costs the master about 300 bytes for good, since mux.c and channels.c keep
+ * every forward.
  */
 const IN_USE = 10 * 60_000;
 /** How long a session may take to open, ms; after that it has opened or failed. */
 const OPENS_WITHIN = 30_000;
 /** An answer covers the leases that were at least this old when the ping was sent, ms. */
 const SETTLED_AFTER = 1000;
-/** How late an answer may be, ms, while sessions are open on the lane: a large upload delays it. */
-const PATIENCE = 60_000;
-
 export class HeldLane {
   readonly lane: Lane;
   readonly #record: LaneRecord;
@@ -62,11 +48,13 @@ export class HeldLane {
   readonly #leases: LeaseWatch;
   readonly #farEnd: FarEnd;
   readonly #agent: LaneAgent;
-  readonly #first: FirstSession;
-  /** Keeps the master from counting down. */
-  #hold?: MuxConnection;
-  #master?: Master;
+  readonly #sessions: SessionsOfLane;
+  /** Ms since the epoch. */
+  readonly #endsAt: number;
+  readonly #hold: MasterHold;
   #isInDoubt = false;
+  /** A call waits for an answer. */
+  #isAwaited = false;
   #isLeft = false;
   #isEnding = false;
   #live: readonly SeenLease[] = [];
@@ -74,6 +62,8 @@ export class HeldLane {
   // Steady clock, ms: when a lease was last seen, and when a new one was last seen.
   #usedAt: number;
   #begunAt: number;
+  /** Since when the machine has been without the master's local address. */
+  #addressGoneAt = Infinity;
   #fault?: string;
 
   constructor(lane: Lane, record: LaneRecord, hands: Hands) {
@@ -84,7 +74,9 @@ export class HeldLane {
     this.#leases = new LeaseWatch(lane);
     this.#farEnd = new FarEnd(lane, hands.system);
     this.#agent = new LaneAgent(lane, record, hands.agents);
-    this.#first = new FirstSession(lane, hands.system);
+    this.#sessions = new SessionsOfLane(lane, hands.system);
+    this.#hold = new MasterHold(lane, hands.system, () => this.#isCutOff());
+    this.#endsAt = endOf(lane, record);
     this.#usedAt = this.#begunAt = hands.system.steady();
   }
 
@@ -93,6 +85,13 @@ export class HeldLane {
     this.#isInDoubt = true;
     this.#leases.doubt();
     this.#unverify();
+  }
+
+  /** Answers for the lane as soon as it can, since a call waits for it: by the mark, or by retiring it. */
+  answer(): void {
+    if (!this.#isAwaited && this.#hold.isHeld && !this.#farEnd.isAsking) this.#ask();
+    this.#isAwaited = true;
+    this.#hands.wake();
   }
 
   /**
@@ -112,7 +111,7 @@ export class HeldLane {
 
   /** Returns when to look after it next, in ms; Infinity until a call comes. */
   dueIn(look: number): number {
-    const isAtWork = !this.#hold || this.#live.length > 0 || this.#isInUse();
+    const isAtWork = !this.#hold.isHeld || this.#live.length > 0 || this.#isInUse();
     return isAtWork ? look : Math.max(0, this.#idleFor());
   }
 
@@ -120,50 +119,55 @@ export class HeldLane {
   letGo(): void {
     this.#isLeft = true;
     this.#farEnd.close();
-    this.#hold?.close();
-    this.#hold = undefined;
+    this.#hold.close();
   }
 
   async #look(isCalled: boolean): Promise<"here" | "gone"> {
-    if (this.#isEnding && this.#hold) return "here";
-    const isRetired = await this.#hasOtherKeys();
-    if (!isCalled && !isRetired && this.#isQuiet()) return "here";
+    if (this.#isEnding && this.#hold.isHeld) return "here";
+    if (!isCalled && this.#isQuiet()) return "here";
     const sweep = await this.#leases.sweep(this.#system);
     this.#note(sweep);
-    this.#first.note(sweep);
-    this.#keptUntil = keptUntil(this.lane);
-    if (!this.#hold && await this.#isGone(sweep)) return this.#clear(sweep);
-    if (sweep.isOpen && !this.#hold && !await this.#take()) return "here";
-    if (this.#hold) await takeBackForwards(this.lane, this.#hold);
+    if (!this.#hold.isHeld) {
+      if (await this.#hold.isGone(sweep.live.length > 0)) return this.#clear(sweep);
+      if (sweep.isOpen && !await this.#take()) return "here";
+    }
+    await this.#hold.takeBackForwards();
     if (!sweep.isOpen) {
-      // Nobody listens after that, so forwards must be cancelled first.
-      if (!this.#hold || !hasForwards(this.lane)) await this.#leave();
+      await this.#leave();
       return "here";
     }
     if (this.#live.length > 0) cutLog(this.lane.log);
-    if (this.#hasRefused()) {
-      this.#retire("the server refuses more sessions");
+    const unfitness = await this.#unfitness(sweep);
+    if (unfitness) {
+      this.#retire(unfitness);
       return "here";
     }
-    this.#first.noteAlive();
-    this.#judge();
+    this.#sessions.noteAlive();
+    if (!this.#isEnding) this.#judge();
     if (this.#live.length === 0 && this.#idleFor() <= 0) await this.#withdraw();
-    else if (this.#isPingDue() || this.#isUnproven()) this.#ask();
+    else if (this.#isAskDue() || this.#isUncovered()) this.#ask();
     this.#fault = undefined;
     return "here";
   }
 
   /** Whether a look would find nothing to do. */
   #isQuiet(): boolean {
-    if (!this.#hold || this.#live.length > 0 || this.#idleFor() <= 0) return false;
-    return !this.#isPingDue() && !this.#first.isOpen;
+    if (!this.#hold.isHeld || this.#live.length > 0 || this.#isAwaited) return false;
+    if (this.#agent.isPolled && this.#isInUse()) return false;
+    return this.#idleFor() > 0 && !this.#isAskDue() && !this.#sessions.isOpen;
   }
 
-  #note({ live, begun, ended }: Sweep): void {
+  #note(sweep: Sweep): void {
     const now = this.#system.steady();
-    this.#live = live.filter(({ kind }) => kind !== "waiting");
-    if (live.length > 0 || begun > 0 || ended.length > 0) this.#usedAt = now;
-    if (begun > 0) this.#begunAt = now;
+    this.#live = sweep.live;
+    if (sweep.live.length > 0 || sweep.begun > 0 || sweep.ended.length > 0) this.#usedAt = now;
+    if (sweep.begun > 0) this.#begunAt = now;
+    this.#sessions.note(sweep);
+    this.#keptUntil = keptUntil(this.lane);
+    const { address } = this.#hold;
+    const isHere = address === undefined || this.#hands.addresses().has(address);
+    this.#addressGoneAt = isHere ? Infinity : Math.min(this.#addressGoneAt, now);
+    if (isVerified(this.lane, this.#system.now())) this.#isAwaited = false;
   }
 
   /** Whether a session has begun within the last minutes: calls may rely on the mark. */
@@ -174,104 +178,61 @@ export class HeldLane {
   /** Returns how much longer the lane stays if nobody uses it, ms. */
   #idleFor(): number {
     const linger = (this.#record.linger ?? Infinity) * 1000;
-    return Math.max(
-      this.#usedAt + linger - this.#system.steady(),
-      this.#keptUntil - this.#system.now(),
-    );
+    const [now, steady] = [this.#system.now(), this.#system.steady()];
+    const idle = Math.max(this.#usedAt + linger - steady, this.#keptUntil - now);
+    return Math.min(idle, this.#endsAt - now);
   }
 
   /** Holds the master. Returns false if it is gone. */
   async #take(): Promise<boolean> {
-    let hold: MuxConnection | undefined;
     try {
-      hold = await MuxConnection.connect(this.lane.socket);
-      await this.#noteMaster(await hold.alive());
-      await this.#agent.note();
+      await this.#hold.take();
     } catch (error) {
-      hold?.close();
       if (!isMuxTrouble(error)) throw error;
       // Nobody listens, and nobody will: a socket's name is used once.
       if (error instanceof NoConnection) return this.#retire("nobody listens"), false;
+      if (this.#isAwaited) return this.#retire("its master does not answer"), false;
       throw error; // It is stopped or exiting: no call should rely on it until it answers.
     }
-    this.#hold = hold;
-    hold.closed.then(() => this.#isCutOff(hold));
-    this.#hands.log(`${this.#record.destination}: holding master ${this.#master?.pid}`);
+    this.#hands.log(`${this.#record.destination}: holding master ${this.#hold.pid}`);
+    await this.#agent.note();
     return true;
   }
 
-  async #noteMaster(pid: number): Promise<void> {
-    this.#master = await this.#masterWith(pid);
-    // It has just logged in and counts as verified, for as long as it would without us.
-    const until = (startOf(this.lane) ?? 0) + VERIFIED_FOR;
-    if (!exists(this.lane.master) && until > this.#system.now()) {
-      verify(this.lane, 0, until - VERIFIED_FOR);
-    }
-    writeMaster(this.lane, this.#master);
-  }
-
-  async #masterWith(pid: number): Promise<Master> {
-    return { pid, birth: (await this.#system.births([pid])).get(pid) };
-  }
-
-  /** The master has closed the connection, so it has exited. */
-  #isCutOff(hold: MuxConnection): void {
-    if (this.#hold !== hold) return;
-    this.#hold = undefined;
+  /** The master has exited. */
+  #isCutOff(): void {
     // A launcher would rely on the mark until the next look, and ssh would print an error.
     this.#unverify();
     this.#hands.wake();
-    const isInDoubt = this.#farEnd.isAsking || this.#farEnd.isSilent;
-    if (isInDoubt || this.#isEnding || this.#isUsedNow()) this.#first.excuse();
+    const isDoubtful = this.#farEnd.isAsking || this.#farEnd.isSilent || this.#isInDoubt;
+    if (isDoubtful || this.#isEnding) this.#sessions.excuse();
+    this.#sessions.cutOff(this.#isUsedNow());
   }
 
   #isUsedNow(): boolean {
     try {
-      return liveLeases(this.lane, this.#system).some(({ kind }) => kind !== "waiting");
+      return liveLeases(this.lane, this.#system).length > 0;
     } catch (error) {
       this.#fail(error);
       return true; // As far as we know.
     }
   }
 
-  /** Whether the master that we do not hold has exited, rather than only stopped answering. */
-  async #isGone({ live }: Sweep): Promise<boolean> {
-    this.#master ??= readMaster(this.lane);
-    if (this.#master) return !await isSameProcess(this.#master, this.#system);
-    if (live.length > 0 || !exists(this.lane.socket)) return live.length === 0;
-    try {
-      using connection = await MuxConnection.connect(this.lane.socket);
-      // Note it, so as not to ask again: every client restarts the master's ControlPersist.
-      this.#master = await this.#masterWith(await connection.alive());
-      return false;
-    } catch (error) {
-      if (error instanceof NoConnection) return true;
-      if (isMuxTrouble(error)) return false;
-      throw error;
-    }
-  }
-
   #clear(sweep: Sweep): "gone" {
-    this.#hands.log(`${this.#record.destination}: master ${this.#master?.pid ?? "?"} is gone`);
-    if (sweep.isOpen) this.#first.noteEnd(this.#master ? 0 : this.#record.grace);
+    this.#hands.log(`${this.#record.destination}: master ${this.#hold.pid ?? "?"} is gone`);
+    if (sweep.isOpen) this.#sessions.noteEnd(this.#hold.pid ? 0 : this.#record.grace);
     this.letGo();
     removeLane(this.lane);
     return "gone";
   }
 
-  /** Lets go of a closed lane: it ends with its last session. */
+  /** Lets go of a closed lane: it ends with its last session. Nobody listens on it after that. */
   async #leave(): Promise<void> {
-    if (this.#isLeft) return;
-    const hold = this.#hold;
-    this.#hold = undefined;
-    try {
-      await hold?.stopListening();
-    } catch (error) {
-      if (!isMuxTrouble(error)) throw error;
-    } finally {
-      hold?.close();
-      this.letGo();
-    }
+    const isNeeded = hasForwards(this.lane) || // They must be cancelled first.
+      this.#live.some(({ kind }) => kind === "via"); // An `ssh -O` may be about to use the socket.
+    if (this.#isLeft || (this.#hold.isHeld && isNeeded)) return;
+    await this.#hold.leave();
+    this.letGo();
   }
 
   /** Closes an idle lane; its master exits within 2 s. */
@@ -280,18 +241,22 @@ export class HeldLane {
       this.#usedAt = this.#system.steady(); // A session has begun just now.
       return;
     }
-    this.#hands.log(`${this.#record.destination}: let go of master ${this.#master?.pid}`);
+    this.#hands.log(`${this.#record.destination}: let go of master ${this.#hold.pid}`);
     await this.#leave();
   }
 
-  #isPingDue(): boolean {
-    if (!this.#isInUse() || this.#farEnd.isAsking) return false;
-    return this.#isInDoubt || this.#farEnd.askedAgo >= PING_EVERY;
+  #pace(): Pace {
+    return this.#live.length > 0 ? PACES.open : PACES.idle;
+  }
+
+  #isAskDue(): boolean {
+    if (!this.#isInUse()) return false;
+    return this.#isInDoubt || this.#farEnd.askedAgo >= this.#pace().every;
   }
 
   /** Whether there is a session that the far end's last answer does not cover. */
-  #isUnproven(): boolean {
-    if (this.#farEnd.isAsking) return false;
+  #isUncovered(): boolean {
+    if (!this.#farEnd.isProven) return false;
     return this.#live.some(({ pid, takenAt }) => {
       const age = Math.abs(this.#system.now() - takenAt);
       if (age > OPENS_WITHIN) return false;
@@ -301,9 +266,15 @@ export class HeldLane {
   }
 
   async #ask(): Promise<void> {
-    this.#isInDoubt = false;
     try {
-      await this.#farEnd.ask(this.#live.length > 0, () => {
+      if (!this.#farEnd.mayAsk(this.#live.length === 0)) {
+        // Nothing is known after a jump of the clock: then only a call's need decides.
+        if (!this.#isInDoubt) this.#farEnd.trust(this.#pace());
+        return;
+      }
+      if (this.#farEnd.isAsking) return;
+      this.#isInDoubt = false;
+      await this.#farEnd.ask(this.#live.length > 0, this.#pace(), () => {
         this.#hands.log(`${this.#record.destination}: no answer`);
         this.#hands.wake();
       });
@@ -312,39 +283,55 @@ export class HeldLane {
     }
   }
 
+  /** Returns why the lane must take no more sessions, though its far end may be well. */
+  async #unfitness({ begun }: Sweep): Promise<string | undefined> {
+    if (this.#hasRefused()) return "the server refuses more sessions";
+    if (this.#system.now() >= this.#endsAt) return "it has reached its age";
+    if (exists(this.lane.once)) return "its password had to be changed";
+    const isAsked = begun > 0 || (this.#agent.isPolled && this.#isInUse());
+    if (isAsked && await this.#agent.hasChanged()) return "the agent has other keys";
+  }
+
   /**
    * Whether the server has refused a session, so that ssh has connected by itself: then it catches SIGQUIT
    * (client_loop() in clientloop.c), as a client of a master does not. Sessions whose ssh was killed keep
    * their place on the server until their command ends.
    */
   #hasRefused(): boolean {
-    return this.#live.some(({ kind, pid }) =>
-      kind === "running" && this.#system.catches(pid, "SIGQUIT") === true
-    );
+    const sessions = this.#live.filter(({ kind }) => kind === "running");
+    const refused = sessions.filter(({ pid }) => this.#system.catches(pid, "SIGQUIT") === true);
+    if (refused.length === 0) return false;
+    const open = sessions.filter(({ pid }) => this.#system.catches(pid, "SIGTERM") === true);
+    noteRefusal(this.lane.dir, open.length - refused.length, this.#system.now());
+    return true;
   }
 
-  /** Decides about a lane whose far end is silent. An idle one stays: the next call pings by itself. */
+  /** Decides about the lane by what is seen of its far end. */
   #judge(): void {
-    if (!this.#farEnd.isSilent || this.#live.length === 0 || this.#isEnding) return;
-    const silence = this.#farEnd.askedAgo;
-    const isNoneOpenYet = isNoneOpen(this.#live, this.#system) ??
-      (silence >= 2 * this.#farEnd.deadline && this.#live.every((lease) => this.#isYoung(lease)));
-    if (isNoneOpenYet) this.#rescue();
-    else if (silence > PATIENCE) this.#retire("the far end is silent");
-  }
-
-  /** Whether a lease was taken after the far end's last answer. */
-  #isYoung({ takenAt }: SeenLease): boolean {
-    const since = this.#farEnd.answeredAgo;
-    return since < Infinity && this.#system.now() - takenAt < since;
+    const [now, farEnd] = [this.#system.now(), this.#farEnd];
+    const sessions = this.#live.map(({ pid, takenAt }) => ({
+      isOpen: this.#system.catches(pid, "SIGTERM"),
+      age: Math.abs(now - takenAt),
+    }));
+    const verdict = verdictOn({
+      sessions,
+      isAwaited: this.#isAwaited,
+      isProven: farEnd.isProven,
+      silentFor: farEnd.isSilent ? farEnd.askedAgo : 0,
+      answeredAgo: farEnd.answeredAgo,
+      isUnknowable: this.#isInDoubt && !farEnd.mayAsk(sessions.length === 0),
+      addressGoneFor: Math.max(0, this.#system.steady() - this.#addressGoneAt),
+    });
+    if (verdict?.kind === "end") this.#end(verdict.why);
+    else if (verdict) this.#retire(verdict.why);
   }
 
   /** Ends a master that calls wait for: none of their commands was sent, and they connect by themselves. */
-  async #rescue(): Promise<void> {
+  async #end(why: string): Promise<void> {
     this.#isEnding = true;
-    this.#retire("the far end is silent, and no session is open yet");
+    this.#retire(why);
     try {
-      if (this.#hold && this.#master) await endMaster(this.#hold, this.#master.pid, this.#system);
+      await this.#hold.end();
     } catch (error) {
       this.#fail(error);
     }
@@ -353,13 +340,7 @@ export class HeldLane {
   #retire(why: string): void {
     this.#hands.log(`${this.#record.destination}: retired, as ${why}`);
     retire(this.lane);
-  }
-
-  /** Retires the lane when the agent has other keys than those that its master may have used. */
-  async #hasOtherKeys(): Promise<boolean> {
-    if (!this.#hold || !this.#isInUse() || !await this.#agent.hasChanged()) return false;
-    this.#retire("the agent has other keys");
-    return true;
+    this.#hands.wake();
   }
 
   #fail(error: unknown): void {

@@ -3,20 +3,20 @@
  * directory of a job (`sshs --with`). A job lasts as long as its owner's process; the owner removes the
  * directory, or the sleeper if the owner was killed.
  */
-import { directOf } from "../lane/direct.ts";
-import { closeLane, isSameProcess } from "../lane/health.ts";
-import { readProcess, removeLane, writeProcess } from "../lane/lane.ts";
+import { closeLane } from "../lane/closing.ts";
+import { removeLane } from "../lane/lane.ts";
 import {
   allLanes,
   identityDirs,
-  type Lane,
   laneAt,
   lanesOf,
   ownerPath,
   plansDir,
   starterPath,
 } from "../lane/layout.ts";
-import { type Starter, startersOf } from "../lane/starter.ts";
+import { directOf } from "../lane/learned.ts";
+import { isSameProcess, processOf, readProcess, writeProcess } from "../lane/process.ts";
+import { isAnothers, type Starter, startersOf } from "../lane/starter.ts";
 import { isJobDir } from "../lane/state_dir.ts";
 import {
   createText,
@@ -28,7 +28,10 @@ import {
 } from "../os/files.ts";
 import { pause, type System } from "../os/system.ts";
 
-type UnusedSystem = Pick<System, "commandLine" | "isAlive" | "kill" | "now" | "pid">;
+type UnusedSystem = Pick<
+  System,
+  "births" | "commandLines" | "isAlive" | "kill" | "now" | "pid"
+>;
 
 const DAY = 24 * 3600_000;
 /** In ms. A file system records reads only once a day, if at all (relatime). */
@@ -45,16 +48,21 @@ export async function clearUnused(stateDir: string, system: UnusedSystem): Promi
 }
 
 /** Whether a call is logging in. */
-export function isLoggingIn(stateDir: string, system: Pick<System, "isAlive" | "now">): boolean {
-  return identityDirs(stateDir).some((dir) => startersOf(dir, system).some(isRunning));
+export async function isLoggingIn(
+  stateDir: string,
+  system: Pick<System, "births" | "isAlive" | "now">,
+): Promise<boolean> {
+  const starters = identityDirs(stateDir).flatMap((dir) => startersOf(dir, system));
+  const running = await Promise.all(starters.map((starter) => isRunning(starter, system)));
+  return running.includes(true);
 }
 
 async function clearIdentity(dir: string, system: UnusedSystem): Promise<void> {
   const starters = startersOf(dir, system);
   for (const starter of starters) {
-    if (starter.state === "broken off") await endAttempt(dir, starter, system);
+    if (await isRunning(starter, system)) return;
+    if (isUnended(starter)) await endAttempt(dir, starter, system);
   }
-  if (starters.some(isRunning)) return;
   const last = starters.at(-1)?.number ?? 0;
   // Keep the highest, so that no name is used twice.
   for (const { number, path } of starters) if (number !== last) removePath(path);
@@ -63,50 +71,57 @@ async function clearIdentity(dir: string, system: UnusedSystem): Promise<void> {
   if (unusedFor > DAY) removeIdentity(dir, last, system);
 }
 
-function isRunning({ state }: Starter): boolean {
-  return state === "running";
+async function isRunning(
+  starter: Starter,
+  system: Pick<System, "births" | "isAlive">,
+): Promise<boolean> {
+  return starter.state === "running" && !await isAnothers(starter, system);
+}
+
+function isUnended({ state }: Starter): boolean {
+  return state !== "up" && state !== "failed";
 }
 
 /** Removes an identity's directory, as its starter so that no call works in it meanwhile. */
 function removeIdentity(dir: string, last: number, system: Pick<System, "pid">): void {
   const mine = starterPath(dir, last + 1);
-  if (!createText(mine, `${system.pid} 0\n`)) return;
+  if (!createText(mine, `${system.pid}\n`)) return;
   for (const name of namesIn(dir)) if (`${dir}/${name}` !== mine) removePath(`${dir}/${name}`);
   removePath(mine);
   removeIfEmpty(dir);
 }
 
-/** Ends the ssh of an attempt whose starter was killed: it might wait forever for a silent server. */
-async function endAttempt(
+/**
+ * Ends the ssh of an attempt whose starter was killed, since it might wait forever for a silent server, and
+ * removes the files. Its argv contains the socket.
+ */
+export async function endAttempt(
   dir: string,
-  { number, ssh }: Starter,
-  system: UnusedSystem,
+  { number }: Starter,
+  system: Pick<System, "commandLines" | "kill">,
 ): Promise<void> {
   const lane = laneAt(dir, `${number}`);
   if (statOf(lane.record)) return; // It had already logged in.
-  if (ssh > 1 && await isStarting(ssh, lane, system)) system.kill(ssh, "SIGTERM");
+  for (const [pid, line] of await system.commandLines()) {
+    if (!line.includes(` -S ${lane.socket} `)) continue;
+    system.kill(pid, "SIGTERM");
+    system.kill(pid, "SIGCONT"); // A stopped process takes SIGTERM only once it continues.
+  }
   removeLane(lane);
 }
 
-/** Whether a process is the ssh that was to become a lane's master: its argv contains the socket. */
-async function isStarting(
-  pid: number,
-  lane: Lane,
-  system: Pick<System, "commandLine" | "isAlive">,
-): Promise<boolean> {
-  return system.isAlive(pid) &&
-    (await system.commandLine(pid))?.includes(` ${lane.socket} `) === true;
-}
+export type JobSystem = Pick<
+  System,
+  "births" | "commandLines" | "isAlive" | "kill" | "now" | "pid"
+>;
 
-export type JobSystem = Pick<System, "births" | "commandLine" | "isAlive" | "kill" | "now" | "pid">;
-
-/** Makes this process the owner of a job's directory. */
+/** Makes a process the owner of a job's directory. */
 export async function ownJob(
   stateDir: string,
-  system: Pick<System, "births" | "pid">,
+  pid: number,
+  system: Pick<System, "births">,
 ): Promise<void> {
-  const { pid } = system;
-  writeProcess(ownerPath(stateDir), { pid, birth: (await system.births([pid])).get(pid) });
+  writeProcess(ownerPath(stateDir), await processOf(pid, system));
 }
 
 /** Whether a state directory belongs to a job whose owner has ended. */
@@ -127,7 +142,7 @@ const PAUSE = 50;
 export async function endJob(stateDir: string, system: JobSystem): Promise<void> {
   for (const dir of identityDirs(stateDir)) {
     for (const starter of startersOf(dir, system)) {
-      if (starter.state !== "up") await endAttempt(dir, starter, system);
+      await endAttempt(dir, starter, system);
     }
   }
   await Promise.all(allLanes(stateDir).map((lane) => closeLane(lane, system, { now: true })));

@@ -5,10 +5,12 @@
  *
  * It never ends a lane that works. If the sleeper dies, idle masters exit after their grace, and the next
  * call starts another sleeper. While a lane is in use it looks after all of them every second; otherwise it
- * waits until a call writes to `used` or the next linger is over.
+ * waits until a call writes to `used`, a call waits, or the next linger is over.
  */
-import { type LaneRecord, lookSeconds, readRecord, removeLane, startOf } from "../lane/lane.ts";
+import { lookSeconds, removeLane } from "../lane/lane.ts";
 import { allLanes, type Lane, plansDir, sleeperLogPath, usedPath } from "../lane/layout.ts";
+import { processOf } from "../lane/process.ts";
+import { type LaneRecord, readRecord, startOf } from "../lane/record.ts";
 import { isJobDir } from "../lane/state_dir.ts";
 import {
   exists,
@@ -19,16 +21,22 @@ import {
   watchFile,
   writeText,
 } from "../os/files.ts";
+import type { Given } from "../os/given.ts";
 import { detach, trimMemory } from "../os/libc.ts";
 import { realSystem, type System } from "../os/system.ts";
-import { Agents } from "../ssh/keys.ts";
+import { Alarm } from "./alarm.ts";
 import { type Hands, HeldLane, type HeldSystem } from "./held_lane.ts";
-import { clearUnused, endJob, isAbandoned, isLoggingIn } from "./leftovers.ts";
+import { Agents } from "./lane_agent.ts";
+import { clearUnused, endAttempt, endJob, isAbandoned, isLoggingIn } from "./leftovers.ts";
 import { SleeperFile } from "./sleeper_file.ts";
+import { Waiting } from "./waiting.ts";
 
 export type SleeperSystem =
   & HeldSystem
-  & Pick<System, "addresses" | "commandLine" | "env" | "pid" | "pidNamespace">;
+  & Pick<System, "addresses" | "commandLines" | "env" | "pid" | "pidNamespace">;
+
+/** What the sleeper needs of what the launcher has settled. */
+type SleeperGiven = Pick<Given, "stateDir" | "spaces">;
 
 /** If a look comes this much too early or late, ms, the clock was set, or the machine or we were stopped. */
 const JUMP = 2000;
@@ -40,12 +48,13 @@ const NEW_FOR = 5000;
 const SHRINK = { every: 300_000, afterChange: 10_000 };
 
 /** Becomes the sleeper of a state directory, detached from its caller. Returns the exit status. */
-export function runSleeper(stateDir: string): Promise<number> {
+export function runSleeper(given: SleeperGiven): Promise<number> {
   detach();
-  return new Sleeper(stateDir, realSystem).run();
+  return new Sleeper(given, realSystem).run();
 }
 
 export class Sleeper {
+  readonly #given: SleeperGiven;
   readonly #dir: string;
   readonly #system: SleeperSystem;
   readonly #look: number;
@@ -61,14 +70,16 @@ export class Sleeper {
   #shrinkAt = 0;
   #shrinkWith = 0;
 
-  constructor(stateDir: string, system: SleeperSystem, agents: Agents = new Agents()) {
-    this.#dir = stateDir;
+  constructor(given: SleeperGiven, system: SleeperSystem, agents: Agents = new Agents(system)) {
+    this.#given = given;
+    this.#dir = given.stateDir;
     this.#system = system;
     this.#look = lookSeconds(system) * 1000;
     this.#agents = agents;
     this.#hands = {
       system,
       agents,
+      addresses: () => this.#addresses,
       log: (line) => this.#log(line),
       wake: () => this.#alarm.within(MIN_PAUSE),
     };
@@ -76,12 +87,18 @@ export class Sleeper {
 
   /** Looks after the lanes until there are none. Returns the exit status. */
   async run(): Promise<number> {
+    const self = await processOf(this.#system.pid, this.#system);
     for (;;) {
-      using file = SleeperFile.tryTake(this.#dir, this.#system);
+      using file = SleeperFile.tryTake(this.#given, self);
       if (!file) return 0;
       this.#log("awake");
+      // First, as somebody may have been waiting for as long as we took to start.
+      using waiting = new Waiting(this.#dir, this.#system, {
+        answer: (lane) => this.#answer(lane),
+        clear: (dir, starter) => this.#guard(() => endAttempt(dir, starter, this.#system)),
+      });
       await this.#clearUnused();
-      await this.#watch(file);
+      await this.#watch(file, waiting);
       for (const held of this.#held.values()) held.letGo();
       this.#held.clear();
       if (!file.isMine()) return 0;
@@ -93,17 +110,19 @@ export class Sleeper {
     }
   }
 
-  async #watch(file: SleeperFile): Promise<void> {
+  async #watch(file: SleeperFile, waiting: Waiting): Promise<void> {
     this.#touchUsed();
     using _watch = watchFile(usedPath(this.#dir), () => {
+      waiting.serve();
       this.#isCalled = true;
       this.#alarm.within(this.#look);
     });
     while (file.isMine()) {
       if (await isAbandoned(this.#dir, this.#system)) return await this.#endJob();
       if (this.#hasLostAddress()) this.#doubtAll("a local address is gone");
+      waiting.serve();
       await this.#lookAfterAll();
-      if (this.#isDone()) return;
+      if (await this.#isDone(waiting)) return;
       this.#shrink();
       await this.#wait(this.#pause());
     }
@@ -129,9 +148,18 @@ export class Sleeper {
     }
   }
 
-  #isDone(): boolean {
+  async #isDone(waiting: Waiting): Promise<boolean> {
     if (isJobDir(this.#dir)) return false; // We must see the job's end, whether or not it shares.
-    return this.#held.size === 0 && !this.#isCalled && !isLoggingIn(this.#dir, this.#system);
+    if (this.#held.size > 0 || this.#isCalled || !waiting.isEmpty) return false;
+    return !await isLoggingIn(this.#dir, this.#system) && waiting.isEmpty;
+  }
+
+  /** Makes a lane answer that a call waits for. */
+  #answer(lane: Lane): void {
+    const held = this.#held.get(lane.record);
+    if (held) return held.answer();
+    this.#isCalled = true; // It is new to us.
+    this.#alarm.within(MIN_PAUSE);
   }
 
   /** Returns how long there is nothing to do, ms. */
@@ -198,19 +226,20 @@ export class Sleeper {
     return (record?.pids ?? namespace) === namespace;
   }
 
-  async #endJob(): Promise<void> {
-    try {
-      await endJob(this.#dir, this.#system);
-    } catch (error) {
-      this.#log(`the job's directory stays: ${(error as Error).message}`);
-    }
+  #endJob(): Promise<void> {
+    return this.#guard(() => endJob(this.#dir, this.#system));
   }
 
-  async #clearUnused(): Promise<void> {
+  #clearUnused(): Promise<void> {
+    return this.#guard(() => clearUnused(this.#dir, this.#system));
+  }
+
+  /** Does what may fail without harm to the lanes. */
+  async #guard(work: () => Promise<void>): Promise<void> {
     try {
-      await clearUnused(this.#dir, this.#system);
+      await work();
     } catch (error) {
-      this.#log(`what is unused stays: ${(error as Error).message}`);
+      this.#log(`something is left over: ${(error as Error).message}`);
     }
   }
 
@@ -228,46 +257,6 @@ export class Sleeper {
     logLine(sleeperLogPath(this.#dir), this.#system.now(), line);
   }
 }
-
-/** A pause that others can shorten. */
-export class Alarm {
-  #due = Infinity;
-  #timer?: ReturnType<typeof setTimeout>;
-  #ring?: () => void;
-
-  /** Ends the pause at most `ms` from now; outside a pause it counts for the next one. */
-  within(ms: number): void {
-    const due = performance.now() + ms;
-    if (due >= this.#due) return;
-    this.#due = due;
-    if (this.#ring) this.#set();
-  }
-
-  /** Waits for `ms` (possibly Infinity), or less if within() says so. */
-  async wait(ms: number): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#ring = resolve;
-    this.within(ms);
-    this.#set();
-    await promise;
-    this.#ring = undefined;
-    this.#due = Infinity;
-  }
-
-  #set(): void {
-    clearTimeout(this.#timer);
-    if (this.#due === Infinity) return;
-    this.#timer = setTimeout(() => this.#rings(), Math.min(this.#due - performance.now(), LONGEST));
-  }
-
-  #rings(): void {
-    if (performance.now() < this.#due - 1) this.#set();
-    else this.#ring?.();
-  }
-}
-
-/** In ms: a timer takes at most 2^31. */
-const LONGEST = 24 * 3600_000;
 
 /** How much malloc(3) keeps for the next look, bytes: getting it again each time would cost CPU. */
 const KEPT = 1024 * 1024;

@@ -1,29 +1,31 @@
 /**
- * `<state>/sleeper` names the sleeper: its pid, its version, "waking" or "awake", and its program, by which the
- * launcher tells it from another process with its pid. A process that needs a
- * sleeper starts one if the pid is dead or the version older. If several are started, the one that gets
+ * `<state>/sleeper` names the sleeper: its pid, its version, "awake", the path of its Deno, its birth
+ * and its namespaces, by which the launcher tells it from another process with its pid. A process that needs
+ * a sleeper starts one if the pid is dead or the version older. If several are started, the one that gets
  * the lock on the file stays.
  */
 import { sleeperPath, usedPath } from "../lane/layout.ts";
-import { isSystemError, LockedFile, readText, removePath, statOf, writeText } from "../os/files.ts";
-import { DENO, sleeperCommand, VERSION } from "../os/program.ts";
+import { type Process, readProcess } from "../lane/process.ts";
+import { isSystemError, LockedFile, readText, removePath, writeText } from "../os/files.ts";
+import type { Given } from "../os/given.ts";
+import { DENO, VERSION } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 
-/** How long a sleeper may take from its start until it has the lock, ms. */
-const WAKING = 10_000;
-
-/** Returns the pid of the sleeper that is awake or about to be. */
-export function sleeperPid(
-  stateDir: string,
-  system: Pick<System, "isAlive" | "now">,
-): number | undefined {
+/**
+ * Returns the pid of the sleeper: of the one that is awake, or of the one that is being started, which the
+ * launcher names in `sleeper.start`.
+ */
+export function sleeperPid(stateDir: string, system: Pick<System, "isAlive">): number | undefined {
   const path = sleeperPath(stateDir);
-  const [pid, , state] = (readText(path) ?? "").split("\n");
-  if (!(Number(pid) > 1) || !system.isAlive(Number(pid))) return undefined;
   // A killed sleeper leaves its file, and another process may have its pid by now.
-  const age = system.now() - (statOf(path)?.mtime?.getTime() ?? 0);
-  const mayWake = state === "waking" && age >= 0 && age < WAKING;
-  return mayWake || LockedFile.isLocked(path) ? Number(pid) : undefined;
+  const awake = LockedFile.isLocked(path) ? Number(readText(path)?.split("\n")[0]) : NaN;
+  const starting = readProcess(startPath(stateDir));
+  if (awake > 1) return awake;
+  return starting && system.isAlive(starting.pid) ? starting.pid : undefined;
+}
+
+function startPath(stateDir: string): string {
+  return `${sleeperPath(stateDir)}.start`;
 }
 
 /** Whether a version comes before another, number by number. */
@@ -48,8 +50,8 @@ export class SleeperFile implements Disposable {
    * directory is gone. A sleeper of an older version finds out that the file is not its own any more.
    */
   static tryTake(
-    stateDir: string,
-    system: Pick<System, "pid">,
+    { stateDir, spaces }: Pick<Given, "stateDir" | "spaces">,
+    { pid, birth = "" }: Process,
   ): SleeperFile | undefined {
     const path = sleeperPath(stateDir);
     let file = LockedFile.tryTake(path);
@@ -60,7 +62,8 @@ export class SleeperFile implements Disposable {
       removePath(path);
       file = LockedFile.tryTake(path);
     }
-    file?.write(`${system.pid}\n${VERSION}\nawake\n${DENO}\n`);
+    file?.write([pid, VERSION, "awake", DENO, birth, spaces, ""].join("\n"));
+    removePath(startPath(stateDir));
     return file && new SleeperFile(path, file);
   }
 
@@ -79,43 +82,31 @@ export class SleeperFile implements Disposable {
   }
 }
 
-/** The variables that Deno and we read; the sleeper keeps nothing else of the caller's environment. */
-const KEPT = ["PATH", "HOME", "TMPDIR", "DENO_DIR", "XDG_CACHE_HOME", "SSHS_LOOK"];
-
-/** Starts a sleeper if none is awake. If that fails, lanes work without it and close after their grace. */
+/** Starts a sleeper if none is awake: the launcher does. Without one, lanes close after their grace. */
 export async function startSleeper(
   stateDir: string,
-  system: Pick<System, "env" | "isAlive" | "now" | "run">,
+  { library }: Pick<Given, "library">,
+  system: Pick<System, "run">,
 ): Promise<void> {
-  if (isAwake(stateDir, system)) return;
-  const env = KEPT.flatMap((name) => {
-    const value = system.env(name);
-    return value === undefined ? [] : [`${name}=${value}`];
-  });
-  const script = `{ trap '' HUP INT QUIT; exec env -i "$@"; } </dev/null >/dev/null 2>&1 &`;
-  // Deno checks for updates in long-running processes.
-  const command = [...env, "DENO_NO_UPDATE_CHECK=1", ...sleeperCommand(stateDir)];
   try {
-    await system.run("/bin/sh", ["-c", script, "sh", ...command]);
+    await system.run("/bin/sh", [`${library}/bin/ssh`], {
+      env: { SSHS_TASK: "wake", SSHS_DIR: stateDir },
+    });
   } catch (error) {
     if (!isSystemError(error)) throw error; // Cannot start a process.
   }
 }
 
-/** Whether a sleeper of this version, or of a later one, is awake or about to be. */
-function isAwake(stateDir: string, system: Pick<System, "isAlive" | "now">): boolean {
-  if (sleeperPid(stateDir, system) === undefined) return false;
-  return !isOlder(readText(sleeperPath(stateDir))?.split("\n")[1] ?? "", VERSION);
-}
-
-export type TellSystem = Pick<System, "env" | "isAlive" | "now" | "run">;
-
 /** Makes the sleeper of a state directory look at what a command has changed; starts one if none is awake. */
-export async function tellSleeper(stateDir: string, system: TellSystem): Promise<void> {
+export async function tellSleeper(
+  stateDir: string,
+  given: Pick<Given, "library">,
+  system: Pick<System, "run">,
+): Promise<void> {
   try {
     writeText(usedPath(stateDir), "\n");
   } catch (error) {
     if (!isSystemError(error)) throw error; // A full disk: the sleeper looks by itself, but later.
   }
-  await startSleeper(stateDir, system);
+  await startSleeper(stateDir, given, system);
 }

@@ -12,6 +12,8 @@ export interface LaneOptions {
   /** In s; 600 by default; null: forever. */
   linger?: number | null;
   agent?: string | null;
+  until?: number;
+  maxAge?: number;
   /** The pid namespace. */
   pids?: string;
   /** The pid that has a lease on it from the start; by default this process, with null none. */
@@ -50,8 +52,8 @@ export class Lanes implements AsyncDisposable {
     const words = [...master, "-o", "ControlPersist=30", "host"];
     const { code } = await this.sandbox.run(["sh", "-c", '"$@" >/dev/null 2>&1', "sh", ...words]);
     assert.equal(code, 0);
-    Deno.writeTextFileSync(`${this.dir}/starter.${lane.name}`, `${Deno.pid} 0\nup\n`);
-    Deno.mkdirSync(lane.leases);
+    Deno.writeTextFileSync(`${this.dir}/starter.${lane.name}`, `${Deno.pid}\nup\n`);
+    Deno.mkdirSync(lane.leases, { recursive: true }); // The sleeper may have made it.
     const lease = options.lease === undefined ? Deno.pid : options.lease;
     if (lease !== null) this.lease(lane, lease);
     const record = {
@@ -62,6 +64,8 @@ export class Lanes implements AsyncDisposable {
       grace: 30,
       forwards: false,
       agent: options.agent ?? null,
+      until: options.until,
+      maxAge: options.maxAge,
       pids: options.pids,
     };
     Deno.writeTextFileSync(lane.record, JSON.stringify(record));

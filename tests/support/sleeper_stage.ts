@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { exists } from "../../lib/os/files.ts";
 import { roundTripOf } from "../../lib/lane/lane.ts";
 import type { Lane } from "../../lib/lane/layout.ts";
-import { Agents } from "../../lib/ssh/keys.ts";
+import { noteAnswer } from "../../lib/lane/learned.ts";
+import { Agents } from "../../lib/sleeper/lane_agent.ts";
 import { Sleeper, type SleeperSystem } from "../../lib/sleeper/sleeper.ts";
 import { realSystem } from "../../lib/os/system.ts";
 import { eventually } from "./eventually.ts";
@@ -22,7 +23,9 @@ export class SleeperStage extends Lanes {
   /** How often the sleeper has looked. */
   looks = 0;
   /** The keys of every agent. */
-  keys: string[] | "silent" = ["ssh-ed25519 AAAAAAAAAAAAAAAA"];
+  keys: string[] | "silent" = ["AAAAAAAAAAAAAAAA"];
+  /** Whether every agent is OpenSSH's own. */
+  isOwnAgent = true;
   /** How often an agent was asked. */
   asked = 0;
   /** SSHS_LOOK. */
@@ -38,18 +41,23 @@ export class SleeperStage extends Lanes {
     },
   };
 
-  static async create(options: SshdOptions = {}): Promise<SleeperStage> {
+  /** @param isKnown the server is known to answer pings, as one is after the first idle moment of a lane */
+  static async create(options: SshdOptions = {}, isKnown = true): Promise<SleeperStage> {
     const sshd = await Sshd.start(options);
-    return new SleeperStage(await Sandbox.create(), sshd);
+    const stage = new SleeperStage(await Sandbox.create(), sshd);
+    if (isKnown) noteAnswer(stage.dir, Date.now());
+    return stage;
   }
 
   /** Wakes the sleeper. */
   wake(system: Partial<SleeperSystem> = {}): void {
-    const agents = new Agents(() => {
+    const ask = () => {
       this.asked++;
       return Promise.resolve(this.keys);
-    });
-    this.#awake = new Sleeper(this.sandbox.stateDir, { ...this.system, ...system }, agents).run();
+    };
+    const agents = new Agents(realSystem, ask, () => Promise.resolve(this.isOwnAgent));
+    const given = { stateDir: this.sandbox.stateDir, spaces: "" };
+    this.#awake = new Sleeper(given, { ...this.system, ...system }, agents).run();
   }
 
   /** Waits until the sleeper exits by itself; resolves to its status. */

@@ -2,14 +2,15 @@
 _sshs() {
   local word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} offered='' skip=1 ssh rest
   if [[ $COMP_CWORD == 1 ]]; then
-    offered='--list --stop --warm --hold --with --fresh --why --doctor --install --uninstall
+    offered='--list --stop --warm --hold --socket --with --fresh --why --doctor --install --uninstall
       --completions --help --version'
   else
     case $command in
     --list) offered='--watch --json' ;;
     --warm | --why) offered='--json' ;;
     --stop) offered='--all --now' ;;
-    --install | --uninstall) offered='--prefix' ;;
+    --install) offered='--prefix' ;;
+    --uninstall) offered='--prefix --now' ;;
     --completions) offered='bash zsh fish' ;;
     esac
   fi

@@ -6,6 +6,7 @@ commands=(
   '--stop:stop accepting sessions'
   '--warm:log in to many hosts at once'
   '--hold:keep a connection open for a time'
+  '--socket:print the control socket of a connection'
   '--with:run a command with connections of its own'
   '--fresh:log in anew'
   '--why:say what would be done with a call'
@@ -24,7 +25,8 @@ case $words[2] in
   --list) flags=(--watch --json) ;;
   --warm | --why) flags=(--json) ;;
   --stop) flags=(--all --now) ;;
-  --install | --uninstall) flags=(--prefix) ;;
+  --install) flags=(--prefix) ;;
+  --uninstall) flags=(--prefix --now) ;;
 esac
 if (( $#flags )) && [[ $PREFIX == --* ]]; then
   compadd -a flags

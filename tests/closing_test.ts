@@ -1,7 +1,7 @@
-/** Whether a lane is fit for a session, and how an unfit one is closed. */
+/** How a lane is closed. */
 import assert from "node:assert/strict";
-import { closeLane, fitnessOf } from "../lib/lane/health.ts";
-import { isOpen, isVerified, writeMaster } from "../lib/lane/lane.ts";
+import { closeLane } from "../lib/lane/closing.ts";
+import { isOpen, writeMaster } from "../lib/lane/lane.ts";
 import { exists } from "../lib/os/files.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { eventually } from "./support/eventually.ts";
@@ -14,48 +14,6 @@ async function stage(): Promise<Lanes> {
   const sshd = await Sshd.start();
   return new Lanes(await Sandbox.create(), sshd);
 }
-
-const LATER = { ...realSystem, now: () => Date.now() + 60_000 };
-
-Deno.test("fitnessOf asks the far end if nothing shows that it is alive, and renews the mark", async () => {
-  await using lanes = await stage();
-  const lane = await lanes.open({ lease: null });
-  lanes.relay.cut();
-  assert.equal(await fitnessOf(lane, realSystem), "fit", "it has only just logged in");
-  lanes.relay.restore();
-  assert.equal(await fitnessOf(lane, LATER), "fit");
-  writeMaster(lane);
-  assert.equal(isVerified(lane, LATER.now()), true);
-  assert.equal(isVerified(lane, Date.now() + 90_000), false);
-});
-
-Deno.test(
-  "fitnessOf: without an answer a lane is dead, or late if another session is open on it",
-  {
-    ignore: Deno.build.os !== "linux",
-  },
-  async () => {
-    await using lanes = await stage();
-    const lane = await lanes.open({ lease: null });
-    await using session = await lanes.openSession(lane);
-    lanes.relay.cut();
-    lanes.lease(lane, Deno.pid);
-    assert.equal(await fitnessOf(lane, LATER, { caller: Deno.pid }), "late");
-    lanes.relay.restore();
-    await session.finish();
-    lanes.relay.cut();
-    assert.equal(await fitnessOf(lane, LATER, { caller: Deno.pid }), "dead");
-  },
-);
-
-Deno.test("fitnessOf: a lane is dead if another process answers for its master, or nobody does", async () => {
-  await using lanes = await stage();
-  const lane = await lanes.open({ lease: null });
-  writeMaster(lane, { pid: Deno.pid });
-  assert.equal(await fitnessOf(lane, realSystem), "dead");
-  await Deno.remove(lane.socket);
-  assert.equal(await fitnessOf(lane, realSystem), "dead");
-});
 
 Deno.test("closeLane keeps the sessions on a lane, and its master exits with them", async () => {
   await using lanes = await stage();

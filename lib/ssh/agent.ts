@@ -1,9 +1,11 @@
-/** The keys in the caller's agent that ssh would offer for a configuration. */
+/**
+ * The keys in an SSH agent: asks it, and says which of them ssh offers. A key is compared as a whole, so
+ * here it is its data in base64, as in the second word of a public key's line.
+ */
 import type { System } from "../os/system.ts";
 import { connectUnix, NoConnection, type UnixConnection } from "../os/unix_socket.ts";
 import type { SshConfig } from "./config_dump.ts";
 import { usesKeys } from "./key_files.ts";
-import { publicKeyText } from "./public_key.ts";
 import { absolutePath, expandPath } from "./tokens.ts";
 import { parseWire } from "./wire.ts";
 
@@ -29,15 +31,22 @@ export function agentOf(
 export interface OfferRule {
   /** Only those that key files name (IdentitiesOnly). */
   readonly identitiesOnly: boolean;
-  /** The public keys and certificates in the key files. */
+  /** The public keys and certificates in the key files, as "type base64". */
   readonly publicKeys: readonly string[];
 }
 
 /** Returns an agent's keys in the order in which ssh offers them: first those that key files name. */
 export function offeredKeys(agentKeys: readonly string[], rule: OfferRule): string[] {
-  const named = agentKeys.filter((key) => rule.publicKeys.includes(key));
-  if (rule.identitiesOnly) return named;
-  return [...named, ...agentKeys.filter((key) => !rule.publicKeys.includes(key))];
+  const files = listedKeys(rule.publicKeys);
+  const named = agentKeys.filter((key) => files.includes(key));
+  return rule.identitiesOnly
+    ? named
+    : [...named, ...agentKeys.filter((key) => !named.includes(key))];
+}
+
+/** Returns the keys in lines as `ssh-add -L` prints them, in base64. Without a key it prints a sentence. */
+export function listedKeys(lines: readonly string[]): string[] {
+  return lines.flatMap((line) => /^\S+-\S+ ([A-Za-z0-9+/=]{16,})(?: |$)/.exec(line)?.[1] ?? []);
 }
 
 // From draft-ietf-sshm-ssh-agent.
@@ -50,7 +59,7 @@ const MAX_AGENT_REPLY_LEN = 256 * 1024;
 const MAX_AGENT_IDENTITIES = 2048;
 
 /**
- * Returns the public keys in an agent, in its order, each as "type base64". `"absent"`: nobody listens
+ * Returns the public keys in an agent, in its order, in base64. `"absent"`: nobody listens
  * there. `"silent"`: no answer within `deadline` (ms), one that we do not understand, or a socket
  * that we cannot connect to.
  */
@@ -107,9 +116,8 @@ function keysIn(answer: Uint8Array): string[] | undefined {
     if (count > MAX_AGENT_IDENTITIES) return undefined;
     const keys: string[] = [];
     for (let i = 0; i < count; i++) {
-      // ssh also ignores what is not a key.
-      const key = publicKeyText(reader.bytes());
-      if (key !== undefined) keys.push(key);
+      const key = reader.bytes();
+      if (key.length > 0) keys.push(key.toBase64()); // ssh also ignores what is not a key.
       reader.bytes(); // its comment
     }
     return keys;
@@ -122,43 +130,20 @@ function keysIn(answer: Uint8Array): string[] | undefined {
  */
 export const AGENT_DEADLINE = 200;
 
-/** The keys in the user's agents. We ask an agent as long as a lane that may have used it is in use. */
-export class Agents {
-  readonly #ask: typeof agentKeys;
-  /** Agents that have answered, and those that have never done so in time, which are not asked again. */
-  readonly #known = new Set<string>();
-  readonly #silent = new Set<string>();
-  #answers = new Map<string, Promise<readonly string[] | undefined>>();
-
-  constructor(ask: typeof agentKeys = agentKeys) {
-    this.#ask = ask;
-  }
-
-  /** Returns the public keys in the agent at a socket; `undefined` if it does not say. */
-  keysOf(socket: string): Promise<readonly string[] | undefined> {
-    if (this.#silent.has(socket)) return Promise.resolve(undefined);
-    const asked = this.#answers.get(socket) ?? this.#keysOf(socket);
-    this.#answers.set(socket, asked);
-    return asked;
-  }
-
-  /** Forgets the answers so far, so that agents are asked again. */
-  forget(): void {
-    this.#answers.clear();
-  }
-
-  /** Notes that an agent answers: it is asked again even if it is late once, as on a busy machine. */
-  trust(socket: string): void {
-    this.#known.add(socket);
-  }
-
-  async #keysOf(socket: string): Promise<readonly string[] | undefined> {
-    const keys = await this.#ask(socket, { deadline: AGENT_DEADLINE });
-    if (keys === "absent") return [];
-    if (keys !== "silent") {
-      this.trust(socket);
-      return keys;
-    }
-    if (!this.#known.has(socket)) this.#silent.add(socket);
-  }
+/**
+ * Whether OpenSSH's own ssh-agent listens at a socket, which answers without a dialog: a process of that
+ * name was given the path (-a), or the path is one that it makes. An agent that sshd forwards has a name of
+ * the same form before 10.1, with the pid of that sshd.
+ */
+export async function isOpenSshAgent(
+  socket: string,
+  system: Pick<System, "commandLines">,
+): Promise<boolean> {
+  const lines = await system.commandLines();
+  const agents = [...lines.values()].filter((line) => /^(\S*\/)?ssh-agent /.test(line));
+  if (agents.some((line) => line.includes(` ${socket} `))) return true;
+  const ownName = /\/s\.\w+\.agent\.\w+$|\/com\.apple\.launchd\.\w+\/Listeners$/;
+  const maker = /\/ssh-\w+\/agent\.(\d+)$/.exec(socket)?.[1];
+  const isIts = maker ? !/\bsshd\b/.test(lines.get(Number(maker)) ?? "") : ownName.test(socket);
+  return isIts && agents.length > 0;
 }
