@@ -24,9 +24,11 @@ sshs_queue() {
   [ -d "$sshs_dir/waiting" ] || mkdir -m 700 "$sshs_dir/waiting"
   mkfifo -m 600 "$sshs_pipe" || { sshs_pipe='' && return 0; }
   true >"$sshs_dir/used" # the sleeper watches this file
-  for sshs_word in HUP INT TERM; do trap "sshs_end_by $sshs_word" "$sshs_word"; done
-  sshs_timer_for "$sshs_limit" >"$sshs_pipe" &
+  # Opened for reading too, it does not wait for us. Before the traps: a child that begins with them may lose
+  # the signal that ends it.
+  sshs_timer_for "$sshs_limit" 1<>"$sshs_pipe" &
   sshs_timer=$!
+  for sshs_word in HUP INT TERM; do trap "sshs_end_by $sshs_word" "$sshs_word"; done
   [ -p "$sshs_pipe" ] && exec 8<"$sshs_pipe"
 } 2>/dev/null
 
