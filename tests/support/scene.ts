@@ -20,6 +20,8 @@ export interface SceneOptions extends SshdOptions {
   proxy?: boolean;
   /** Have the system's own ssh where ours is else, to see what is to be expected of ours. */
   plain?: boolean;
+  /** How long what a call leaves has to exit, in ms; 10000 by default, so that no busy machine needs it. */
+  grace?: number;
 }
 
 /** The file that keeps a Deno waiting. */
@@ -59,9 +61,12 @@ export class Scene implements AsyncDisposable {
   readonly bin: string;
   /** The client's ssh_config. */
   readonly config: string;
+  /** As for {@linkcode SceneOptions}. */
+  readonly grace: number;
   readonly #relay: Relay | undefined;
 
-  private constructor(sshd: Sshd, sandbox: Sandbox, bin: string, relay?: Relay) {
+  private constructor(sshd: Sshd, sandbox: Sandbox, bin: string, grace: number, relay?: Relay) {
+    this.grace = grace;
     this.sshd = sshd;
     this.sandbox = sandbox;
     this.bin = bin;
@@ -70,7 +75,7 @@ export class Scene implements AsyncDisposable {
   }
 
   static async open(options: SceneOptions = {}): Promise<Scene> {
-    const { env, relay, proxy, plain, client = {}, ...server } = options;
+    const { env, relay, proxy, plain, grace = 10_000, client = {}, ...server } = options;
     await using stack = new AsyncDisposableStack();
     const sshd = stack.use(await Sshd.start(server));
     const relayed = relay && stack.use(Relay.start(sshd.port, relay));
@@ -93,7 +98,7 @@ export class Scene implements AsyncDisposable {
     // Plans hold only where nothing has just been changed.
     sshd.ageConfigs();
     stack.move();
-    return new Scene(sshd, sandbox, bin, relayed);
+    return new Scene(sshd, sandbox, bin, grace, relayed);
   }
 
   /** Whom the client logs in as; the shell is /bin/sh. */
@@ -279,7 +284,7 @@ export class Scene implements AsyncDisposable {
     let left: Process[] = [];
     try {
       await eventually("nothing is left", () => (left = this.processes()).length === 0, {
-        deadline: 10_000,
+        deadline: this.grace,
       });
     } catch {
       const lines = left.map(({ pid, args }) => `\n  ${pid} ${args.join(" ")}`);
