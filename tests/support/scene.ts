@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readText } from "../../lib/os/files.ts";
 import type { Account } from "./account.ts";
+import { assertSameBytes } from "./bytes.ts";
 import { eventually } from "./eventually.ts";
 import { writeLaunchers } from "./launchers.ts";
 import { descendants, endAll, isAlive, type Process } from "./processes.ts";
@@ -23,6 +24,9 @@ export interface SceneOptions extends SshdOptions {
   /** How long what a call leaves has to exit, in ms; 10000 by default, so that no busy machine needs it. */
   grace?: number;
 }
+
+/** What a call sends and gets back: more than a pipe holds. */
+const BYTES = Uint8Array.from({ length: 100_000 }, (_, i) => i * 7);
 
 /** The file that keeps a Deno waiting. */
 const HOLD = "hold-deno";
@@ -229,20 +233,23 @@ export class Scene implements AsyncDisposable {
   }
 
   /**
-   * Asserts that a call does what it should, whatever was broken: what it prints and how it ends is the
-   * command's, and on stderr there is nothing, or what `noise` allows. `args` are options of ssh.
+   * Asserts that a call does what it should, whatever was broken: its bytes are the same both ways, its
+   * status is the command's, and on stderr there is nothing, or what `noise` allows. `args` are options of
+   * ssh, and `before` the words of a program that runs the call.
    */
   async assertWorks(
     what: string,
-    { noise = /^$/, args = [], ...options }: RunOptions & {
+    { noise = /^$/, args = [], before = [], ...options }: RunOptions & {
       noise?: RegExp;
       args?: readonly string[];
+      before?: readonly string[];
     } = {},
   ): Promise<void> {
-    const words = [...args, "host", "echo hello; exit 3"];
-    const { code, stdout, stderr } = await this.ssh(words, options);
-    assert.deepEqual([code, stdout], [3, "hello\n"], `${what}: ${stderr}`);
-    assert.match(stderr, noise, `${what}: ${stderr}`);
+    const words = [...before, "ssh", ...args, ...this.args("cat; exit 3")];
+    const { code, stdoutBytes, stderr } = await this.run(words, { stdin: BYTES, ...options });
+    assert.equal(code, 3, `${what}: ${stderr}`);
+    assert.match(stderr, noise, what);
+    await assertSameBytes(stdoutBytes, BYTES, what);
   }
 
   /**
