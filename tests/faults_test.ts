@@ -25,7 +25,9 @@ interface Fault {
 /** ssh's own message, as for any stale socket. */
 const REFUSED = /^(Control socket connect\([^)]*\): Connection refused\r?\n)?$/;
 
-const KILL_MASTER = `kill -9 $("$ssh" -S "$2" -O check host 2>&1 | sed 's/[^0-9]//g')`;
+/** A signal may arrive later than kill(1) ends. */
+const KILL_MASTER = `kill -9 $("$ssh" -S "$2" -O check host 2>&1 | sed 's/[^0-9]//g')
+  until ! "$ssh" -S "$2" -O check host 2>/dev/null; do sleep 0.05; done`;
 
 const FAULTS: Readonly<Record<string, Fault>> = {
   "ssh -G fails": { step: "-G", fault: "exit 255" },
@@ -41,13 +43,12 @@ const FAULTS: Readonly<Record<string, Fault>> = {
   },
   "the master is killed once it is up": {
     step: "-M",
-    fault: `"$ssh" "$@"; ${KILL_MASTER}; exit 0`,
+    fault: `"$ssh" "$@"; ${KILL_MASTER}\nexit 0`,
     noise: REFUSED,
   },
   "the master is killed just before the session": {
     step: "-S",
-    fault: `${KILL_MASTER}
-            until ! "$ssh" -S "$2" -O check host 2>/dev/null; do sleep 0.05; done`,
+    fault: KILL_MASTER,
     noise: REFUSED,
   },
 };

@@ -248,7 +248,7 @@ export class Scene implements AsyncDisposable {
     const words = [...before, "ssh", ...args, ...this.args("cat; exit 3")];
     const { code, stdoutBytes, stderr } = await this.run(words, { stdin: BYTES, ...options });
     assert.equal(code, 3, `${what}: ${stderr}`);
-    assert.match(stderr, noise, what);
+    assert.match(stderr, noise, `${what}: ${stderr}`);
     await assertSameBytes(stdoutBytes, BYTES, what);
   }
 
