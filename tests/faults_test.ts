@@ -187,13 +187,14 @@ Deno.test({
     const script = `
       mkdir -m 700 "$0" && cp -r "$1" "$0/bin" && cp "$2" "$0/key" &&
       sed "s|^IdentityFile .*|IdentityFile $0/key|; s|^UserKnownHostsFile .*|UserKnownHostsFile $0/known|" "$3" >"$0/config" &&
+      sed -i "s|^sshs_lib=.*|sshs_lib=$0/bin|" "$0"/bin/bin/* &&
       cp "$3.known_hosts" "$0/known" && chown -R "$4:" "$0" && chmod 600 "$0/key"`;
-    const files = [dir, scene.bin, `${scene.sshd.dir}/user_key`, scene.config];
+    const files = [dir, scene.library, `${scene.sshd.dir}/user_key`, scene.config];
     await run("sh", ["-ec", script, ...files, name]);
     const user = [needProgram("setpriv"), `--reuid=${name}`, `--regid=${name}`, "--clear-groups"];
-    const PATH = `${dir}/bin:/usr/bin:/bin`;
+    const PATH = `${dir}/bin/bin:/usr/bin:/bin`;
     const env = { HOME: dir, SSHS_DIR: `${dir}/s`, PATH, DENO_DIR: undefined };
-    const call = [`${dir}/bin/ssh`, "-F", `${dir}/config`, "host", "echo hello; exit 3"];
+    const call = [`${dir}/bin/bin/ssh`, "-F", `${dir}/config`, "host", "echo hello; exit 3"];
     const words = [...user, needProgram("prlimit"), "--nproc=0", ...call];
     const { code, stdout, stderr } = await scene.run(words, { env, cwd: "/" });
     assert.deepEqual([code, stdout, stderr], [3, "hello\n", ""]);
@@ -203,9 +204,9 @@ Deno.test({
 Deno.test("without the program an open lane is used, and no new one is started", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "60" } });
   await scene.assertWorks("first");
-  const text = await Deno.readTextFile(`${scene.bin}/ssh`);
+  const text = await Deno.readTextFile(`${scene.library}/program`);
   const without = text.replace(/^sshs_program=.*$/m, "sshs_program='/nowhere'");
-  await Deno.writeTextFile(`${scene.bin}/ssh`, without);
+  await Deno.writeTextFile(`${scene.library}/program`, without);
   await scene.assertWorks("over the lane");
   assert.equal(scene.logins(), 1);
   await Deno.remove(scene.fileOf("!host"));

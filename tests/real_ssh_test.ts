@@ -1,25 +1,10 @@
 /** Which ssh is the real one when others call us back. launcher_rules_test.ts tests which one is found. */
 import assert from "node:assert/strict";
-import { isScript } from "../lib/ssh/real_ssh.ts";
 import { account, canMakeAccounts } from "./support/account.ts";
 import { needProgram } from "./support/programs.ts";
 import type { RunOptions, RunResult } from "./support/sandbox.ts";
 import { Scene } from "./support/scene.ts";
 import { Sshd } from "./support/sshd.ts";
-
-Deno.test("isScript recognizes what may call ssh again by name", async () => {
-  const file = await Deno.makeTempFile();
-  try {
-    for (const [text, expected] of [["#!/bin/sh\n", true], ["\x7fELF", false]] as const) {
-      await Deno.writeTextFile(file, text);
-      await Deno.chmod(file, 0o755);
-      assert.equal(isScript(file), expected);
-    }
-  } finally {
-    await Deno.remove(file);
-  }
-  assert.equal(isScript(file), false);
-});
 
 /** Opens a scene that records each run of the launcher. */
 async function openScene(): Promise<Scene> {

@@ -33,7 +33,7 @@ const HOLD = "hold-deno";
 
 /** What is in the state directory when nothing is shared; a claim on a plan is not. */
 const OUTLIVES =
-  /^(plans\/[^#]*|stamps\/.*|ssh|used|sleeper\.log|[0-9a-f]{16}\/(about|starter\.\d+|terminal|direct|ended-early)?)$/;
+  /^(plans\/[^#]*|stamps\/.*|waiting\/|ssh|used|sleeper\.log|[0-9a-f]{16}\/(about|starter\.\d+|terminal|direct|ended-early)?)$/;
 
 /** A lane as the state directory shows it. */
 export interface SeenLane {
@@ -170,6 +170,17 @@ export class Scene implements AsyncDisposable {
   /** How many connections have ever logged in. */
   logins(): number {
     return this.sshd.logins();
+  }
+
+  /** The directory of the launcher's files. */
+  get library(): string {
+    return this.bin.replace(/\/bin$/, "");
+  }
+
+  /** The pids of the calls that wait: each has a pipe. */
+  waiting(): number[] {
+    return this.sandbox.files().flatMap((file) => /^waiting\/\w+\.(\d+)$/.exec(file)?.[1] ?? [])
+      .map(Number).filter(isAlive);
   }
 
   /** The living processes of the sandbox. */
