@@ -1,7 +1,6 @@
 /** Real programs that run ssh, with the installed launchers. */
 import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
-import { setUpAnsible } from "./support/ansible.ts";
 import { canUseFuse } from "./support/mounts.ts";
 import { findProgram, needProgram } from "./support/programs.ts";
 import type { RunOptions, RunResult } from "./support/sandbox.ts";
@@ -268,3 +267,21 @@ Deno.test({
     assert.equal(client.logins, 2);
   },
 });
+
+/**
+ * Sets ansible up in a scene: its host is the scene's, and its ssh the installed one. Resolves to the path
+ * of the inventory.
+ */
+async function setUpAnsible(scene: Scene): Promise<string> {
+  const { home, env } = scene.sandbox;
+  // The account on the server can run only the system's python3.
+  const python = findProgram("python3", "/usr/bin:/usr/local/bin");
+  const inventory = `${home}/inventory`;
+  await Deno.writeTextFile(
+    inventory,
+    `host ansible_ssh_common_args='-F ${scene.config}' ` +
+      `ansible_python_interpreter=${python} ansible_ssh_executable=${scene.bin}/ssh\n`,
+  );
+  Object.assign(env, { ANSIBLE_HOME: `${home}/ansible`, LC_ALL: "C.UTF-8" });
+  return inventory;
+}

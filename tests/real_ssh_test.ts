@@ -44,10 +44,10 @@ function call(scene: Scene, argv: readonly string[], options: RunOptions): Promi
 const SELF = 'exec ssh "$@"';
 
 const WRAPPED: readonly (readonly [name: string, isChosen: boolean, ...path: string[]])[] = [
-  ["SSHS_SSH", true, "launchers"],
-  ["the next in PATH", false, "launchers", "next"],
-  ["before us in PATH", false, "next", "launchers"],
-  ["both", true, "launchers", "next"],
+  ["SSHS_SSH", true, "launchers/bin"],
+  ["the next in PATH", false, "launchers/bin", "next"],
+  ["before us in PATH", false, "next", "launchers/bin"],
+  ["both", true, "launchers/bin", "next"],
 ];
 
 for (const [name, isChosen, ...path] of WRAPPED) {
@@ -55,7 +55,7 @@ for (const [name, isChosen, ...path] of WRAPPED) {
     await using scene = await openScene();
     const wrapper = await wrap(scene, "chosen", SELF);
     // It finds the launcher first in PATH, whatever called it.
-    await wrap(scene, "next", `PATH=${pathOf(scene, "launchers", "next")} ${SELF}`);
+    await wrap(scene, "next", `PATH=${pathOf(scene, "launchers/bin", "next")} ${SELF}`);
     const env = { PATH: pathOf(scene, ...path), SSHS_SSH: isChosen ? wrapper : undefined };
     const { code, stdout, stderr } = await call(scene, ["ssh", ...scene.args("echo hello")], {
       env,
@@ -76,9 +76,9 @@ Deno.test("SSHS_SSH that names our launcher causes no loop", async () => {
 });
 
 const CALLED: readonly (readonly [program: string, cwd: string, ...path: string[]])[] = [
-  ["./ssh", "launchers", "launchers"],
-  ["launchers/ssh", ".", "launchers"],
-  ["ssh", "launchers"],
+  ["./ssh", "launchers/bin", "launchers/bin"],
+  ["launchers/bin/ssh", ".", "launchers/bin"],
+  ["ssh", "launchers/bin"],
 ];
 
 for (const [program, cwd, ...path] of CALLED) {
