@@ -38,10 +38,9 @@ async function assertGetsOut(scene: Scene, noise: RegExp = RESCUED): Promise<voi
   assert.ok(took < limit, `after ${took} ms, not ${limit}: ${scene.sleeperLog()}`);
 }
 
-/** How long before a call its idle link died: nobody can know yet, the sleeper asks, it knows. */
+/** How long before a call its idle link died: nobody can know yet, or the sleeper knows. */
 const DIED: Readonly<Record<string, (scene: Scene, mark: string) => Promise<unknown>>> = {
   "just before it": () => Promise.resolve(),
-  "1 s before it": () => pause(1000),
   "before the sleeper noticed": (_, mark) =>
     eventually("the mark is withdrawn", () => !isThere(mark), PATIENCE),
 };

@@ -103,44 +103,6 @@ Deno.test("linger 0 shares only while a session is open", async () => {
   await scene.assertClean();
 });
 
-Deno.test("ControlPersist and config.json set how long a lane stays open", async () => {
-  const lingerOf = (scene: Scene) => {
-    const [{ identity, name }] = scene.lanes().filter(({ open }) => open);
-    const record = `${scene.sandbox.stateDir}/${identity}/${name}.lane`;
-    return JSON.parse(Deno.readTextFileSync(record)).linger;
-  };
-  const rows: [config: string[], settings: string | undefined, linger: number | null][] = [
-    [[], undefined, 9],
-    [["ControlPersist yes"], undefined, null],
-    [["ControlPersist 1h30m"], undefined, 5400],
-    [["ControlPersist yes"], '{ "hosts": [{ "host": "h*t !hut", "linger": "7m" }] }', 420],
-  ];
-  for (const [config, settings, linger] of rows) {
-    await using scene = await Scene.open({ client: { config }, env: { SSHS_LINGER: "9" } });
-    if (settings !== undefined) {
-      const dir = `${scene.sandbox.env.XDG_CONFIG_HOME}/sshs`;
-      await Deno.mkdir(dir, { recursive: true });
-      await Deno.writeTextFile(`${dir}/config.json`, settings);
-    }
-    await echo(scene, "one");
-    assert.equal(lingerOf(scene), linger, config.join());
-  }
-});
-
-Deno.test("a master that can forward an agent does not linger unless told to", async () => {
-  await using scene = await Scene.open();
-  delete scene.sandbox.env.SSHS_LINGER; // It would count as the user's choice.
-  await echo(scene, "one", "-A");
-  await scene.assertClean();
-  scene.sandbox.env.SSHS_LINGER = "600";
-  await echo(scene, "two", "-A");
-  await scene.held();
-  const held = scene.sleeperLog().length;
-  await scene.ssh(["host", "true"]);
-  await eventually("looks later", () => scene.sleeperLog().length > held, PATIENCE);
-  assert.equal(scene.lanes().length, 2);
-});
-
 Deno.test("only one of the sleepers started at once stays", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "600" } });
   const { stateDir } = scene.sandbox;
