@@ -33,7 +33,7 @@ const HOLD = "hold-deno";
 
 /** What is in the state directory when nothing is shared; a claim on a plan is not. */
 const OUTLIVES =
-  /^(plans\/[^#]*|stamps\/.*|waiting\/|ssh|used|sleeper\.log|[0-9a-f]{16}\/(about|starter\.\d+|terminal|direct|ended-early)?)$/;
+  /^(plans\/[^#]*|stamps\/.*|launcher\/.*|waiting\/|used|sleeper\.log|[0-9a-f]{16}\/([a-z-]+|starter\.\d+|\d+\.leases\/)?)$/;
 
 /** A lane as the state directory shows it. */
 export interface SeenLane {
@@ -206,11 +206,11 @@ export class Scene implements AsyncDisposable {
     return () => Deno.remove(hold);
   }
 
-  /** The lanes that have files in the state directory. */
+  /** The lanes that have files in the state directory, but for the leases of the one that is next. */
   lanes(): SeenLane[] {
     const files = this.sandbox.files();
     const names = new Set(
-      files.flatMap((file) => /^([^/]+\/[^/]+)\.(sock|leases\/|retired\/)$/.exec(file)?.[1] ?? []),
+      files.flatMap((file) => /^([^/]+\/[^/]+)\.(sock|lane|retired\/)$/.exec(file)?.[1] ?? []),
     );
     return Array.from(names, (path) => {
       const [identity, name] = path.split("/");
@@ -219,7 +219,7 @@ export class Scene implements AsyncDisposable {
         identity,
         name,
         socket: `${this.sandbox.stateDir}/${path}.sock`,
-        open: files.includes(`${path}.leases/`),
+        open: ["lane", "sock", "leases/"].every((ending) => files.includes(`${path}.${ending}`)),
         leases: files.flatMap((file) => leases.exec(file)?.[1] ?? [])
           .filter((lease) => isAlive(parseInt(lease))),
       };
