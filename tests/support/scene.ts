@@ -33,7 +33,7 @@ const HOLD = "hold-deno";
 
 /** What is in the state directory when nothing is shared; a claim on a plan is not. */
 const OUTLIVES =
-  /^(plans\/[^#]*|stamps\/.*|launcher\/.*|waiting\/|used|sleeper\.log|[0-9a-f]{16}\/([a-z-]+|starter\.\d+|\d+\.leases\/)?)$/;
+  /^(plans\/[^#]*|stamps\/.*|launcher\/.*|waiting\/|used|sleeper\.start|sleeper\.log|[0-9a-f]{16}\/([a-z-]+|starter\.\d+|\d+\.leases\/)?)$/;
 
 /** A lane as the state directory shows it. */
 export interface SeenLane {
