@@ -27,7 +27,7 @@ testInShells(
 
 testInShells(
   "if no plan holds, the launcher asks the program, and without an answer becomes plain ssh",
-  async (shell) => {
+  (shell) => {
     using box = new Box();
     const args = ["-v", "host", "a 'b'\n", "--", "*", ""];
     const { pid: _, ...called } = box.call(shell, args);
@@ -248,7 +248,7 @@ testInShells("with SSHS=off the launcher is plain ssh, scp and sftp", async (she
 
 testInShells(
   "scp and sftp get our ssh and nothing else",
-  async (shell) => {
+  (shell) => {
     using box = new Box();
     const args = ["-r", "a b", "host:*", "-S", "x"];
     for (const name of ["scp", "sftp"]) {
@@ -259,7 +259,7 @@ testInShells(
   },
 );
 
-testInShells("without a real ssh the launcher says so and exits with 127", async (shell) => {
+testInShells("without a real ssh the launcher says so and exits with 127", (shell) => {
   using box = new Box();
   Deno.removeSync(`${box.dir}/real`, { recursive: true });
   for (const name of ["ssh", "scp", "sftp"]) {
