@@ -180,7 +180,7 @@ const MAY_START: readonly (readonly [what: string, seen: Record<string, string>,
     ["another logs in", { attempt: "running", news: "login" }, false],
     ["another's login was broken off", { attempt: "broken", news: "login" }, true],
     ["a login failed that was waited for", { attempt: "failed", seen: "1", news: "login" }, true],
-    ["a second one failed", { attempt: "failed", seen: "1", failures: "1", news: "login" }, false],
+    ["a second one failed", { attempt: "failed", seen: "1", last: "2", news: "login" }, false],
     ["a lane is full, the sleeper says to look", { full: "yes", news: "place" }, false],
     ["a lane is full, the sleeper says to log in", { full: "yes", news: "login" }, true],
     [

@@ -44,7 +44,7 @@ Deno.test("calls that wait for an answer share it, though it is good for the mom
   Deno.utimeSync(scene.config, new Date(), new Date());
   const goOn = await scene.holdDeno();
   const calls = callAtOnce(scene, 20);
-  await eventually("all but one wait for it", () => scene.waiting().length === 19, DEADLINE);
+  await eventually("all but one wait for it", () => scene.waiting("plan").length === 19, DEADLINE);
   await goOn();
   await calls;
   assert.equal(decisions(scene), 1);
@@ -59,7 +59,7 @@ Deno.test("when a call that asks the program is killed, one of those who wait as
   const first = scene.spawnSsh(["host", "true"]);
   await eventually("it asks", () => scene.starts().length === 1, DEADLINE);
   const calls = callAtOnce(scene, 12);
-  await eventually("the others wait", () => scene.waiting().length === 12, DEADLINE);
+  await eventually("the others wait", () => scene.waiting("plan").length === 12, DEADLINE);
   first.kill("SIGKILL");
   await first.stdin.close();
   await Promise.all([first.status, first.stdout.cancel(), first.stderr.cancel()]);
@@ -153,7 +153,7 @@ Deno.test("who waited for a login that failed becomes plain ssh, and does not re
   );
   const calls = Array.from({ length: 12 }, () => scene.ssh(["host", "true"]));
   await eventually("one tries, the others wait", () => {
-    return isThere(tries) && scene.waiting().length === 11;
+    return isThere(tries) && scene.waiting("lane").length === 11;
   }, DEADLINE);
   await Deno.writeTextFile(`${dir}/go`, "");
   for (const { code, stdout, stderr } of await Promise.all(calls)) {
@@ -189,7 +189,7 @@ Deno.test("when the call that logs in is killed another one takes over, and ends
   await eventually("it connects", () => scene.connections() === 1, DEADLINE);
   const login = scene.sandbox.masters()[0];
   const second = scene.ssh(["host", "echo in"]);
-  await eventually("another call waits", () => scene.waiting().length === 1, DEADLINE);
+  await eventually("another call waits", () => scene.waiting("lane").length === 1, DEADLINE);
   scene.relay.restore();
   first.kill("SIGKILL");
   await first.stdin.close();

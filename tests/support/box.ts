@@ -5,7 +5,6 @@ import { type Lane, laneAt } from "../../lib/lane/layout.ts";
 import { libraryFiles } from "../../lib/launcher/launcher.ts";
 import { putInPlace } from "../../lib/launcher/new_files.ts";
 import { quote, VERSION } from "../../lib/os/program.ts";
-import { realSystem } from "../../lib/os/system.ts";
 import { isThere } from "./is_there.ts";
 
 /** What the answer of a plan sets, but for what differs from box to box: answerText(). */
@@ -45,7 +44,7 @@ export interface CallOptions {
  * and there is an open lane. {@linkcode plan} adds a plan, by default for `ssh host`.
  *
  *     using box = new Box();
- *     await box.plan();
+ *     box.plan();
  *     assert.equal(box.call(shell, ["host", "true"]).asked, false);
  */
 export class Box implements Disposable {
@@ -97,24 +96,25 @@ export class Box implements Disposable {
   }
 
   /** Writes a plan to share the open lane. */
-  async plan(
+  plan(
     words: readonly string[] = ["host"],
     conditions: Partial<Conditions> = {},
-    { job = "", host = "user@host", asker }: { job?: string; host?: string; asker?: number } = {},
-  ): Promise<void> {
+    { host = "user@host", asker }: { host?: string; asker?: number } = {},
+  ): void {
     const { PATH, SSH_AUTH_SOCK } = this.env;
     const all: Conditions = {
       environment: { PATH, SSH_AUTH_SOCK, DISPLAY: undefined },
+      job: "",
       sent: [],
       watches: { same: [], absent: [], newer: [], pins: [] },
       ...conditions,
     };
     const ssh = `${this.dir}/real/ssh`;
     const settings = { ...SETTINGS, ssh, home: this.lane.dir, host };
-    const answer = Object.entries(settings).map(([k, v]) => `sshs_${k}=${quote(v)}\n`).join("");
-    const given = { library: `${this.dir}/lib`, stateDir: this.state, ssh, job, spaces: "" };
-    const context = { given, asker, system: realSystem };
-    const text = await planText(keyOf(words), all, `${answer}sshs_kind=share\n`, context);
+    const answer = Object.entries(settings).map(([name, value]) =>
+      `sshs_${name}=${quote(`${value}`)}\n`
+    ).join("");
+    const text = planText(keyOf(words), all, `${answer}sshs_kind=share\n`, asker);
     Deno.writeTextFileSync(this.planPath(words), text!);
   }
 

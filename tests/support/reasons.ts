@@ -22,7 +22,10 @@ function noted(fn: TestFunction): TestFunction {
     try {
       await fn(test);
     } catch (error) {
-      Deno.writeTextFileSync(file!, `${test.name}: ${Deno.inspect(error)}\n\n`, { append: true });
+      const { error: last, suppressed } = Object(error) as SuppressedError;
+      const reasons = suppressed ? [suppressed, last] : [error];
+      const text = reasons.map((reason) => Deno.inspect(reason)).join("\nand then ");
+      Deno.writeTextFileSync(file!, `${test.name}: ${text}\n\n`, { append: true });
       throw error;
     }
   };

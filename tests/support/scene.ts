@@ -177,10 +177,11 @@ export class Scene implements AsyncDisposable {
     return this.bin.replace(/\/bin$/, "");
   }
 
-  /** The pids of the calls that wait: each has a pipe. */
-  waiting(): number[] {
-    return this.sandbox.files().flatMap((file) => /^waiting\/\w+\.(\d+)$/.exec(file)?.[1] ?? [])
-      .map(Number).filter(isAlive);
+  /** The pids of the calls that wait for a plan, or for a login or a place: each has a pipe. */
+  waiting(what: "plan" | "lane"): number[] {
+    const pipe = what === "plan" ? /^waiting\/\d{1,10}\.(\d+)$/ : /^waiting\/[0-9a-f]{16}\.(\d+)$/;
+    return this.sandbox.files().flatMap((file) => pipe.exec(file)?.[1] ?? []).map(Number)
+      .filter(isAlive);
   }
 
   /** The living processes of the sandbox. */
