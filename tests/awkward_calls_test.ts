@@ -1,8 +1,7 @@
 /** Unusual calls that ssh accepts: what the caller has open, where messages go, what is missing. */
 import assert from "node:assert/strict";
 import { eventually } from "./support/eventually.ts";
-import { isThere } from "./support/is_there.ts";
-import { needProgram, run } from "./support/programs.ts";
+import { run } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
 
 const DEADLINE = { deadline: 30_000 };
@@ -56,26 +55,6 @@ Deno.test("a forced terminal without a local one has the modes that plain ssh gi
     const { code, stdout } = await scene.ssh(call);
     assert.deepEqual([code, stdout], [0, (await scene.plainSsh(call)).stdout], `${words}`);
     assert.match(stdout, /^isig icanon .*\r$/m);
-  }
-});
-
-Deno.test("a call works although the state directory is removed while ssh logs in", async () => {
-  await using scene = await Scene.open();
-  const { sandbox } = scene;
-  const script = `case " $* " in *" -M "*) rm -rf '${sandbox.stateDir}' ;; esac
-    exec '${needProgram("ssh")}' "$@"`;
-  sandbox.env.SSHS_SSH = await sandbox.addProgram("slow-ssh", script);
-  const { code, stdout } = await scene.ssh(["host", "echo hello; exit 3"]);
-  assert.deepEqual([code, stdout], [3, "hello\n"]);
-  assert.equal(isThere(sandbox.stateDir), false);
-});
-
-Deno.test("the shell prints nothing when a limit kills Deno", async () => {
-  await using scene = await Scene.open();
-  for (const limit of ["-v 400000", "-s 64"]) {
-    const script = `ulimit ${limit}; exec ssh -F "$1" host "echo hello; exit 3"`;
-    const { code, stdout, stderr } = await scene.run(["sh", "-c", script, "sh", scene.config]);
-    assert.deepEqual([code, stdout, stderr], [3, "hello\n", ""], limit);
   }
 });
 

@@ -1,7 +1,6 @@
 /** Real programs that run ssh, with the installed launchers. */
 import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
-import { setUpAnsible } from "./support/ansible.ts";
 import { canUseFuse } from "./support/mounts.ts";
 import { findProgram, needProgram } from "./support/programs.ts";
 import type { RunOptions, RunResult } from "./support/sandbox.ts";
@@ -78,37 +77,6 @@ Deno.test("git clones, fetches and pushes by PATH, GIT_SSH and core.sshCommand o
   await client.sh(`cd two; export GIT_SSH=sshs SSHS_SSH=${configured}
     git ls-remote -q; git fetch -q`);
   assert.equal(client.logins, 2);
-});
-
-Deno.test("git keeps two accounts on one host apart by -i", async () => {
-  await using client = await Client.open();
-  const { remote, ssh } = client;
-  const { sshd, sandbox } = client.scene;
-  const accounts = { ann: `${sshd.dir}/user_key`, bob: `${sandbox.dir}/bob_key` };
-  await client.sh(
-    `ssh-keygen -q -t ed25519 -N '' -f ${accounts.bob}
-    for name in ann bob; do
-      git init -q $name; git -C $name commit -q --allow-empty -m "of $name"
-      tar c -C $name .git | ${ssh} host "mkdir -p ${remote}/$name && tar x -C ${remote}/$name"
-    done
-    sshs --stop --all --now`,
-    { noisy: true },
-  );
-  // As on a git host: the key identifies the account, and so decides what the URL means.
-  const authorize = async (name: string, key: string) =>
-    `command="cd ${remote}/${name} && eval $SSH_ORIGINAL_COMMAND" ${await Deno.readTextFile(key)}`;
-  const mine = `${sshd.dir}/authorized_keys`;
-  const lines = [await authorize("ann", mine), await authorize("bob", `${accounts.bob}.pub`)];
-  await Deno.writeTextFile(mine, lines.join(""));
-  const before = client.logins;
-  // In both orders, so that each account calls while the other's connection is open.
-  for (const name of ["ann", "bob", "ann", "bob"] as const) {
-    await client.sh(
-      `rm -rf clone; GIT_SSH_COMMAND='${ssh} -i ${accounts[name]}' git clone -q host:.git clone`,
-    );
-    assert.equal((await client.sh("git -C clone log --format=%s")).stdout, `of ${name}\n`);
-  }
-  assert.equal(client.logins - before, 2);
 });
 
 Deno.test({
@@ -268,3 +236,21 @@ Deno.test({
     assert.equal(client.logins, 2);
   },
 });
+
+/**
+ * Sets ansible up in a scene: its host is the scene's, and its ssh the installed one. Resolves to the path
+ * of the inventory.
+ */
+async function setUpAnsible(scene: Scene): Promise<string> {
+  const { home, env } = scene.sandbox;
+  // The account on the server can run only the system's python3.
+  const python = findProgram("python3", "/usr/bin:/usr/local/bin");
+  const inventory = `${home}/inventory`;
+  await Deno.writeTextFile(
+    inventory,
+    `host ansible_ssh_common_args='-F ${scene.config}' ` +
+      `ansible_python_interpreter=${python} ansible_ssh_executable=${scene.bin}/ssh\n`,
+  );
+  Object.assign(env, { ANSIBLE_HOME: `${home}/ansible`, LC_ALL: "C.UTF-8" });
+  return inventory;
+}

@@ -1,16 +1,15 @@
 /** `ssh -O ...` without a control socket of the caller's own reaches the shared connections. */
 import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
-import { setUpAnsible } from "./support/ansible.ts";
 import { DEADLINE, expect, listed, openScene } from "./support/commands.ts";
 import { eventually } from "./support/eventually.ts";
-import { findProgram, needProgram, run } from "./support/programs.ts";
+import { needProgram, run } from "./support/programs.ts";
 import type { Scene } from "./support/scene.ts";
 import { Session } from "./support/session.ts";
 import { freePort } from "./support/sshd.ts";
 
-/** A group that the test account joins for a while. */
-const GROUP = "games";
+/** A group that the test account joins for a while; pains_common_test.ts has another. */
+const GROUP = "audio";
 
 function hasGroup(names: string): boolean {
   return names.split(/\s+/).includes(GROUP);
@@ -134,40 +133,6 @@ Deno.test({
       assert.equal(await isIn(), false, "the login is the old one");
       expect(await scene.ssh(["-O", "exit", "host"]), { code: 0 });
       assert.equal(await isIn(), true);
-    } finally {
-      await withoutGroup(scene);
-    }
-  },
-});
-
-Deno.test({
-  name: "ansible's reset_connection makes a new login, which sees a new group",
-  ignore: !canMakeAccounts || !findProgram("ansible-playbook"),
-  async fn() {
-    await using scene = await openScene();
-    const inventory = await setUpAnsible(scene);
-    const playbook = `${scene.sandbox.home}/play.yml`;
-    const tasks = [
-      ["name", "before", "command", "id -Gn"],
-      ["name", "join", "local_action", `command usermod -aG ${GROUP} ${scene.user.name}`],
-      ["name", "still", "command", "id -Gn"],
-      ["name", "reset", "meta", "reset_connection"],
-      ["name", "after", "command", "id -Gn"],
-    ].map(([name, value, action, words]) => ({ [name]: value, [action]: words }));
-    // JSON is YAML.
-    const play = [{ hosts: "host", gather_facts: false, tasks }];
-    await Deno.writeTextFile(playbook, JSON.stringify(play));
-    try {
-      const { stdout } = await scene.run(
-        ["ansible-playbook", "-v", "-i", inventory, playbook],
-        { timeout: 120_000, env: { ANSIBLE_SSH_ARGS: "" } },
-      );
-      const said = Object.fromEntries(
-        Array.from(stdout.matchAll(/^TASK \[(\w+)\].*\n.*"stdout": "(.*?)"/gm), (m) => m.slice(1)),
-      );
-      const { before, still, after } = said;
-      assert.deepEqual([before, still, after].map(hasGroup), [false, false, true], stdout);
-      assert.equal(scene.logins(), 2);
     } finally {
       await withoutGroup(scene);
     }

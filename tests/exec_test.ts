@@ -1,21 +1,18 @@
 /** The session's process is ssh, however it was called: its status, bytes, signals, terminal and pid. */
 import assert from "node:assert/strict";
 import { assertSameBytes } from "./support/bytes.ts";
-import { eventually, inTime, pause } from "./support/eventually.ts";
+import { eventually, inTime } from "./support/eventually.ts";
 import { untilAsleep } from "./support/processes.ts";
 import { needProgram } from "./support/programs.ts";
 import { Pty } from "./support/pty.ts";
-import { Sandbox } from "./support/sandbox.ts";
 import { Scene } from "./support/scene.ts";
 
 const DEADLINE = { deadline: 20_000 };
 
-/** The ways in which a call gets to ssh, with its argv. */
+/** The ways in which a call gets to ssh, with its argv: by the launcher, or by the program that becomes it. */
 const WAYS: Readonly<Record<string, (scene: Scene, args: readonly string[]) => string[]>> = {
   "the installed ssh": (scene, args) => ["ssh", "-F", scene.config, ...args],
-  "the program by exec": ({ sandbox, config }, args) => sandbox.argv(["-F", config, ...args]),
-  "the program's child": ({ sandbox, config }, args) =>
-    sandbox.argv(["-F", config, ...args]).filter((word) => word !== "--allow-ffi"),
+  "the program alone": ({ sandbox, config }, args) => sandbox.argv(["-F", config, ...args]),
 };
 
 for (const [way, argvOf] of Object.entries(WAYS)) {
@@ -62,147 +59,110 @@ for (const [way, argvOf] of Object.entries(WAYS)) {
       assert.deepEqual(await end(argvOf(scene, command), name), await end(plain, name), name);
     }
   });
-
-  Deno.test(`${way} reads its input to the end, and ends when the reader of its output does`, async () => {
-    await using scene = await Scene.open();
-    const { sandbox } = scene;
-    const counted = await sandbox.run(argvOf(scene, ["host", "wc -c"]), { stdin: "four" });
-    assert.equal(counted.stdout.trim(), "4");
-    assert.equal((await sandbox.run(argvOf(scene, ["host", "wc -c"]))).stdout.trim(), "0");
-    const piped = ["sh", "-c", '"$@" | head -n 1', "sh", ...argvOf(scene, ["host", "yes"])];
-    assert.equal((await sandbox.run(piped)).stdout, "y\n");
-  });
-
-  Deno.test(`${way} carries 100 MB of random bytes both ways unchanged`, async () => {
-    await using scene = await Scene.open();
-    const sent = new Uint8Array(100_000_000);
-    for (let at = 0; at < sent.length; at += 50_000) {
-      crypto.getRandomValues(sent.subarray(at, at + 50_000));
-    }
-    const { code, stdoutBytes } = await scene.sandbox.run(argvOf(scene, ["host", "cat"]), {
-      stdin: sent,
-      timeout: 60_000,
-    });
-    assert.equal(code, 0);
-    await assertSameBytes(stdoutBytes, sent);
-  });
-
-  Deno.test(`${way} handles ~. and the size of its terminal`, async () => {
-    await using scene = await Scene.open();
-    const { sandbox } = scene;
-    const command = "trap 'stty size' WINCH; stty size; while sleep 0.1; do :; done";
-    await using pty = await Pty.spawn(argvOf(scene, ["-t", "host", command]), {
-      env: sandbox.env,
-      rows: 33,
-      columns: 111,
-    });
-    // A master may write before its client has made the terminal raw: then the terminal adds a return.
-    await pty.waitFor(/33 111\r+\n/, DEADLINE);
-    pty.resize(44, 122);
-    await pty.waitFor("44 122\r\n", DEADLINE);
-    pty.write("\r~.");
-    assert.equal((await statusOf(pty)).code, 255);
-    await pty.waitFor(/onnection to .* closed/, DEADLINE);
-  });
-
-  Deno.test(`${way} stops on Ctrl-Z in a local shell, continues on fg, and dies on Ctrl-C`, async () => {
-    await using scene = await Scene.open();
-    await using pty = await Pty.spawn(["bash", "--norc", "--noprofile", "-i"], {
-      env: { ...scene.sandbox.env, PS1: "$ " },
-      columns: 500,
-    });
-    await pty.waitFor("$ ", DEADLINE);
-    // Its input is not the terminal: the master would read that, and Ctrl-Z does not stop the master.
-    const script = "</dev/null 'echo st''art; until [ -e ~/go ]; do sleep 0.1; done; exit 5'";
-    const call = argvOf(scene, ["host", script]).join(" ").replaceAll("~", scene.sshd.user.home);
-    pty.write(`${call}; echo =$?=\r`);
-    await pty.waitFor("start\r\n", DEADLINE);
-    pty.write("\x1a");
-    await pty.waitFor("Stopped", DEADLINE);
-    await pty.waitFor("$ ", DEADLINE);
-    pty.write("fg; echo =$?=\r");
-    await pty.waitFor("fg; ", DEADLINE);
-    await Deno.writeTextFile(`${scene.sshd.user.home}/go`, "");
-    await pty.waitFor("=5=\r\n", DEADLINE);
-    await Deno.remove(`${scene.sshd.user.home}/go`);
-    pty.write(`${call}; echo =$?=\r`);
-    await pty.waitFor("start\r\n", DEADLINE);
-    pty.write("\x03");
-    await pty.waitFor("$ ", DEADLINE);
-  });
-
-  Deno.test(`${way} leaves Ctrl-C and Ctrl-Z to a remote shell`, async () => {
-    await using scene = await Scene.open();
-    await using pty = await Pty.spawn(argvOf(scene, ["-t", "host", "PS1='> ' sh -i"]), {
-      env: scene.sandbox.env,
-    });
-    await pty.waitFor("> ", DEADLINE);
-    pty.write("cat\r");
-    await pty.waitFor("cat\r\n", DEADLINE);
-    pty.write("\x1a");
-    await pty.waitFor(/(Stopped|Suspended)[^]*> /, DEADLINE);
-    pty.write("fg\r");
-    await pty.waitFor("cat\r\n", DEADLINE);
-    pty.write("back\r");
-    await pty.waitFor(/back[^]*back\r\n/, DEADLINE);
-    pty.write("\x03");
-    await pty.waitFor("> ", DEADLINE);
-    pty.write("exit 6\r");
-    assert.equal((await statusOf(pty)).code, 6);
-  });
-
-  Deno.test(`${way} exits with 127 or 126 if the real ssh cannot be run, and says so`, async () => {
-    await using scene = await Scene.open();
-    const { sandbox } = scene;
-    const missing = await sandbox.addProgram("missing", "#!/no/such/interpreter");
-    const forbidden = await sandbox.addProgram("forbidden", "#!/etc/passwd");
-    for (const [ssh, status] of [[missing, 127], [forbidden, 126]] as const) {
-      const { code, stdout, stderr } = await sandbox.run(argvOf(scene, ["host"]), {
-        env: { SSHS_SSH: ssh },
-      });
-      assert.deepEqual([code, stdout], [status, ""]);
-      assert.ok(stderr.includes(ssh), stderr);
-    }
-  });
 }
 
-Deno.test("ssh as a child gets the signals that kill(1) sends to its parent, and those of the terminal only once", async () => {
-  await using sandbox = await Sandbox.create();
-  // Uses sigwait(3), since a shell's trap merges signals that come close together.
-  const ssh = await sandbox.addProgram(
-    "counting",
-    `#!${needProgram("python3")} -IS
-import signal
-names = {signal.SIGINT, signal.SIGQUIT}
-signal.pthread_sigmask(signal.SIG_BLOCK, names)
-print("ready", flush=True)
-while True:
-    print("got", signal.sigwait(names).name, flush=True)
-`,
-  );
+const argvOf = WAYS["the installed ssh"];
+
+Deno.test("the installed ssh reads its input to the end, and ends when the reader of its output does", async () => {
+  await using scene = await Scene.open();
+  const { sandbox } = scene;
+  const counted = await sandbox.run(argvOf(scene, ["host", "wc -c"]), { stdin: "four" });
+  assert.equal(counted.stdout.trim(), "4");
+  assert.equal((await sandbox.run(argvOf(scene, ["host", "wc -c"]))).stdout.trim(), "0");
+  const piped = ["sh", "-c", '"$@" | head -n 1', "sh", ...argvOf(scene, ["host", "yes"])];
+  assert.equal((await sandbox.run(piped)).stdout, "y\n");
+});
+
+Deno.test("the installed ssh carries 100 MB of random bytes both ways unchanged", async () => {
+  await using scene = await Scene.open();
+  const sent = new Uint8Array(100_000_000);
+  for (let at = 0; at < sent.length; at += 50_000) {
+    crypto.getRandomValues(sent.subarray(at, at + 50_000));
+  }
+  const { code, stdoutBytes } = await scene.sandbox.run(argvOf(scene, ["host", "cat"]), {
+    stdin: sent,
+    timeout: 60_000,
+  });
+  assert.equal(code, 0);
+  await assertSameBytes(stdoutBytes, sent);
+});
+
+Deno.test("the installed ssh handles ~. and the size of its terminal", async () => {
+  await using scene = await Scene.open();
+  const { sandbox } = scene;
+  const command = "trap 'stty size' WINCH; stty size; while sleep 0.1; do :; done";
+  await using pty = await Pty.spawn(argvOf(scene, ["-t", "host", command]), {
+    env: sandbox.env,
+    rows: 33,
+    columns: 111,
+  });
+  // A master may write before its client has made the terminal raw: then the terminal adds a return.
+  await pty.waitFor(/33 111\r+\n/, DEADLINE);
+  pty.resize(44, 122);
+  await pty.waitFor("44 122\r\n", DEADLINE);
+  pty.write("\r~.");
+  assert.equal((await statusOf(pty)).code, 255);
+  await pty.waitFor(/onnection to .* closed/, DEADLINE);
+});
+
+Deno.test("the installed ssh stops on Ctrl-Z in a local shell, continues on fg, and dies on Ctrl-C", async () => {
+  await using scene = await Scene.open();
   await using pty = await Pty.spawn(["bash", "--norc", "--noprofile", "-i"], {
-    env: { ...sandbox.env, PS1: "$ ", SSHS: "off", SSHS_SSH: ssh },
+    env: { ...scene.sandbox.env, PS1: "$ " },
     columns: 500,
   });
   await pty.waitFor("$ ", DEADLINE);
-  const call = sandbox.argv(["host"]).filter((word) => word !== "--allow-ffi").join(" ");
-  pty.write(`${call} &\r`);
-  await pty.waitFor("ready\r\n", DEADLINE);
-  // To that process alone: %1 would be its group.
-  for (const name of ["INT", "QUIT"]) {
-    pty.write(`kill -${name} $!\r`);
-    await pty.waitFor(`got SIG${name}\r\n`, DEADLINE);
-  }
-  const before = pty.output.length;
+  // Its input is not the terminal: the master would read that, and Ctrl-Z does not stop the master.
+  const script = "</dev/null 'echo st''art; until [ -e ~/go ]; do sleep 0.1; done; exit 5'";
+  const call = argvOf(scene, ["host", script]).join(" ").replaceAll("~", scene.sshd.user.home);
+  pty.write(`${call}; echo =$?=\r`);
+  await pty.waitFor("start\r\n", DEADLINE);
+  pty.write("\x1a");
+  await pty.waitFor("Stopped", DEADLINE);
+  await pty.waitFor("$ ", DEADLINE);
+  pty.write("fg; echo =$?=\r");
+  await pty.waitFor("fg; ", DEADLINE);
+  await Deno.writeTextFile(`${scene.sshd.user.home}/go`, "");
+  await pty.waitFor("=5=\r\n", DEADLINE);
+  await Deno.remove(`${scene.sshd.user.home}/go`);
+  pty.write(`${call}; echo =$?=\r`);
+  await pty.waitFor("start\r\n", DEADLINE);
+  pty.write("\x03");
+  await pty.waitFor("$ ", DEADLINE);
+});
+
+Deno.test("the installed ssh leaves Ctrl-C and Ctrl-Z to a remote shell", async () => {
+  await using scene = await Scene.open();
+  await using pty = await Pty.spawn(argvOf(scene, ["-t", "host", "PS1='> ' sh -i"]), {
+    env: scene.sandbox.env,
+  });
+  await pty.waitFor("> ", DEADLINE);
+  pty.write("cat\r");
+  await pty.waitFor("cat\r\n", DEADLINE);
+  pty.write("\x1a");
+  await pty.waitFor(/(Stopped|Suspended)[^]*> /, DEADLINE);
   pty.write("fg\r");
-  await pty.waitFor("host\r\n", DEADLINE);
-  for (const [key, name] of [["\x03", "INT"], ["\x1c", "QUIT"]]) {
-    pty.write(key);
-    await pty.waitFor(`got SIG${name}\r\n`, DEADLINE);
+  await pty.waitFor("cat\r\n", DEADLINE);
+  pty.write("back\r");
+  await pty.waitFor(/back[^]*back\r\n/, DEADLINE);
+  pty.write("\x03");
+  await pty.waitFor("> ", DEADLINE);
+  pty.write("exit 6\r");
+  assert.equal((await statusOf(pty)).code, 6);
+});
+
+Deno.test("the installed ssh exits with 127 or 126 if the real ssh cannot be run, and says so", async () => {
+  await using scene = await Scene.open();
+  const { sandbox } = scene;
+  const missing = await sandbox.addProgram("missing", "#!/no/such/interpreter");
+  const forbidden = await sandbox.addProgram("forbidden", "#!/etc/passwd");
+  for (const [ssh, status] of [[missing, 127], [forbidden, 126]] as const) {
+    const { code, stdout, stderr } = await sandbox.run(argvOf(scene, ["host"]), {
+      env: { SSHS_SSH: ssh },
+    });
+    assert.deepEqual([code, stdout], [status, ""]);
+    assert.ok(stderr.includes(ssh), stderr);
   }
-  // A second one would come once the parent has checked whether it is in the foreground.
-  await pause(500);
-  assert.deepEqual(pty.output.slice(before).match(/got \w+/g), ["got SIGINT", "got SIGQUIT"]);
 });
 
 Deno.test("the installed ssh passes on all exit statuses from 0 to 255", async () => {
@@ -228,7 +188,7 @@ function statusOf(pty: Pty): Promise<Deno.CommandStatus> {
 }
 
 Deno.test("the ssh that a call becomes keeps its pid, and has no children", async () => {
-  for (const way of ["the installed ssh", "the program by exec"]) {
+  for (const way in WAYS) {
     await using scene = await Scene.open();
     const child = scene.sandbox.spawn(WAYS[way](scene, ["host", "cat"]));
     await eventually("a session", () => scene.sshd.sessions() === 1, DEADLINE);

@@ -4,8 +4,6 @@
  */
 import assert from "node:assert/strict";
 import { eventually } from "./support/eventually.ts";
-import { isThere } from "./support/is_there.ts";
-import { isAlive } from "./support/processes.ts";
 import { Scene } from "./support/scene.ts";
 
 const HOUR = 3600_000;
@@ -35,23 +33,6 @@ for (const [what, ms] of [["back an hour", -HOUR], ["forward a day", 24 * HOUR]]
     assert.equal(scene.logins(), 1);
     // A sleeper that was not awake yet may have been taken for dead: then one of two exits.
     await eventually("one sleeper", () => scene.sandbox.sleepers().length === 1, PATIENCE);
-  });
-
-  Deno.test(`a dead connection is detected after the clock is set ${what}`, async () => {
-    // Long enough that the dead lane is still there for the second call.
-    await using scene = await Scene.open({ relay: {}, env: { SSHS_LINGER: "600" } });
-    await scene.assertWorks("before");
-    await scene.held();
-    const lane = scene.fileOf(".leases");
-    const [master] = scene.sandbox.masters();
-    // As after a night of suspend: new connections work, and those that were open are silently dead.
-    scene.relay.cutOpen();
-    setClock(scene, ms);
-    await scene.assertWorks("after", { noise: /^(mux_client_request_session: [^\n]*\n)?$/ });
-    assert.equal(scene.logins(), 2);
-    await eventually("the dead one's master is gone", () => !isAlive(master.pid), PATIENCE);
-    assert.equal(isThere(lane), false, "no call is put on it any more");
-    await scene.assertWorks("and again");
   });
 }
 

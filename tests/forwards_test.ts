@@ -332,42 +332,6 @@ Deno.test("a retired connection takes back its forwards too", async () => {
   await eventually("its master is gone", () => scene.sandbox.masters().length === 0, DEADLINE);
 });
 
-Deno.test("VS Code: two windows with a port each share a login, and leave no port open", async () => {
-  await using scene = await forwarding();
-  await using greeter = new Greeter();
-  const windows = [freePort(), freePort()].map((port) => {
-    const words = [
-      "-T",
-      "-D",
-      `${port}`,
-      "-F",
-      scene.config,
-      "-o",
-      "ConnectTimeout=15",
-      "host",
-      "bash",
-    ];
-    return { port, child: scene.sandbox.spawn(["ssh", ...words]) };
-  });
-  for (const { port, child } of windows) {
-    const writer = child.stdin.getWriter();
-    await writer.write(new TextEncoder().encode("echo listening\n"));
-    const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-    assert.equal((await reader.read()).value, "listening\n");
-    await greetThroughSocks(port, greeter.port);
-    await reader.cancel();
-    writer.releaseLock();
-  }
-  assert.equal(scene.logins(), 1);
-  await windows[0].child.stdin.close();
-  await windows[0].child.status;
-  await eventually("the first port is free", () => isFree(windows[0].port), SOON);
-  await greetThroughSocks(windows[1].port, greeter.port);
-  windows[1].child.kill("SIGKILL");
-  await eventually("the second port is free", () => isFree(windows[1].port), SOON);
-  for (const { child } of windows) await child.stderr.cancel();
-});
-
 Deno.test("--list shows forwards, and --why names the setting if it would help", async () => {
   await using scene = await forwarding();
   const port = freePort();
@@ -386,10 +350,4 @@ Deno.test("--list shows forwards, and --why names the setting if it would help",
     assert.equal(decision, "direct");
     assert.match(remedy, /set "forwards" to true for this host in config\.json$/);
   }
-});
-
-Deno.test("without the setting a call that forwards is plain ssh", async () => {
-  await using scene = await sceneWith({});
-  const { code } = await scene.ssh(["-D", `${freePort()}`, "host", "true"]);
-  assert.deepEqual([code, scene.lanes()], [0, []]);
 });

@@ -1,24 +1,8 @@
 /** More sessions than one connection takes. */
 import assert from "node:assert/strict";
-import { assertQuiet } from "./support/assert_quiet.ts";
 import { eventually } from "./support/eventually.ts";
 import { endAll } from "./support/processes.ts";
 import { Scene } from "./support/scene.ts";
-
-Deno.test("the eleventh simultaneous session opens a second lane, silently", async () => {
-  await using scene = await Scene.open();
-  const go = `${scene.user.home}/go`;
-  const command = `until [ -e ${go} ]; do sleep 0.1; done`;
-  const calls = Array.from(
-    { length: 11 },
-    (_, i) => scene.ssh(["host", `${command}; echo ${i}`], { timeout: 90_000 }),
-  );
-  await eventually("all are open", () => scene.sshd.sessions() === 11, { deadline: 60_000 });
-  await Deno.writeTextFile(go, "");
-  (await Promise.all(calls)).forEach((result, i) => assertQuiet(result, `${i}\n`));
-  assert.equal(scene.logins(), 2);
-  await Deno.remove(go);
-});
 
 Deno.test("leases whose pid now belongs to another process hold no place", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "600" } });

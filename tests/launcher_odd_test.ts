@@ -92,6 +92,8 @@ Deno.test("what the caller's shell exports does not affect the launcher", async 
     CDPATH: "/:/tmp",
     TMOUT: "1",
     "BASH_FUNC_sshs_plain%%": "() { echo taken; exit 9; }",
+    "BASH_FUNC_kill%%": "() { echo taken; exit 9; }",
+    "BASH_FUNC_read%%": "() { echo taken; exit 9; }",
     sshs_task: "open",
     sshs_claim: "/nowhere",
     sshs_mine: "7",
@@ -101,20 +103,12 @@ Deno.test("what the caller's shell exports does not affect the launcher", async 
   await Deno.writeTextFile(`${scene.sandbox.home}/startup`, "echo from the startup file\n");
   // /bin/sh may be bash.
   const text = await Deno.readTextFile(`${scene.bin}/ssh`);
-  const shells = ["/bin/sh", needProgram("bash")];
-  for (const shell of shells) {
+  for (const shell of ["/bin/sh", needProgram("bash")]) {
     await Deno.writeTextFile(`${scene.bin}/ssh`, text.replace("#!/bin/sh", `#!${shell}`));
     for (const what of ["first", "with a lane"]) {
-      const { code, stdout, stderr } = await scene.run(
-        [
-          "env",
-          "-u",
-          "sshs_none",
-          ...Object.entries(env).map(([k, v]) => `${k}=${v}`),
-          "ssh",
-          ...scene.args("echo hello; exit 3"),
-        ],
-      );
+      const set = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+      const call = ["env", ...set, "ssh", ...scene.args("echo hello; exit 3")];
+      const { code, stdout, stderr } = await scene.run(call);
       const words = stderr.split("\n").filter((line) => !/^\++ |^traced$|^$/.test(line));
       assert.deepEqual([code, stdout, words], [3, "hello\n", []], `${shell}, ${what}`);
     }

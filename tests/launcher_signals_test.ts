@@ -53,34 +53,12 @@ Deno.test("Ctrl-C ends a call while a Match exec runs", async () => {
   await eventually("nothing is left", () => scene.processes().length === 0, DEADLINE);
 });
 
-Deno.test("when a call that asks the program is killed, one of those who wait asks next", async () => {
-  await using scene = await Scene.open();
-  const goOn = await scene.holdDeno();
-  const first = start(scene);
-  await eventually("it asks", () => scene.starts().length === 1, DEADLINE);
-  const calls = Array.from({ length: 12 }, () => scene.ssh(["host", "true"]));
-  const waiting = new Set<number>();
-  await eventually("the others wait", () => {
-    for (const { args, ppid } of scene.processes()) if (args[0] === "sleep") waiting.add(ppid);
-    return waiting.size === 13; // and the Deno that is held
-  }, DEADLINE);
-  first.kill("SIGKILL");
-  await Promise.all([first.status, close(first)]);
-  await eventually("another one asks", () => scene.starts().length > 1, DEADLINE);
-  await goOn();
-  for (const { code, stderr } of await Promise.all(calls)) {
-    assert.deepEqual([code, stderr], [0, ""]);
-  }
-  const asked = scene.starts().filter((words) => words.includes("--decide")).length;
-  assert.ok(asked <= 3, `${asked} decisions`);
-});
-
 Deno.test("a signal in the moment of the probe for nohup ends the call", async () => {
   await using scene = await Scene.open();
-  const path = `${scene.bin}/ssh`;
-  // As if it came between the launcher's own two.
+  const path = `${scene.library}/launcher.sh`;
+  // As if it came between the launcher's own.
   const text = Deno.readTextFileSync(path);
-  const probe = "  kill -TERM $$\n";
+  const probe = '    kill "-$sshs_word" $$\n';
   assert.ok(text.includes(probe));
   Deno.writeTextFileSync(path, text.replace(probe, () => probe + probe));
   const call = start(scene);

@@ -1,4 +1,4 @@
-/** A master is independent of the call that started it: of how the call ends, and of its options. */
+/** A master is independent of how the call that started it ends. */
 import assert from "node:assert/strict";
 import { eventually } from "./support/eventually.ts";
 import { isAlive } from "./support/processes.ts";
@@ -47,18 +47,5 @@ for (const [way, { options, words, masters }] of Object.entries(WAYS)) {
     assert.deepEqual([after.code, after.stdout, after.stderr], [0, "after\n", ""]);
     assert.equal(scene.logins(), masters);
     await scene.assertClean();
-  });
-
-  Deno.test(`${way}, a call with -v shows its login or its session on a lane, and no pipe stays open`, async () => {
-    await using scene = await Scene.open({ ...options, env: { SSHS_LINGER: "600" } });
-    const argv = ["ssh", "-v", "-F", scene.config, ...words, "host", "true"];
-    // Ends only when no process holds the pipe any more.
-    const show = async () =>
-      (await scene.run(["sh", "-c", '"$@" 2>&1 | cat', "sh", ...argv])).stdout;
-    assert.match(await show(), /debug1: Authentication succeeded|Authenticated to /);
-    assert.equal((await scene.ssh([...words, "host", "true"])).code, 0);
-    const before = scene.logins();
-    assert.match(await show(), /debug1: mux_client_request_session: master session id/);
-    assert.equal(scene.logins(), before);
   });
 }

@@ -1,8 +1,8 @@
 /**
  * Problems with `ControlMaster auto` + `ControlPersist` that were found later in the field. Each test first
- * shows the problem with the stock pair, but for two: 21 works with the stock pair too, and 26 has plain ssh
- * as its measure. 17, 18 and 25 are in never_worse_test.ts, side by side with plain ssh, as are more cases
- * of 19; 22 is in with_test.ts and 23 in share_always_test.ts.
+ * shows the problem with the stock pair, but for 26, which has plain ssh as its measure. 17, 18 and 25 are in
+ * never_worse_test.ts, side by side with plain ssh, as are more cases of 19; 21 is in control_test.ts (it works
+ * with the stock pair too), 22 in with_test.ts and 23 in share_always_test.ts.
  */
 import assert from "node:assert/strict";
 import { addAccount, Agent, useAgentAlone } from "./support/agent.ts";
@@ -87,22 +87,6 @@ Deno.test({
       } else await session.finish();
     }
   },
-});
-
-Deno.test("21: a script controls its connection with ssh -O", async () => {
-  await using scene = await Scene.open(LINGERING);
-  const control = (word: string) => scene.ssh(["-O", word, "host"]);
-  assert.notEqual((await control("check")).code, 0, "there is none yet");
-  assertQuiet(await scene.ssh(["host", "true"]), "");
-  const check = await control("check");
-  assert.equal(check.code, 0);
-  const [{ pid }] = scene.sandbox.masters();
-  assert.equal(check.stderr, `Master running (pid=${pid})\r\n`);
-  const exit = await control("exit");
-  assert.deepEqual([exit.code, exit.stderr], [0, "Exit request sent.\r\n"]);
-  await eventually("it has ended", () => !isAlive(pid), DEADLINE);
-  assertQuiet(await scene.ssh(["host", "true"]), "");
-  assert.equal(scene.logins(), 2);
 });
 
 Deno.test("24: a server that allows one session per connection is remembered", async () => {

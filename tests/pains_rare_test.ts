@@ -1,4 +1,7 @@
-/** The problems of pains_common_test.ts from the ninth on, which are less common. */
+/**
+ * The problems of pains_common_test.ts from the ninth on, which are less common. 15 is in commands_test.ts and
+ * commands_why_test.ts: the stock pair has nothing to compare with.
+ */
 import assert from "node:assert/strict";
 import { assertQuiet } from "./support/assert_quiet.ts";
 import { eventually, pause } from "./support/eventually.ts";
@@ -159,23 +162,4 @@ Deno.test("14: scp and sftp start a connection that is shared", async () => {
   assert.equal(sftp.code, 0, sftp.stderr);
   assertQuiet(await scene.ssh(["host", "echo hello"]), "hello\n");
   assert.equal(scene.logins() - before, 1);
-});
-
-Deno.test("15: --list and --why tell whether a call is shared, over what, and why not", async () => {
-  await using scene = await Scene.open(LINGERING);
-  const ask = async (...words: string[]) => {
-    const { code, stdout, stderr } = await scene.run(["sshs", ...words]);
-    assert.equal(code, 0, stderr);
-    return JSON.parse(stdout);
-  };
-  const call = ["-F", scene.config, "host"];
-  await scene.ssh(["host", "true"]);
-  const [lane] = await ask("--list", "--json");
-  assert.ok(lane);
-  const shared = await ask("--why", "--json", ...call);
-  assert.equal(shared.decision, "share");
-  assert.ok(shared.lane);
-  const direct = await ask("--why", "--json", "-L", "1:127.0.0.1:1", ...call);
-  assert.deepEqual([direct.decision, direct.lane], ["direct", null]);
-  assert.match(direct.reason, /-L forwards ports/);
 });

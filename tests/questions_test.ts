@@ -5,15 +5,107 @@ import { Agent, useAgentAlone } from "./support/agent.ts";
 import { isThere } from "./support/is_there.ts";
 import { lockKey, PASSPHRASE } from "./support/questions.ts";
 import { run } from "./support/programs.ts";
-import type { Scene } from "./support/scene.ts";
+import type { Scene, SceneOptions } from "./support/scene.ts";
 import { type Ending, SideBySide } from "./support/side_by_side.ts";
 import { canAskForCodes } from "./support/sshd.ts";
 
 const CALL = ["host", "echo logged in; exit 3"];
 
-/** Asserts that what was typed in secret was not shown. */
-function assertNotShown({ transcript }: Ending, ...secrets: readonly string[]): void {
-  for (const secret of secrets) assert.ok(!transcript.includes(secret), transcript);
+/** A question, and what the user does: a prompt, and the answer to it. */
+interface Question {
+  options?: SceneOptions;
+  prepare?: (scene: Scene) => Promise<unknown>;
+  dialogue: readonly (readonly [prompt: string | RegExp, answer: string])[];
+  /** What the terminal has shown; by default that the call went on. */
+  shows?: RegExp;
+  /** What was typed in secret, beside the account's password. */
+  secret?: string;
+  refused?: boolean;
+  can?: boolean;
+}
+
+const PASSWORD = /password: /i;
+const WRONG = [PASSWORD, "wrong answer"] as const;
+const RIGHT = [PASSWORD, "PASSWORD"] as const;
+const LOCKED = /Enter passphrase for key .*: /;
+const CODE = "Verification code: ";
+const UNKNOWN = { client: { hostKeyChecking: "ask" } } as const;
+
+/** PASSWORD and FINGERPRINT in an answer stand for the account's and the server's. */
+const QUESTIONS: Readonly<Record<string, Question>> = {
+  "a password, again after a wrong one": {
+    options: { passwords: true },
+    dialogue: [WRONG, RIGHT],
+    secret: "wrong answer",
+    can: canMakeAccounts,
+  },
+  "a password by keyboard-interactive, again after a wrong one": {
+    options: { keyboardInteractive: true },
+    dialogue: [WRONG, RIGHT],
+    secret: "wrong answer",
+    can: canMakeAccounts,
+  },
+  "a password, answered wrongly three times": {
+    options: { keyboardInteractive: true },
+    dialogue: [WRONG, WRONG, WRONG],
+    shows: /Permission denied \(/,
+    refused: true,
+    can: canMakeAccounts,
+  },
+  "a key's passphrase, again after a wrong one": {
+    prepare: lockKey,
+    dialogue: [[LOCKED, "wrong answer"], [LOCKED, PASSPHRASE]],
+    secret: PASSPHRASE,
+  },
+  "a code, with echo, again after a wrong one": {
+    options: { codes: ["12345678"] },
+    dialogue: [[CODE, "00000000"], [CODE, "12345678"]],
+    shows: /Verification code: 00000000\r\n[^]*code: 12345678\r\n/,
+    can: canAskForCodes,
+  },
+  "whether to trust a host key, answered yes after another word": {
+    options: UNKNOWN,
+    dialogue: [
+      [/authenticity of host [^]*\(yes\/no.*\)\? /, "what"],
+      ["Please type 'yes', 'no' or the fingerprint: ", "yes"],
+    ],
+    shows: /yes\r\nWarning: Permanently added [^\n]*\nlogged in\r\n$/,
+  },
+  "whether to trust a host key, answered by its fingerprint": {
+    options: UNKNOWN,
+    dialogue: [["(yes/no", "FINGERPRINT"]],
+  },
+  "whether to trust a host key, answered no": {
+    options: UNKNOWN,
+    dialogue: [["(yes/no", "no"]],
+    shows: /Host key verification failed\.\r+\n$/,
+    refused: true,
+  },
+};
+
+for (const [what, question] of Object.entries(QUESTIONS)) {
+  const { options, prepare, dialogue, shows = /./, secret, refused, can = true } = question;
+  Deno.test({
+    name: `ssh asks for ${what}, as plain ssh does, and secrets are not shown`,
+    ignore: !can,
+    fn: async () => {
+      await using sides = await SideBySide.open(options, prepare);
+      const ending = await sides.assertSame(CALL, async (terminal) => {
+        for (const [prompt, answer] of dialogue) {
+          await terminal.expect(prompt);
+          const text = answer.replace("PASSWORD", `${terminal.user.password}`)
+            .replace("FINGERPRINT", await fingerprintOf(terminal.scene));
+          terminal.type(`${text}\r`);
+        }
+      });
+      if (refused) assert.equal(ending.code, 255);
+      else assertLoggedIn(ending);
+      assert.match(ending.transcript, shows);
+      for (const text of [secret, sides.ours.user.password]) {
+        assert.ok(!text || !ending.transcript.includes(text), ending.transcript);
+      }
+    },
+  });
 }
 
 function assertLoggedIn({ transcript, code, left, logins }: Ending): void {
@@ -21,109 +113,9 @@ function assertLoggedIn({ transcript, code, left, logins }: Ending): void {
   assert.deepEqual({ code, left, logins }, { code: 3, left: [], logins: 1 });
 }
 
-for (
-  const [what, options] of [
-    ["a password", { passwords: true }],
-    ["a password by keyboard-interactive", { keyboardInteractive: true }],
-  ] as const
-) {
-  Deno.test({
-    name: `${what} is asked for as by plain ssh, again after a wrong one, and never shown`,
-    ignore: !canMakeAccounts,
-    fn: async () => {
-      await using sides = await SideBySide.open(options);
-      const ending = await sides.assertSame(CALL, async (terminal) => {
-        await terminal.expect(/password: /i);
-        terminal.type("wrong answer\r");
-        await terminal.expect(/password: /i);
-        terminal.type(`${terminal.user.password}\r`);
-      });
-      assertLoggedIn(ending);
-      assertNotShown(ending, "wrong answer", sides.ours.user.password!);
-    },
-  });
-}
-
-Deno.test({
-  name: "three wrong answers are refused as by plain ssh",
-  ignore: !canMakeAccounts,
-  fn: async () => {
-    await using sides = await SideBySide.open({ keyboardInteractive: true });
-    const { transcript, code } = await sides.assertSame(CALL, async (terminal) => {
-      for (let i = 0; i < 3; i++) {
-        await terminal.expect(/password: /i);
-        terminal.type("wrong\r");
-      }
-    });
-    assert.equal(code, 255);
-    assert.match(transcript, /Permission denied \(/);
-  },
-});
-
-Deno.test("a key's passphrase is asked for as by plain ssh, again after a wrong one, and never shown", async () => {
-  await using sides = await SideBySide.open({}, lockKey);
-  const ending = await sides.assertSame(CALL, async (terminal) => {
-    await terminal.expect(/Enter passphrase for key .*: /);
-    terminal.type("wrong answer\r");
-    await terminal.expect(/Enter passphrase for key .*: /);
-    terminal.type(`${PASSPHRASE}\r`);
-  });
-  assertLoggedIn(ending);
-  assertNotShown(ending, "wrong answer", PASSPHRASE);
-});
-
-Deno.test({
-  name: "a code by keyboard-interactive is asked for with echo, again after a wrong one",
-  ignore: !canAskForCodes,
-  fn: async () => {
-    await using sides = await SideBySide.open({ codes: ["12345678"] });
-    const ending = await sides.assertSame(CALL, async (terminal) => {
-      await terminal.expect("Verification code: ");
-      terminal.type("00000000\r");
-      await terminal.expect("Verification code: ");
-      terminal.type("12345678\r");
-    });
-    assertLoggedIn(ending);
-    assert.match(ending.transcript, /Verification code: 00000000\r\n[^]*code: 12345678\r\n/);
-  },
-});
-
-const UNKNOWN = { client: { hostKeyChecking: "ask" } } as const;
-
-Deno.test("yes to the host key lets the call go on, even after another word", async () => {
-  await using sides = await SideBySide.open(UNKNOWN);
-  const ending = await sides.assertSame(CALL, async (terminal) => {
-    await terminal.expect(/authenticity of host [^]*\(yes\/no.*\)\? /);
-    terminal.type("what\r");
-    await terminal.expect("Please type 'yes', 'no' or the fingerprint: ");
-    terminal.type("yes\r");
-  });
-  assertLoggedIn(ending);
-  assert.match(ending.transcript, /yes\r\nWarning: Permanently added [^\n]*\nlogged in\r\n$/);
-});
-
-Deno.test("the host key's fingerprint lets the call go on", async () => {
-  await using sides = await SideBySide.open(UNKNOWN);
-  const ending = await sides.assertSame(CALL, async (terminal) => {
-    await terminal.expect("(yes/no");
-    terminal.type(`${await fingerprintOf(terminal.scene)}\r`);
-  });
-  assertLoggedIn(ending);
-});
-
 async function fingerprintOf({ sshd }: Scene): Promise<string> {
   return (await run("ssh-keygen", ["-l", "-f", `${sshd.dir}/host_key`])).split(" ")[1];
 }
-
-Deno.test("no to the host key ends the call", async () => {
-  await using sides = await SideBySide.open(UNKNOWN);
-  const { transcript, code } = await sides.assertSame(CALL, async (terminal) => {
-    await terminal.expect("(yes/no");
-    terminal.type("no\r");
-  });
-  assert.equal(code, 255);
-  assert.match(transcript, /Host key verification failed\.\r+\n$/);
-});
 
 Deno.test("a question reaches the terminal even if no stream of the call is one", async () => {
   await using sides = await SideBySide.open(UNKNOWN);

@@ -8,8 +8,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-# In seconds, not counting the installation. A run should take less than 10 minutes; one that reaches this
-# limit hangs, and has failed.
+# In seconds, not counting the installation. A run takes 4 minutes, and longer on a busy machine; one that
+# reaches this limit hangs, and has failed.
 limit=1500
 # In kB, for all processes of the gate together.
 memory=$((4 * 1024 * 1024))
@@ -19,7 +19,7 @@ main() {
   # Short: a socket's path has at most 104 bytes. Open to the account that the tests log in to.
   work=$(mktemp -d /tmp/s.XXXXXX) # short: in a longer one there is no room for a job's sockets
   chmod 755 "$work"
-  export TMPDIR="$work" NO_COLOR=1
+  export TMPDIR="$work" NO_COLOR=1 SSHS_TEST_REASONS="$work/reasons"
   task='' watcher='' policy=''
   trap clean_up EXIT
   trap 'exit 130' INT
@@ -35,12 +35,21 @@ main() {
   *) ended='' ;;
   esac
   [ ! -e "$work/memory" ] || ended=$(cat "$work/memory")
-  [ -z "$ended" ] || say "the run was ended: $ended; these are the tests that were over by then"
+  [ -z "$ended" ] || report_end
   summarize "$status"
 }
 
 say() {
   echo "tests/run.sh: $*" >&2
+}
+
+# Deno tells why tests failed at the end of a run only; tests/support/reasons.ts does so at once.
+report_end() {
+  say "the run was ended: $ended; these are the tests that were over by then"
+  [ ! -e "$work/reasons" ] || {
+    say "and this is why some of them failed:"
+    cat "$work/reasons" >&2
+  }
 }
 
 clean_up() {

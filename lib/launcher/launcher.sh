@@ -263,7 +263,7 @@ sshs_begin() {
   # user), why, state (print the state directory), wake (start the sleeper), jump (from a ProxyCommand of ours).
   sshs_task=${SSHS_TASK:-} sshs_role=${0##*/} sshs_have='' sshs_settings=''
   sshs_ssh='' sshs_kind='' sshs_socket='' sshs_why='' sshs_void='' sshs_plan_is='' sshs_home='' sshs_only=''
-  sshs_quiet='' sshs_claim='' sshs_mine='' sshs_child='' sshs_awake='' sshs_here='' sshs_pipe='' sshs_queued=''
+  sshs_quiet='' sshs_claim='' sshs_asked='' sshs_mine='' sshs_child='' sshs_awake='' sshs_here='' sshs_pipe='' sshs_queued=''
   unset SSHS_TASK
   [ -z "${SSHS_PATH+set}" ] || { PATH=$SSHS_PATH && unset SSHS_PATH; }
   case $sshs_role,$sshs_task,${1-} in

@@ -44,6 +44,7 @@ sshs_run_proxy() {
 sshs_copy_files() {
   sshs_more settle
   sshs_find "$sshs_role" || sshs_lacks "$sshs_role"
+  ! sshs_is_off || exec "$sshs_found" "$@"
   export SSHS_PATH="$PATH"
   PATH=${sshs_found%/*}:$PATH
   exec "$sshs_role" -S "$sshs_lib/bin/ssh" "$@"

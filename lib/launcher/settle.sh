@@ -107,10 +107,12 @@ sshs_rescue() {
 
 # Acts on $SSHS.
 sshs_switch() {
-  case $SSHS in
-  [Oo][Ff][Ff] | 0 | [Nn][Oo] | [Ff][Aa][Ll][Ss][Ee]) sshs_why=off && sshs_plain "$@" ;;
-  [Oo][Nn][Ll][Yy]) sshs_only=yes ;;
-  esac
+  ! sshs_is_off || { sshs_why=off && sshs_plain "$@"; }
+  case $SSHS in [Oo][Nn][Ll][Yy]) sshs_only=yes ;; esac
+}
+
+sshs_is_off() {
+  case ${SSHS:-} in [Oo][Ff][Ff] | 0 | [Nn][Oo] | [Ff][Aa][Ll][Ss][Ee]) ;; *) return 1 ;; esac
 }
 
 # May a call have the -o in OPTARG, which begins like ControlPath or ControlMaster? A settings file may say

@@ -148,7 +148,10 @@ sshs_share() {
       sshs_doze || { sshs_leave && sshs_plain "$@"; }
       sshs_say_why
     fi
-    [ "$sshs_attempt" != running ] || sshs_seen=$sshs_last
+    case $sshs_attempt in
+    running) : "${sshs_seen:=$sshs_last}" ;; # the first one that it waits for
+    up) sshs_seen='' ;;
+    esac
     ! sshs_find_place || { sshs_leave && sshs_ride "$@"; }
   done
 }
@@ -160,8 +163,8 @@ sshs_may_start() {
   running) return 1 ;;
   failed)
     # The server may only have been busy: one of those who waited tries again. If that fails as well, no
-    # other does, and all become plain ssh.
-    [ "$sshs_seen" != "$sshs_last" ] || { sshs_seen='' && : $((sshs_failures += 1)); }
+    # other does, and all become plain ssh, also those who have not seen the second one run.
+    [ -z "$sshs_seen" ] || sshs_failures=$((sshs_last - sshs_seen + 1))
     [ "$sshs_failures" -lt 2 ] || return
     ;;
   esac

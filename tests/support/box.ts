@@ -1,13 +1,24 @@
 /** A plan and an open lane, and programs that only report how they were called. */
-import { answerText, type Conditions, planKey, planText } from "../../lib/call/plan.ts";
-import type { Shared } from "../../lib/call/decide.ts";
+import type { Conditions } from "../../lib/call/conditions.ts";
+import { planText } from "../../lib/call/plan.ts";
 import { type Lane, laneAt } from "../../lib/lane/layout.ts";
 import { libraryFiles } from "../../lib/launcher/launcher.ts";
 import { putInPlace } from "../../lib/launcher/new_files.ts";
-import { VERSION } from "../../lib/os/program.ts";
-import { parseSshArgs, type SshCall } from "../../lib/ssh/arguments.ts";
-import { parseConfigDump } from "../../lib/ssh/configuration.ts";
+import { quote, VERSION } from "../../lib/os/program.ts";
 import { isThere } from "./is_there.ts";
+
+/** What the answer of a plan sets, but for what differs from box to box: answerText(). */
+const SETTINGS = Object.fromEntries(
+  [
+    ...["notice", "spaces", "batch", "quiet", "forced", "timeout", "proxy", "listens", "marks"],
+    ...["warnings", "logged", "expects", "agent", "copies", "setpriv", "setsid", "perl", "lister"],
+  ].map((name) => [name, ""]).concat([["record", "{}"], ["max", "3"], ["lingers", "yes"]]),
+);
+
+/** The name of a plan for a few plain words, as the launcher makes it. */
+function keyOf(words: readonly string[]): string {
+  return words.join("!").replaceAll("/", "^");
+}
 
 /** How a call ended. */
 export interface Called {
@@ -66,7 +77,11 @@ export class Box implements Disposable {
     }
     this.#listener = Deno.listen({ transport: "unix", path: this.lane.socket });
     Deno.writeTextFileSync(this.lane.record, "{}");
-    Deno.writeTextFileSync(`${this.state}/sleeper`, `${Deno.pid}\n${VERSION}\nawake\n`);
+    Deno.writeTextFileSync(this.lane.master, `${Deno.pid} \n`);
+    Deno.writeTextFileSync(this.lane.verified, "1\n");
+    Deno.utimeSync(this.lane.verified, Date.now() / 1000, Date.now() / 1000 + 600);
+    const sleeper = [Deno.pid, VERSION, "awake", Deno.execPath(), "", "", ""];
+    Deno.writeTextFileSync(`${this.state}/sleeper`, sleeper.join("\n"));
     this.env = {
       PATH: `${this.dir}/ours:${this.dir}/real:/usr/bin:/bin`,
       HOME: this.dir,
@@ -77,52 +92,30 @@ export class Box implements Disposable {
 
   /** Returns the path of the plan for these words. */
   planPath(words: readonly string[] = ["host"]): string {
-    return `${this.state}/plans/${planKey(words)}`;
+    return `${this.state}/plans/${keyOf(words)}`;
   }
 
-  /** Writes a plan. */
+  /** Writes a plan to share the open lane. */
   plan(
     words: readonly string[] = ["host"],
     conditions: Partial<Conditions> = {},
-    decision: Partial<Shared> = {},
+    { host = "user@host", asker }: { host?: string; asker?: number } = {},
   ): void {
-    const call = parseSshArgs(words) as SshCall;
-    const shared: Shared = {
-      kind: "share",
-      argv: words,
-      call,
-      config: parseConfigDump("", ""),
-      origin: { cwd: "/" },
-      took: 0,
-      ssh: `${this.dir}/real/ssh`,
-      stateDir: this.state,
-      identity: "0123456789abcdef",
-      identityText: "",
-      resolved: "user@host:22",
-      linger: 600,
-      maxSessions: 3,
-      forwards: false,
-      offers: { identitiesOnly: false, publicKeys: [] },
-      keyFiles: [],
-      batch: false,
-      quiet: false,
-      spaces: "",
-      since: 0,
-      texts: [],
-      settings: undefined,
-      listens: [],
-      ...decision,
-    };
     const { PATH, SSH_AUTH_SOCK } = this.env;
     const all: Conditions = {
       environment: { PATH, SSH_AUTH_SOCK, DISPLAY: undefined },
+      job: "",
       sent: [],
       watches: { same: [], absent: [], newer: [], pins: [] },
       ...conditions,
     };
-    const launcher = `${this.dir}/ours/ssh`;
-    const answer = answerText(shared, { ssh: shared.ssh, launcher, look: 1 })!;
-    Deno.writeTextFileSync(this.planPath(words), planText(planKey(words)!, all, answer)!);
+    const ssh = `${this.dir}/real/ssh`;
+    const settings = { ...SETTINGS, ssh, home: this.lane.dir, host };
+    const answer = Object.entries(settings).map(([name, value]) =>
+      `sshs_${name}=${quote(`${value}`)}\n`
+    ).join("");
+    const text = planText(keyOf(words), all, `${answer}sshs_kind=share\n`, asker);
+    Deno.writeTextFileSync(this.planPath(words), text!);
   }
 
   /** Writes a file in the box. */

@@ -8,7 +8,7 @@ export const DEADLINE = { deadline: 30_000 };
 /** What stays in the state directory when nothing is shared any more. */
 // A sleeper that was killed leaves its file.
 const KEPT =
-  /^(plans\/.*|stamps.*|ssh|used|sleeper|sleeper\.log|[0-9a-f]{16}\/(about|starter\.\d+)?)$/;
+  /^(plans\/.*|stamps.*|waiting\/|used|sleeper|sleeper\.start|sleeper\.log|[0-9a-f]{16}\/([a-z]+|starter\.\d+|\d+\.leases\/)?)$/;
 
 /** Opens a scene whose lanes linger for 10 minutes. */
 export function openScene(options: SceneOptions = {}): Promise<Scene> {

@@ -1,7 +1,7 @@
 /** Runs single functions of the launcher, in each shell that may be /bin/sh. */
 import { launcherText } from "../../lib/launcher/launcher.ts";
 import { quote } from "../../lib/os/program.ts";
-import { BUNDLE } from "./programs.ts";
+import { REPOSITORY } from "./programs.ts";
 import { SHELLS } from "./shells.ts";
 
 /** How a script that calls the launcher's functions is run. */
@@ -10,36 +10,38 @@ export interface ScriptOptions {
   args?: readonly string[];
   /** Set in addition to PATH. */
   env?: Readonly<Record<string, string | undefined>>;
-  /** Variables of the launcher, set above its functions. */
+  /** Variables of the launcher, without "sshs_". */
   settings?: Readonly<Record<string, string | number>>;
   /** Replacements in the launcher's text, for a system file that it reads. */
   replace?: readonly (readonly [from: string, to: string])[];
-  stdin?: string;
 }
 
-/** The lines at which the launcher acts as soon as it has read them. */
+/** The line at which the launcher's first file begins to act. */
 const BEGIN = '\nsshs_begin "$@"\n';
-const GO_ON = '\nsshs_go_on "$@"\n';
+
+/** The launcher's other files. */
+const MORE = ["settle", "ask", "wait", "login", "roles"];
 
 /**
- * Returns the launcher's functions, and a script in place of what the launcher does with them.
+ * Returns the functions of all files of the launcher, and a script in place of what it does with them.
  *
- * @throws {Error} when the text has no such lines, or nothing to replace
+ * @throws {Error} when the text has no such line, or nothing to replace
  */
 export function textWith(
   script: string,
   { settings = {}, replace = [] }: ScriptOptions = {},
 ): string {
-  const whole = launcherText();
-  if (!whole.includes(BEGIN) || !whole.endsWith(GO_ON)) throw new Error("another launcher");
-  let text = whole.slice(0, -GO_ON.length + 1).replace(BEGIN, "\n");
+  const first = launcherText();
+  if (!first.includes(BEGIN)) throw new Error("another launcher");
+  const rest = MORE.map((name) => Deno.readTextFileSync(`${REPOSITORY}lib/launcher/${name}.sh`));
+  let text = [first.slice(0, first.indexOf(BEGIN)), ...rest].join("\n");
   for (const [from, to] of replace) {
     if (!text.includes(from)) throw new Error(`The launcher's text has no ${from}`);
     text = text.replaceAll(from, () => to);
   }
-  const set = Object.entries({ deno: "/nowhere/deno", program: BUNDLE, ...settings })
+  const set = Object.entries({ lib: "/nowhere", have: ` ${MORE.join(" ")} `, ...settings })
     .map(([name, value]) => `sshs_${name}=${quote(`${value}`)}\n`);
-  return ["sshs_lib=/nowhere\n", text, ...set, script].join("");
+  return `${text}\n${set.join("")}${script}`;
 }
 
 /** Starts a script that can call the launcher's functions. */
@@ -69,19 +71,25 @@ export async function outputOf(
   options: ScriptOptions = {},
 ): Promise<string> {
   const child = spawnScript(shell, script, options);
-  const writer = child.stdin.getWriter();
-  if (options.stdin) await writer.write(new TextEncoder().encode(options.stdin));
-  await writer.close();
+  await child.stdin.close();
   const { stdout, stderr } = await child.output();
   return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
 }
 
-/** Registers a test for each of the shells. */
+/** Registers a test for each of the shells, with a directory of its own. */
 export function testInShells(
   name: string,
-  fn: (shell: readonly string[], test: Deno.TestContext) => void | Promise<void>,
+  fn: (shell: readonly string[], dir: string, test: Deno.TestContext) => void | Promise<void>,
+  shells = SHELLS,
 ): void {
-  for (const [shell, argv] of SHELLS) {
-    Deno.test(`${name} (${shell})`, (test) => fn(argv, test));
+  for (const [shell, argv] of shells) {
+    Deno.test(`${name} (${shell})`, async (test) => {
+      const dir = await Deno.makeTempDir({ prefix: "l-" });
+      try {
+        await fn(argv, dir, test);
+      } finally {
+        await Deno.remove(dir, { recursive: true });
+      }
+    });
   }
 }

@@ -19,7 +19,7 @@ export function writeLaunchers(
 ): string {
   const bin = `${library}/bin`;
   if (!plain && !TESTED_SSH) {
-    putInPlace(libraryFiles(library, BUNDLE, deno));
+    putInPlace(libraryFiles(library, BUNDLE, deno), { isShared: true });
     return bin;
   }
   Deno.mkdirSync(bin, { recursive: true });

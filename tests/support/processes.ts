@@ -11,7 +11,7 @@ export interface Process {
   environ: string;
 }
 
-/** Returns all living processes (no zombies). */
+/** Returns the living processes (no zombies) that have started since the tests have. */
 export function processes(): Process[] {
   return pids().flatMap((pid) => readProcess(pid) ?? []);
 }
@@ -106,20 +106,24 @@ function pids(): number[] {
   return [...Deno.readDirSync("/proc")].map(({ name }) => Number(name)).filter((pid) => pid > 0);
 }
 
-type Stat = Pick<Process, "pid" | "ppid" | "pgid" | "sid"> & { state: string };
+type Stat = Pick<Process, "pid" | "ppid" | "pgid" | "sid"> & { state: string; born: number };
 
 function readStat(pid: number): Stat | undefined {
   // proc(5): pid (comm) state ppid pgrp session ...; comm may itself hold blanks and brackets.
   const text = readProc(pid, "stat");
-  const [state, ...ids] = text.slice(text.lastIndexOf(")") + 2).split(" ", 4);
+  const [state, ...rest] = text.slice(text.lastIndexOf(")") + 2).split(" ", 20);
   if (!state || state === "Z" || state === "X") return undefined;
-  const [ppid, pgid, sid] = ids.map(Number);
-  return { pid, ppid, pgid, sid, state };
+  const [ppid, pgid, sid] = rest.map(Number);
+  return { pid, ppid, pgid, sid, state, born: Number(rest[18]) };
 }
+
+/** When the tests have started, in clock ticks since the boot (field 22 of proc(5)). */
+const BEGUN = readStat(Deno.pid)?.born ?? 0;
 
 function readProcess(pid: number): Process | undefined {
   const stat = readStat(pid);
-  if (stat === undefined) return undefined;
+  // Of the others one file is enough: tests look some thousand times.
+  if (stat === undefined || stat.born < BEGUN) return undefined;
   const { ppid, pgid, sid } = stat;
   const args = readProc(pid, "cmdline").replace(/\0+$/, "").split("\0");
   return { pid, ppid, pgid, sid, args, environ: readProc(pid, "environ") };

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readText } from "../../lib/os/files.ts";
 import type { Account } from "./account.ts";
+import { assertSameBytes } from "./bytes.ts";
 import { eventually } from "./eventually.ts";
 import { writeLaunchers } from "./launchers.ts";
 import { descendants, endAll, isAlive, type Process } from "./processes.ts";
@@ -20,14 +21,19 @@ export interface SceneOptions extends SshdOptions {
   proxy?: boolean;
   /** Have the system's own ssh where ours is else, to see what is to be expected of ours. */
   plain?: boolean;
+  /** How long what a call leaves has to exit, in ms; 10000 by default, so that no busy machine needs it. */
+  grace?: number;
 }
+
+/** What a call sends and gets back: more than a pipe holds. */
+const BYTES = Uint8Array.from({ length: 100_000 }, (_, i) => i * 7);
 
 /** The file that keeps a Deno waiting. */
 const HOLD = "hold-deno";
 
 /** What is in the state directory when nothing is shared; a claim on a plan is not. */
 const OUTLIVES =
-  /^(plans\/[^#]*|stamps\/.*|ssh|used|sleeper\.log|[0-9a-f]{16}\/(about|starter\.\d+|terminal|direct|ended-early)?)$/;
+  /^(plans\/[^#]*|stamps\/.*|launcher\/.*|waiting\/|used|sleeper\.start|sleeper\.log|[0-9a-f]{16}\/([a-z-]+|starter\.\d+|\d+\.leases\/)?)$/;
 
 /** A lane as the state directory shows it. */
 export interface SeenLane {
@@ -59,9 +65,12 @@ export class Scene implements AsyncDisposable {
   readonly bin: string;
   /** The client's ssh_config. */
   readonly config: string;
+  /** As for {@linkcode SceneOptions}. */
+  readonly grace: number;
   readonly #relay: Relay | undefined;
 
-  private constructor(sshd: Sshd, sandbox: Sandbox, bin: string, relay?: Relay) {
+  private constructor(sshd: Sshd, sandbox: Sandbox, bin: string, grace: number, relay?: Relay) {
+    this.grace = grace;
     this.sshd = sshd;
     this.sandbox = sandbox;
     this.bin = bin;
@@ -70,7 +79,7 @@ export class Scene implements AsyncDisposable {
   }
 
   static async open(options: SceneOptions = {}): Promise<Scene> {
-    const { env, relay, proxy, plain, client = {}, ...server } = options;
+    const { env, relay, proxy, plain, grace = 10_000, client = {}, ...server } = options;
     await using stack = new AsyncDisposableStack();
     const sshd = stack.use(await Sshd.start(server));
     const relayed = relay && stack.use(Relay.start(sshd.port, relay));
@@ -93,7 +102,7 @@ export class Scene implements AsyncDisposable {
     // Plans hold only where nothing has just been changed.
     sshd.ageConfigs();
     stack.move();
-    return new Scene(sshd, sandbox, bin, relayed);
+    return new Scene(sshd, sandbox, bin, grace, relayed);
   }
 
   /** Whom the client logs in as; the shell is /bin/sh. */
@@ -163,6 +172,18 @@ export class Scene implements AsyncDisposable {
     return this.sshd.logins();
   }
 
+  /** The directory of the launcher's files. */
+  get library(): string {
+    return this.bin.replace(/\/bin$/, "");
+  }
+
+  /** The pids of the calls that wait for a plan, or for a login or a place: each has a pipe. */
+  waiting(what: "plan" | "lane"): number[] {
+    const pipe = what === "plan" ? /^waiting\/\d{1,10}\.(\d+)$/ : /^waiting\/[0-9a-f]{16}\.(\d+)$/;
+    return this.sandbox.files().flatMap((file) => pipe.exec(file)?.[1] ?? []).map(Number)
+      .filter(isAlive);
+  }
+
   /** The living processes of the sandbox. */
   processes(): Process[] {
     return this.sandbox.processes();
@@ -186,11 +207,11 @@ export class Scene implements AsyncDisposable {
     return () => Deno.remove(hold);
   }
 
-  /** The lanes that have files in the state directory. */
+  /** The lanes that have files in the state directory, but for the leases of the one that is next. */
   lanes(): SeenLane[] {
     const files = this.sandbox.files();
     const names = new Set(
-      files.flatMap((file) => /^([^/]+\/[^/]+)\.(sock|leases\/|retired\/)$/.exec(file)?.[1] ?? []),
+      files.flatMap((file) => /^([^/]+\/[^/]+)\.(sock|lane|retired\/)$/.exec(file)?.[1] ?? []),
     );
     return Array.from(names, (path) => {
       const [identity, name] = path.split("/");
@@ -199,7 +220,7 @@ export class Scene implements AsyncDisposable {
         identity,
         name,
         socket: `${this.sandbox.stateDir}/${path}.sock`,
-        open: files.includes(`${path}.leases/`),
+        open: ["lane", "sock", "leases/"].every((ending) => files.includes(`${path}.${ending}`)),
         leases: files.flatMap((file) => leases.exec(file)?.[1] ?? [])
           .filter((lease) => isAlive(parseInt(lease))),
       };
@@ -224,20 +245,23 @@ export class Scene implements AsyncDisposable {
   }
 
   /**
-   * Asserts that a call does what it should, whatever was broken: what it prints and how it ends is the
-   * command's, and on stderr there is nothing, or what `noise` allows. `args` are options of ssh.
+   * Asserts that a call does what it should, whatever was broken: its bytes are the same both ways, its
+   * status is the command's, and on stderr there is nothing, or what `noise` allows. `args` are options of
+   * ssh, and `before` the words of a program that runs the call.
    */
   async assertWorks(
     what: string,
-    { noise = /^$/, args = [], ...options }: RunOptions & {
+    { noise = /^$/, args = [], before = [], ...options }: RunOptions & {
       noise?: RegExp;
       args?: readonly string[];
+      before?: readonly string[];
     } = {},
   ): Promise<void> {
-    const words = [...args, "host", "echo hello; exit 3"];
-    const { code, stdout, stderr } = await this.ssh(words, options);
-    assert.deepEqual([code, stdout], [3, "hello\n"], `${what}: ${stderr}`);
+    const words = [...before, "ssh", ...args, ...this.args("cat; exit 3")];
+    const { code, stdoutBytes, stderr } = await this.run(words, { stdin: BYTES, ...options });
+    assert.equal(code, 3, `${what}: ${stderr}`);
     assert.match(stderr, noise, `${what}: ${stderr}`);
+    await assertSameBytes(stdoutBytes, BYTES, what);
   }
 
   /**
@@ -279,7 +303,7 @@ export class Scene implements AsyncDisposable {
     let left: Process[] = [];
     try {
       await eventually("nothing is left", () => (left = this.processes()).length === 0, {
-        deadline: 10_000,
+        deadline: this.grace,
       });
     } catch {
       const lines = left.map(({ pid, args }) => `\n  ${pid} ${args.join(" ")}`);

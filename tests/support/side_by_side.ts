@@ -8,9 +8,6 @@ import { Scene, type SceneOptions } from "./scene.ts";
 
 const DEADLINE = { deadline: 20_000 };
 
-/** How long the processes that a call left have to exit, ms: long enough for a busy machine. */
-const GRACE = 10_000;
-
 /** What a call on a terminal showed and left. */
 export interface Ending {
   /** What the terminal showed, without what differs from scene to scene. */
@@ -210,7 +207,7 @@ async function record(
  * command lines. Processes in `others`, from before the call, do not count.
  */
 async function leftBy(scene: Scene, others: readonly Process[]): Promise<string[]> {
-  const end = performance.now() + GRACE;
+  const end = performance.now() + scene.grace;
   const strays = await eventually("the end of what the call left", () => {
     const strays = scene.strays().filter(({ pid }) => !others.some((other) => other.pid === pid));
     if (strays.length === 0 || performance.now() > end) return strays;
