@@ -1,7 +1,7 @@
 /** --list, --stop and what all commands have in common, against a real sshd. */
 import assert from "node:assert/strict";
 import { assertEnded, DEADLINE, expect, listed, openScene, sshs } from "./support/commands.ts";
-import { eventually } from "./support/eventually.ts";
+import { eventually, pause } from "./support/eventually.ts";
 import { isAlive } from "./support/processes.ts";
 import { Sandbox } from "./support/sandbox.ts";
 import { Session } from "./support/session.ts";
@@ -10,14 +10,14 @@ Deno.test("--list tells of each connection, in columns and as JSON", async () =>
   await using scene = await openScene();
   expect(await sshs(scene, ["--list"]), { code: 0, stdout: "nothing is shared\n", stderr: "" });
   expect(await sshs(scene, ["--list", "--json"]), { code: 0, stdout: "[]\n", stderr: "" });
-  assert.deepEqual(scene.sandbox.files(), [], "looking makes nothing");
+  assert.deepEqual(scene.sandbox.files(), ["plans/", "waiting/"], "looking makes no more");
   await using session = await Session.open(scene);
   const [lane] = await listed(scene);
   assert.deepEqual(
     Object.keys(lane).join(" "),
     [
       "destination resolved identity lane socket pid state sessions maxSessions forwards",
-      "age idle linger goesIn held roundTrip note",
+      "age idle linger maxAge goesIn held roundTrip note",
     ].join(" "),
   );
   assert.equal(lane.destination, "host");
@@ -25,9 +25,11 @@ Deno.test("--list tells of each connection, in columns and as JSON", async () =>
   assert.equal(lane.pid, scene.sandbox.masters()[0].pid);
   assert.deepEqual([lane.sessions, lane.idle, lane.goesIn], [1, null, null]);
   assert.equal(Deno.lstatSync(lane.socket).isSocket, true);
+  await pause(2500); // It was not idle meanwhile.
   await session.end();
   const [idle] = await listed(scene);
   assert.deepEqual([idle.sessions, idle.linger], [0, 600]);
+  assert.ok(idle.idle <= 1, `${idle.idle}`);
   assert.ok(idle.goesIn > 500 && idle.goesIn <= 600, `${idle.goesIn}`);
   const { stdout } = await sshs(scene, ["--list"]);
   assert.match(
@@ -64,7 +66,8 @@ Deno.test("--list shows who logs in, and what was learned", async () => {
 Deno.test("--list has colours on a terminal, but not under NO_COLOR", async () => {
   await using scene = await openScene();
   await scene.ssh(["host", "true"]);
-  for (const [env, coloured] of [[{}, true], [{ NO_COLOR: "1" }, false]] as const) {
+  const rows = [[{}, true], [{ NO_COLOR: "1" }, false], [{ TERM: "dumb" }, false]] as const;
+  for (const [env, coloured] of rows) {
     await using pty = await scene.pty(["sshs", "--list"], { env });
     assert.equal((await pty.status).code, 0);
     assert.match(pty.output, /0\/10/);
@@ -117,7 +120,7 @@ Deno.test("--stop lets live sessions finish, and --now does not", async () => {
   expect(await scene.ssh(["host", "echo new"]), { code: 0, stdout: "new\n" });
   assert.equal(scene.logins(), 2);
   assert.equal(await session.end(), 0, "the session went on");
-  await eventually("the old master goes", () => scene.sandbox.masters().length === 1, DEADLINE);
+  await eventually("it is closed", async () => (await listed(scene)).length === 1, DEADLINE);
 
   await using other = await Session.open(scene);
   const hard = await sshs(scene, ["--stop", "host", "--now"]);

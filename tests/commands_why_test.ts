@@ -12,8 +12,8 @@ Deno.test("--why shows the decision, and does not touch the network", async () =
   const ask = async () => JSON.parse((await sshs(scene, ["--why", "--json", ...call])).stdout);
   const before = await ask();
   assert.deepEqual(
-    [before.decision, before.reason, before.lane, before.launcher],
-    ["share", "can be shared; no connection is open, so this call would log in", null, false],
+    [before.decision, before.reason, before.lane],
+    ["share", "can be shared; no connection is open, so this call would log in", null],
   );
   assert.match(before.identity, /^[0-9a-f]{16}$/);
   assert.match(before.command[2], /\/XXXX\.sock$/);
@@ -23,7 +23,7 @@ Deno.test("--why shows the decision, and does not touch the network", async () =
   await scene.ssh(["host", "true"]);
   const after = await eventually("the far end is known to live", async () => {
     const now = await ask();
-    return now.lane?.state === "open" && now;
+    return now.lane?.state === "open" && now.launcher && now;
   }, DEADLINE) || {};
   assert.deepEqual(
     [after.decision, after.reason, after.launcher, after.identity],
@@ -35,25 +35,24 @@ Deno.test("--why shows the decision, and does not touch the network", async () =
   assert.equal(code, 0);
   assert.match(stdout, /^shares +a shared connection is open\n/);
   assert.match(stdout, /^linger +closes 10m after the last session$/m);
-  assert.match(stdout, /^plan +there is one for this command line/m);
+  assert.match(stdout, /^plan +known command line: the call needs no Deno$/m);
   assert.match(stdout, /^command +\/\S+ -S \S+ -o ControlMaster=no -F \S+ host ls 'a b'$/m);
 });
 
-Deno.test("--why knows whether a plan holds now", async () => {
+Deno.test("--why knows whether a plan holds now, and what has made it void", async () => {
   await using scene = await openScene();
   const plan = async (options: Parameters<typeof sshs>[2] = {}) => {
     const { stdout } = await sshs(scene, ["--why", "-F", scene.config, "host", "true"], options);
     return /^plan +(.*)$/m.exec(stdout)?.[1] ?? stdout;
   };
-  assert.match(await plan(), /^none yet/);
-  await scene.ssh(["host", "true"]);
-  assert.match(await plan(), /^there is one/);
-  assert.match(await plan({ env: { SSH_AUTH_SOCK: "/elsewhere" } }), /^none yet/);
+  assert.match(await plan(), /^new command line: /);
+  const isKnown = async () => /^known command line/.test(await plan());
+  await eventually("a plan is kept", isKnown, DEADLINE);
+  assert.match(await plan({ env: { SSH_AUTH_SOCK: "/elsewhere" } }), /^SSH_AUTH_SOCK has changed/);
+  await eventually("the plan is for this environment again", isKnown, DEADLINE);
   await Deno.writeTextFile(scene.config, "\n", { append: true });
-  assert.match(await plan(), /^none yet/);
-  // The launcher cannot name a plan after such words.
-  const { stdout } = await sshs(scene, ["--why", "-F", scene.config, "-o", "User=a$b", "host"]);
-  assert.match(stdout, /^plan +none is possible/m);
+  const { stdout } = await sshs(scene, ["--why", "--json", "-F", scene.config, "host"]);
+  assert.equal(JSON.parse(stdout).void, scene.config);
 });
 
 Deno.test("--why names what would help", async () => {
@@ -118,7 +117,7 @@ Deno.test("--doctor finds no problem in a good setup, and has a hint for each pr
         /^ok +the clock agrees with that of the file system$/m,
         /^ok +the sleeper is running \(pid \d+\), with 1 connection$/m,
         /^ok +-F \S+ host would be shared$/m,
-        /^ok +plan: there is one for this command line, so the call needs no Deno$/m,
+        /^ok +plan: \S/m,
         /^ok +the agent at \S+ answers, and has 0 keys$/m,
       ]
     ) assert.match(good.stdout, line);
@@ -127,7 +126,8 @@ Deno.test("--doctor finds no problem in a good setup, and has a hint for each pr
   await Deno.mkdir(`${sandbox.home}/.config/sshs`, { recursive: true });
   await Deno.writeTextFile(`${sandbox.home}/.config/sshs/config.json`, '{ "lingr": 1 }');
   sandbox.env.PATH = `${sandbox.env.PATH}:${scene.bin}`.replace(`${scene.bin}:`, "");
-  sandbox.env.SSHS_LINGER = "soon";
+  Object.assign(sandbox.env, { SSHS_LINGER: "soon", SSHS_LOOK: "a", SSHS_SSH: "/gone/ssh" });
+  sandbox.env.SSHS = "maybe";
   await Deno.chmod(sandbox.stateDir, 0o755);
   const bad = await scene.run([`${scene.bin}/sshs`, "--doctor"]);
   assert.equal(bad.code, 1);
@@ -135,8 +135,11 @@ Deno.test("--doctor finds no problem in a good setup, and has a hint for each pr
     const lines of [
       /^warn +\S+\/ssh comes before the launcher of sshs in PATH\n +hint: export PATH="/m,
       /^warn +the state directory .* can be used by others\n +hint: chmod 700 /m,
-      /^warn +the settings are not used: .*lingr is unknown.*\n +hint: edit /m,
-      /^warn +SSHS_LINGER is not a duration: soon\n +hint: export /m,
+      /^warn +settings not understood: .*lingr is unknown.*\n +hint: edit /m,
+      /^warn +SSHS_LINGER takes a duration, as 10m, and not soon\n +hint: unset SSHS_LINGER$/m,
+      /^warn +SSHS_LOOK takes seconds from 0\.1 to 60, and not a\n/m,
+      /^warn +SSHS_SSH takes the absolute path of an ssh, and not \/gone\/ssh\n/m,
+      /^warn +SSHS takes off or only, and not maybe\n/m,
     ]
   ) assert.match(bad.stdout, lines);
 });
@@ -153,12 +156,17 @@ Deno.test("--doctor reports an agent that is silent or gone", async () => {
 
 Deno.test("--doctor reports a launcher of another version, and one whose Deno is gone", async () => {
   await using scene = await openScene();
-  const launcher = `${scene.bin}/ssh`;
-  const text = await Deno.readTextFile(launcher);
+  const library = scene.bin.replace(/\/bin$/, "");
+  const edit = async (name: string, line: RegExp, other: string) => {
+    const text = await Deno.readTextFile(`${library}/${name}`);
+    await Deno.writeTextFile(`${library}/${name}`, text.replace(line, other));
+    return text;
+  };
   const ask = async () => (await sshs(scene, ["--doctor"])).stdout;
-  await Deno.writeTextFile(launcher, text.replace(/^sshs_version=.*$/m, "sshs_version='0.0.1'"));
+  const text = await edit("launcher.sh", /^sshs_version=.*$/m, "sshs_version='0.0.1'");
   assert.match(await ask(), /^warn +\S+\/ssh belongs to sshs 0\.0\.1\n +hint: sshs --install$/m);
-  await Deno.writeTextFile(launcher, text.replace(/^sshs_deno=.*$/m, "sshs_deno='/gone/deno'"));
+  await Deno.writeTextFile(`${library}/launcher.sh`, text);
+  await edit("program", /^sshs_deno=.*$/m, "sshs_deno='/gone/deno'");
   assert.match(await ask(), /^warn +\S+\/ssh needs \/gone\/deno, which cannot be run\n +hint: /m);
 });
 
@@ -213,23 +221,22 @@ Deno.test("--why knows which direct calls need no Deno", async () => {
     JSON.parse((await sshs(scene, ["--why", "--json", ...args], { env })).stdout);
   const call = ["-F", scene.config, "host", "true"];
   const local = ["-o", "PermitLocalCommand=yes", "-o", "LocalCommand=true", ...call];
+  await eventually("plans can be kept", async () => (await ask(call)).launcher, DEADLINE);
   const rows: [words: string[], launcher: boolean, env?: Record<string, string>][] = [
     [["-V"], true],
     [["-N", ...call], true],
     [["-L", "1234:localhost:5", ...call], true],
     [call, true, { SSHS: "off" }],
     [call, true, { SSHS_INSIDE: "/usr/bin/ssh" }],
-    [local, false],
+    [local, true],
     [["-O", "check", ...call], false],
   ];
   for (const [words, launcher, env] of rows) {
     const answer = await ask(words, env);
     assert.deepEqual([answer.decision, answer.launcher], ["direct", launcher], words.join(" "));
   }
-  assert.equal((await scene.run(["ssh", ...local])).code, 0);
-  assert.equal((await ask(local)).launcher, true, "it has left a plan");
   const { stdout } = await sshs(scene, ["--why", "-V"]);
-  assert.match(stdout, /^direct +-V only prints the version\nplan +none is needed: /);
+  assert.match(stdout, /^direct +-V only prints the version\nplan +plain ssh, at once\n/);
 });
 
 Deno.test("--doctor quotes the words of the call in its hint", async () => {
@@ -238,4 +245,27 @@ Deno.test("--doctor quotes the words of the call in its hint", async () => {
   await Deno.writeTextFile(config, "ControlMaster ask\n");
   const { stdout } = await sshs(scene, ["--doctor", "-F", config, "-o", "User me", "host"]);
   assert.match(stdout, /^ +hint: sshs --why -F \S+ -o 'User me' host$/m);
+});
+
+Deno.test("--why says the same as the call does", async () => {
+  await using scene = await openScene();
+  const rows: [words: string, decision: string, reason: RegExp, env?: Record<string, string>][] = [
+    ["", "share", /no connection is open/],
+    ["-v", "direct", /-v, -E or -y/],
+    ["-tt", "share", /no connection is open/],
+    ["-S none", "direct", /-S names a control socket/],
+    ["-o ControlPath=/x", "direct", /ControlPath/],
+    ["-W host:22", "share", /no connection is open/],
+    ["", "direct", /SSHS=only/, { SSHS: "only" }],
+    ["", "direct", /LD_PRELOAD/, { LD_PRELOAD: "libm.so.6" }],
+  ];
+  for (const [words, decision, reason, env] of rows) {
+    const call = [...words.split(" ").filter(Boolean), "-F", scene.config, "host"];
+    const why = JSON.parse((await sshs(scene, ["--why", "--json", ...call], { env })).stdout);
+    assert.equal(why.decision, decision, `${words} ${why.reason}`);
+    assert.match(why.reason, reason);
+  }
+  assert.equal(scene.sshd.connections(), 0);
+  const nice = await scene.run(["nice", "sshs", "--why", "-F", scene.config, "host"]);
+  assert.match(nice.stdout, /^direct +it opens no connection for others: /);
 });

@@ -1,13 +1,15 @@
 /** How our commands are parsed and what they print: pure functions. */
 import assert from "node:assert/strict";
-import { checkVersion, fileSystemOf } from "../lib/commands/doctor.ts";
-import { type Command, nearest, parseCommand, parseHosts } from "../lib/commands/command.ts";
+import { checkVersion } from "../lib/commands/doctor.ts";
+import { type Command, parseCommand } from "../lib/commands/command.ts";
 import { HELP } from "../lib/commands/help.ts";
-import { laneJson, listLines } from "../lib/commands/list.ts";
-import type { SeenLane } from "../lib/commands/seen.ts";
+import { listLines } from "../lib/commands/list.ts";
+import { duration } from "../lib/commands/phrases.ts";
+import type { Seen } from "../lib/commands/seen.ts";
 import { isNamed } from "../lib/commands/stop.ts";
-import { cell, duration, table, width } from "../lib/commands/table.ts";
-import { laneAt } from "../lib/lane/layout.ts";
+import { cell, table, width } from "../lib/commands/table.ts";
+import { usageOf } from "../lib/commands/usage.ts";
+import { parseHosts } from "../lib/commands/warm.ts";
 
 const COMMANDS: [string, Command][] = [
   ["--list", { kind: "list", json: false }],
@@ -34,6 +36,10 @@ const COMMANDS: [string, Command][] = [
   ["--why -L 1:a:2 web", { kind: "why", argv: ["-L", "1:a:2", "web"], json: false }],
   ["--why --json web ls --now", { kind: "why", argv: ["web", "ls", "--now"], json: true }],
   ["--why -V", { kind: "why", argv: ["-V"], json: false }],
+  ["--socket -p 22 web", { kind: "socket", argv: ["-p", "22", "web"] }],
+  ["--install", { kind: "install" }],
+  ["--install --prefix=/a", { kind: "install", prefix: "/a" }],
+  ["--uninstall --now --prefix /a", { kind: "uninstall", prefix: "/a", now: true }],
   ["--doctor", { kind: "doctor", argv: [] }],
   ["--doctor -p 22 web", { kind: "doctor", argv: ["-p", "22", "web"] }],
   ["--help", { kind: "help" }],
@@ -46,17 +52,13 @@ for (const [line, command] of COMMANDS) {
   });
 }
 
-const WARM = "sshs --warm [--json] [OPTIONS] HOST...|-";
-const WHY = "sshs --why [--json] [OPTIONS] HOST [COMMAND...]";
-const STOP = "sshs --stop HOST|--all [--now]";
-const LIST = "sshs --list [--watch|--json]";
-const HOLD = "sshs --hold DURATION [OPTIONS] HOST";
+const [WARM, WHY, STOP, LIST, HOLD] = (["warm", "why", "stop", "list", "hold"] as const).map(
+  usageOf,
+);
 
 const MISUSES: [string, string, string][] = [
   ["--lst", "unknown command --lst", "did you mean --list?"],
-  ["--warn a b", "unknown command --warn", "did you mean --warm?"],
-  ["--stopp=web", "unknown command --stopp", "did you mean --stop?"],
-  ["--ver", "unknown command --ver", "did you mean --version?"],
+  ["--stopp=web", "unknown command --stopp", "did you mean --stop, --socket?"],
   ["--nonsense", "unknown command --nonsense", "sshs --help"],
   ["--=x", "unknown command --", "sshs --help"],
   ["--list web", "--list takes no host: web", LIST],
@@ -74,6 +76,8 @@ const MISUSES: [string, string, string][] = [
   ["--fresh", "--fresh takes a host", "sshs --fresh [OPTIONS] HOST [COMMAND...]"],
   ["--why", "--why takes the arguments of an ssh call", WHY],
   ["--why --all web", "--why has no option --all", WHY],
+  ["--socket", "--socket takes a host", "sshs --socket [OPTIONS] HOST"],
+  ["--socket web ls", "--socket takes one host and no command: ls", "sshs --socket [OPTIONS] HOST"],
   ["--help me", "--help takes no arguments", "sshs --help"],
 ];
 
@@ -92,16 +96,6 @@ Deno.test("parseHosts takes one host a line, and no options", () => {
   assert.deepEqual(parseHosts(""), []);
   assert.deepEqual(parseHosts("a\n-p 22 b\n"), { line: 2, text: "-p 22 b" });
   assert.deepEqual(parseHosts("a b\n"), { line: 1, text: "a b" });
-});
-
-Deno.test("nearest guesses only what is near", () => {
-  const names = ["list", "stop", "warm", "why", "fresh"];
-  assert.equal(nearest("lsit", names), "list");
-  assert.equal(nearest("LIST", names), "list");
-  assert.equal(nearest("fr", names), "fresh");
-  assert.equal(nearest("w", names), undefined);
-  assert.equal(nearest("", names), undefined);
-  assert.equal(nearest("status", names), undefined);
 });
 
 const WIDTHS: [string, number][] = [
@@ -160,28 +154,26 @@ for (const [seconds, text] of DURATIONS) {
   });
 }
 
-function seenLane(destination: string, more: Partial<SeenLane> = {}): SeenLane {
+function seenLane(destination: string, more: Partial<Seen> = {}): Seen {
   return {
-    kind: "lane",
-    lane: laneAt("/run/sshs/0123456789abcdef", "12"),
-    record: {
-      destination,
-      resolved: `user@${destination}.example.com:22`,
-      linger: 600,
-      maxSessions: 10,
-      grace: 15,
-      forwards: false,
-      agent: null,
-    },
-    state: "open",
+    destination,
+    resolved: `user@${destination}.example.com:22`,
+    identity: "0123456789abcdef",
+    lane: "12",
+    socket: "/run/sshs/0123456789abcdef/12.sock",
     pid: 4194303,
+    state: "open",
     sessions: 0,
+    maxSessions: 10,
     forwards: [],
     age: 86_399,
     idle: 3599,
-    closesIn: 3599,
-    isHeld: false,
+    linger: 600,
+    maxAge: 28_800,
+    goesIn: 3599,
+    held: false,
     roundTrip: 1234.5,
+    note: null,
     ...more,
   };
 }
@@ -209,45 +201,21 @@ function withoutColours(line: string): string {
 
 Deno.test("listLines cuts nothing in a pipe, and also lists logins and direct hosts", () => {
   const long = "x".repeat(100);
-  const dir = "/run/sshs/fedcba9876543210";
+  const other = { destination: null, resolved: "me@web:22", maxSessions: null, idle: null };
   const lines = listLines([
-    seenLane(long),
-    { kind: "login", dir, name: "3", pid: 77, age: 4 },
-    { kind: "direct", dir, reason: "not shared until tomorrow: one session a connection" },
+    seenLane(long, { goesIn: null }),
+    seenLane("", { ...other, state: "logging-in", pid: 77, age: 4 }),
+    seenLane("", { ...other, state: "direct", note: "not shared until tomorrow: one session" }),
   ], SYSTEM);
-  assert.match(lines[1], new RegExp(`^${long}  open`));
+  assert.match(lines[1], new RegExp(`^${long}  open .* never `));
+  assert.match(lines[2], /^ {2}\S+ \(at most 8h old\)$/);
   assert.match(lines[3], /^\S+ +logging in +77 +- +4s /);
   assert.match(lines[4], /^\S+ +direct /);
-  assert.equal(lines[5], "  not shared until tomorrow: one session a connection");
-});
-
-Deno.test("laneJson has null for what never ends or is unknown", () => {
-  const json = laneJson(
-    seenLane("web", { idle: undefined, closesIn: Infinity, roundTrip: undefined }),
-  );
-  assert.deepEqual(json, {
-    destination: "web",
-    resolved: "user@web.example.com:22",
-    identity: "0123456789abcdef",
-    lane: "12",
-    socket: "/run/sshs/0123456789abcdef/12.sock",
-    pid: 4194303,
-    state: "open",
-    sessions: 0,
-    maxSessions: 10,
-    forwards: [],
-    age: 86_399,
-    idle: null,
-    linger: 600,
-    goesIn: null,
-    held: false,
-    roundTrip: null,
-    note: null,
-  });
+  assert.equal(lines[5], "  not shared until tomorrow: one session");
 });
 
 Deno.test("isNamed matches a lane by the name that was typed and by what ssh resolved it to", () => {
-  const { record } = seenLane("web");
+  const record = { destination: "web", resolved: "user@web.example.com:22" };
   for (const name of ["web", "web.example.com", "user@web.example.com", record.resolved]) {
     assert.equal(isNamed(record, name), true, name);
   }
@@ -264,7 +232,7 @@ Deno.test("isNamed matches a lane by the name that was typed and by what ssh res
 });
 
 Deno.test("checkVersion warns about versions that do not share well", () => {
-  const warns = (version: string) => !checkVersion("/usr/bin/ssh", version).ok;
+  const warns = (version: string) => checkVersion("/usr/bin/ssh", version).hint !== undefined;
   assert.equal(warns("OpenSSH_10.1p1, OpenSSL 3.6.0"), true);
   assert.equal(warns("Dropbear v2022.83"), true);
   for (
@@ -272,25 +240,6 @@ Deno.test("checkVersion warns about versions that do not share well", () => {
   ) {
     assert.equal(warns(fine), false, fine);
   }
-});
-
-Deno.test("fileSystemOf finds the mount that a path is on", () => {
-  const mounts = [
-    "/dev/sda1 / ext4 rw 0 0",
-    "server:/home /home nfs4 rw 0 0",
-    "tmpfs /home/me/with\\040blank tmpfs rw 0 0",
-    "proc /home2 proc rw 0 0",
-    "overlay /home overlay rw 0 0",
-    "",
-  ].join("\n");
-  const rows: [string, string | undefined][] = [
-    ["/run/user/0/sshs", "ext4"],
-    ["/home/me", "overlay"],
-    ["/home/me/with blank/sshs", "tmpfs"],
-    ["/homeless", "ext4"],
-  ];
-  for (const [path, type] of rows) assert.equal(fileSystemOf(path, mounts), type, path);
-  assert.equal(fileSystemOf("/", ""), undefined);
 });
 
 Deno.test("HELP is at most 80 columns wide", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { USAGE } from "../lib/commands/command.ts";
 import { HELP } from "../lib/commands/help.ts";
+import { NAMES, usageOf } from "../lib/commands/usage.ts";
 import { VERSION } from "../lib/os/program.ts";
 import { findProgram } from "./support/programs.ts";
 
@@ -18,7 +18,7 @@ Deno.test("sshs.1 has each command with the words of its usage and a description
     const [command, ...rest] = words.match(/--\w+|\w+/g)!;
     return [command, rest.sort()];
   }));
-  const expected = Object.values(USAGE).map((usage) => {
+  const expected = NAMES.map(usageOf).map((usage) => {
     const [command, ...words] = usage.toLowerCase().match(/--\w+|\w+/g)!.slice(1);
     return [command, words.map((word) => word === "options" ? "ssh_options" : word).sort()];
   });
@@ -34,7 +34,7 @@ Deno.test("sshs.1 names each variable that --help does", () => {
 
 Deno.test("README.md has the usage of each command, and each variable of --help", async () => {
   const readme = await Deno.readTextFile(new URL("../README.md", import.meta.url));
-  for (const usage of Object.values(USAGE)) assert.ok(readme.includes(`    ${usage}`), usage);
+  for (const usage of NAMES.map(usageOf)) assert.ok(readme.includes(`    ${usage}`), usage);
   for (const name of VARIABLES) {
     assert.match(readme, new RegExp(`^\\| \`${name}[\`=]`, "m"));
   }

@@ -1,11 +1,12 @@
 /** `sshs --with`: a job's calls share connections of their own, and nothing outlives it. */
 import assert from "node:assert/strict";
-import { parseCommand, USAGE } from "../lib/commands/command.ts";
+import { parseCommand } from "../lib/commands/command.ts";
+import { usageOf } from "../lib/commands/usage.ts";
 import { isJobDir, makeJobDir, openStateDir, StateDirError } from "../lib/lane/state_dir.ts";
 import { canMakeAccounts } from "./support/account.ts";
 import { eventually } from "./support/eventually.ts";
 import { install } from "./support/installed.ts";
-import { isAlive, signal } from "./support/processes.ts";
+import { signal } from "./support/processes.ts";
 import { Sandbox } from "./support/sandbox.ts";
 import { Scene } from "./support/scene.ts";
 import { Session } from "./support/session.ts";
@@ -20,9 +21,9 @@ function jobs({ sandbox }: Scene): string[] {
     .filter((name) => name.startsWith("sshs-job-"));
 }
 
-/** Asserts that nothing is left, once a sleeper that has just started finds nothing to do. */
+/** Asserts that nothing is left, once the job's sleeper has seen its end. */
 async function assertNothingLeft(scene: Scene): Promise<void> {
-  assert.deepEqual(jobs(scene), []);
+  await eventually("its directory is gone", () => jobs(scene).length === 0, DEADLINE);
   await eventually("no process is left", () => scene.processes().length === 0, DEADLINE);
 }
 
@@ -36,36 +37,35 @@ const SESSIONS = "sshs --list --json | grep -c '\"sessions\": 1'";
 
 Deno.test("parseCommand reads --with: options, hosts, and the command after --", () => {
   for (
-    const [line, options, hosts, argv] of [
-      ["--with a b -- make x", [], ["a", "b"], ["make", "x"]],
-      ["--with -p 22 a -- make", ["-p", "22"], ["a"], ["make"]],
-      ["--with=a -- ssh a -- ls --json", [], ["a"], ["ssh", "a", "--", "ls", "--json"]],
-      ["--with -- make", [], [], ["make"]],
+    const [line, options, hosts] of [
+      ["--with a b -- make x", [], ["a", "b"]],
+      ["--with -p 22 a -- make", ["-p", "22"], ["a"]],
+      ["--with a -- ssh a -- ls --json", [], ["a"]],
+      ["--with -- make", [], []],
     ] as const
   ) {
-    const command = { kind: "with", options, hosts, argv };
+    const command = { kind: "with", options, hosts };
     assert.deepEqual(parseCommand(line.split(" ")), command, line);
   }
   for (
     const line of ["--with", "--with a", "--with a --", "--with -p 22 -- x", "--with a -4 -- x"]
   ) {
     const command = parseCommand(line.split(" "));
-    assert.deepEqual(command.kind === "misuse" && command.hint, USAGE.with, line);
+    assert.deepEqual(command.kind === "misuse" && command.hint, usageOf("with"), line);
   }
 });
 
 Deno.test("a job's directory is beside the state directory, and is not made again", async () => {
   // Short: beside a long one there is no room for a socket.
   const base = await Deno.makeTempDir({ dir: "/tmp", prefix: "j-" });
-  const uid = { uid: Deno.uid };
-  const job = makeJobDir({ stateDir: `${base}/s` }, uid);
+  const job = makeJobDir({ stateDir: `${base}/s` }, { uid: Deno.uid });
   assert.match(job.slice(base.length), /^\/sshs-job-[0-9a-f]{1,16}$/);
   assert.equal(Deno.statSync(job).mode! & 0o777, 0o700);
   assert.ok(isJobDir(job) && !isJobDir(base));
-  assert.equal(openStateDir({ stateDir: job }, uid), job);
+  assert.equal(openStateDir({ stateDir: job }, { uid: Deno.uid }), job);
   Deno.removeSync(job);
-  assert.throws(() => openStateDir({ stateDir: job }, uid), StateDirError);
-  const long = makeJobDir({ stateDir: `${base}/${"x".repeat(40)}/s` }, uid);
+  assert.throws(() => openStateDir({ stateDir: job }, { uid: Deno.uid }), StateDirError);
+  const long = makeJobDir({ stateDir: `${base}/${"x".repeat(40)}/s` }, { uid: Deno.uid });
   assert.match(long, /^\/tmp\/sshs-job-/);
   Deno.removeSync(long);
   Deno.removeSync(base);
@@ -106,8 +106,9 @@ Deno.test("--with without hosts shares what the job opens, but with nobody else"
   assert.match(stdout, /^\S+sock\n$/);
   assert.equal(scene.logins(), 2);
   assert.deepEqual(scene.lanes().map(({ socket }) => socket), [before.socket]);
-  assert.deepEqual(jobs(scene), []);
-  assert.equal(scene.sandbox.masters().length, 1);
+  await eventually("the job's connection is gone", () => {
+    return jobs(scene).length === 0 && scene.sandbox.masters().length === 1;
+  }, DEADLINE);
 });
 
 Deno.test("--with of an installed sshs finds the installed launchers", async () => {
@@ -126,7 +127,8 @@ Deno.test("--with of an installed sshs finds the installed launchers", async () 
         `:${sandbox.dir}/prefix/bin`,
     },
   });
-  assert.equal(stdout, `${sandbox.dir}/prefix/bin/ssh\n${sandbox.dir}/prefix/bin/scp\n`);
+  const bin = `${sandbox.dir}/prefix/lib/sshs/bin`;
+  assert.equal(stdout, `${bin}/ssh\n${bin}/scp\n`);
 });
 
 Deno.test("--with ends as the command does", async () => {
@@ -177,42 +179,48 @@ Deno.test("--with runs nothing if a login fails, and says why", async () => {
   await assertNothingLeft(scene);
 });
 
-/** Starts a job with an open session; resolves to its process, its output and its sleeper. */
-async function startJob(scene: Scene) {
-  const job = script(scene, "CALL 'echo up; exec cat'; sleep 2; CALL echo plain");
-  const child = scene.sandbox.spawn(["sshs", "--with", "--", ...job]);
-  const output = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  assert.equal((await output.read()).value, "up\n");
-  assert.equal(jobs(scene).length, 1, "its directory is in the sandbox");
-  const [sleeper] = await eventually("its sleeper is awake", () => {
-    const sleepers = scene.sandbox.sleepers();
-    return sleepers.length > 0 && sleepers;
-  }, DEADLINE);
-  return { child, output, sleeper };
-}
-
-Deno.test("a job whose --with is killed leaves nothing, and its calls are plain from then on", async () => {
+Deno.test("a call that outlives its job is plain, and makes no directory", async () => {
   await using scene = await Scene.open(LINGERING);
-  const { child, output } = await startJob(scene);
-  child.kill("SIGKILL");
-  await eventually("its directory is gone", () => jobs(scene).length === 0, DEADLINE);
-  assert.equal((await output.read()).value, "plain\n");
-  await eventually("nothing is left", () => scene.processes().length === 0, DEADLINE);
+  const late = "(sleep 3; CALL 'echo late; sleep 2; echo end') & CALL echo first";
+  const child = scene.sandbox.spawn(["sshs", "--with", "--", ...script(scene, late)]);
+  const { code, stdout } = await child.output();
+  assert.deepEqual([code, new TextDecoder().decode(stdout)], [0, "first\nlate\nend\n"]);
+  assert.equal(scene.logins(), 2);
   await assertNothingLeft(scene);
 });
 
-Deno.test("a job that is killed together with its sleeper leaves no process after the grace", async () => {
+for (const isAlone of [true, false]) {
+  const others = isAlone ? "" : " together with its sleeper";
+  Deno.test(`a job that is killed${others} leaves no process`, async () => {
+    await using scene = await Scene.open(LINGERING);
+    const job = ["sh", "-c", `ssh -F ${scene.config} host "$1"; exit`, "sh"];
+    await using session = await Session.open(scene, ["sshs", "--with", "--", ...job]);
+    const sleepers = await eventually("its sleeper is awake", () => {
+      const found = scene.sandbox.sleepers();
+      return found.length > 0 && found;
+    }, DEADLINE);
+    // The sleeper first: it would see the end of the job.
+    signal([...(isAlone ? [] : sleepers.map(({ pid }) => pid)), session.pid], "SIGKILL");
+    // What only the sleeper would end.
+    if (!isAlone) await session.kill();
+    await eventually("nothing is left", () => scene.processes().length === 0, DEADLINE);
+    if (isAlone) await assertNothingLeft(scene);
+  });
+}
+
+Deno.test("--with leaves the command its pid, environment and limits", async () => {
   await using scene = await Scene.open(LINGERING);
-  const { child, output, sleeper } = await startJob(scene);
-  const pids = scene.processes().map(({ pid }) => pid);
-  // The sleeper first: it would see the end of the job.
-  signal([sleeper.pid, child.pid], "SIGKILL");
-  const masters = scene.processes().filter(({ args }) => args.includes("-M"));
-  signal(pids.filter((pid) => !masters.some((master) => master.pid === pid)), "SIGKILL");
-  await output.cancel();
-  assert.equal(masters.length, 1);
-  assert.ok(isAlive(masters[0].pid));
-  await eventually("nothing is left", () => scene.processes().length === 0, DEADLINE);
+  const show = "echo pid $$; env; ulimit -S -n";
+  const text = `ulimit -S -n 900; ${show}; exec sshs --with -- sh -c '${show}'`;
+  const { stdout } = await scene.run(["sh", "-c", text], {
+    env: { NODE_OPTIONS: "--no-warnings" },
+  });
+  const others = /^(_|SHLVL|OLDPWD|SSHS_DIR|PATH)=/;
+  const [before, after] = stdout.split(/^(?=pid )/m)
+    .map((part) => part.trim().split("\n").filter((line) => !others.test(line)).sort());
+  assert.deepEqual(after, before);
+  assert.ok(after.includes("NODE_OPTIONS=--no-warnings") && after.includes("900"), stdout);
+  await assertNothingLeft(scene);
 });
 
 Deno.test({
