@@ -86,8 +86,10 @@ function getopt(argv: readonly string[], start: number): Run {
       const attached = word.slice(i + 1);
       const value = attached !== "" ? attached : argv[next];
       if (value === undefined) return invalid(`Cannot parse option "-${letter}" without a value`);
-      // ssh.c takes a value "--" before the destination for the end of the options too.
-      if (value === "--") return invalid(`Cannot parse option "-${letter}" with the value "--"`);
+      // Just before the destination ssh.c takes this value for the end of the options too.
+      if (!attached && value === "--") {
+        return invalid(`Cannot parse option "-${letter}" with the value "--"`);
+      }
       options.push(attached ? { letter, value, at } : { letter, value, at, isApart: true });
       if (!attached) next++;
       break;
