@@ -330,6 +330,6 @@ Deno.test("a plan sets what the launcher uses, and copies have an identity of th
   assert.notEqual(home, copies);
   assert.match(copies, /\/state\/[0-9a-f]{16}$/);
   assert.deepEqual([marks, expects, logged], ["yes", "", ""]);
-  assert.deepEqual([JSON.parse(record).maxAge, JSON.parse(record).until], [8 * 3600, null]);
+  assert.deepEqual([JSON.parse(record).maxAge, JSON.parse(record).until], [8 * 3600, undefined]);
   assert.match(master, /^<-S><x><-M><-N><-f>.*<-F><[^>]*\/config><p>$/);
 });
