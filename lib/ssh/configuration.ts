@@ -57,7 +57,7 @@ export type ConfigAnswer =
   | {
     readonly kind: "failed";
     readonly reason: string;
-    /** What it had read when we stopped waiting: no values, but files and programs. */
+    /** What it had read when we stopped waiting for a `Match exec`: no values, but files and programs. */
     readonly begun?: SshConfig;
   };
 
@@ -65,7 +65,7 @@ export type ConfigAnswer =
  * How long ssh may take for its configuration, ms: a `Match exec` may take long. Well below the 10 s after
  * which the launcher gives us up.
  */
-const CONFIG_WAIT = 6000;
+const CONFIG_WAIT = 4000;
 
 /** Asks ssh for its configuration for a call, for at most `wait` ms. */
 export async function readConfig(
@@ -83,7 +83,7 @@ export async function readConfig(
   if (code === 0 && config.get("hostname") !== undefined) return { kind: "config", config, took };
   if (took >= wait) {
     const reason = `ssh takes longer than ${wait / 1000} s for its configuration`;
-    return { kind: "failed", reason, begun: config };
+    return { kind: "failed", reason, begun: config.execs.length > 0 ? config : undefined };
   }
   // A script in place of ssh may not know -G: all hosts would then look the same.
   const reason = code === 0 ? "ssh -G names no host" : `ssh -G ended with ${code}`;
