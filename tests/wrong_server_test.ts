@@ -3,6 +3,7 @@
  * at the same moment. wrong_connection_test.ts has the rest row by row.
  */
 import assert from "node:assert/strict";
+import { eventually, pause } from "./support/eventually.ts";
 import { run } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
 import { Sshd } from "./support/sshd.ts";
@@ -106,4 +107,65 @@ Deno.test("6: another ssh earlier in PATH is the ssh from then on", async () => 
   for (let i = 0; i < 2; i++) assert.equal(await call(), "old\n");
   Deno.writeTextFileSync(`${scene.dir}/bin/ssh`, "#!/bin/sh\necho new\n", { mode: 0o755 });
   assert.equal(await call(), "new\n");
+});
+
+Deno.test("7: what follows -P is what this ssh takes it for", async () => {
+  await using scene = await open(() => []);
+  for (const argv of [["host", "-P", "echo", "one"], ["-P", "host", "echo two"]]) {
+    const plain = await scene.plainSsh(argv);
+    for (let i = 0; i < 2; i++) {
+      const { code, stdout } = await scene.ssh(argv);
+      assert.deepEqual([code, stdout], [plain.code, plain.stdout], argv.join(" "));
+    }
+  }
+});
+
+Deno.test("5: settings with a mistake in them still forbid what they forbid", async () => {
+  await using scene = await open(() => []);
+  const settings = `${scene.sandbox.home}/.config/sshs/config.json`;
+  Deno.mkdirSync(settings.replace(/\/[^/]*$/, ""), { recursive: true });
+  for (
+    const text of [
+      '{ "hosts": [{ "host": "host", "share": false }], "lnger": "5m" }',
+      '{ "share": "false" }',
+      '{ "share": true, }',
+    ]
+  ) {
+    Deno.writeTextFileSync(settings, text);
+    const before = scene.logins();
+    for (let i = 0; i < 2; i++) await scene.ssh(["-q", "host", "true"]);
+    assert.equal(scene.logins() - before, 2, text);
+    assert.match(
+      (await scene.ssh(["host", "true"])).stderr,
+      /^sshs: settings not understood/,
+      text,
+    );
+  }
+});
+
+Deno.test("12: an expired certificate opens no session any more", async () => {
+  const dir = Deno.makeTempDirSync({ prefix: "ca-" });
+  const make = (...args: string[]) => run("ssh-keygen", ["-q", ...args]);
+  for (const name of ["ca", "key"]) await make("-t", "ed25519", "-N", "", "-f", `${dir}/${name}`);
+  await using scene = await Scene.open({
+    config: [`TrustedUserCAKeys ${dir}/ca.pub`, "AuthorizedKeysFile none"],
+    env: LINGERING,
+    client: { config: [`IdentityFile ${dir}/key`] },
+  });
+  const { name } = scene.user;
+  await make("-s", `${dir}/ca`, "-I", "x", "-n", name, "-V", "-1m:+5s", `${dir}/key.pub`);
+  const statuses = async () => [
+    (await scene.plainSsh(["host", "true"])).code,
+    (await scene.ssh(["host", "true"])).code,
+    (await scene.ssh(["host", "true"])).code,
+  ];
+  assert.deepEqual(await statuses(), [0, 0, 0]);
+  assert.equal(scene.logins(), 2);
+  await eventually(
+    "the certificate has expired for plain ssh",
+    async () => (await scene.plainSsh(["host", "true"])).code === 255,
+    { interval: 300 },
+  );
+  await pause(1500); // the sleeper looks twice a second
+  assert.deepEqual(await statuses(), [255, 255, 255]);
 });
