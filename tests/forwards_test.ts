@@ -1,6 +1,6 @@
 /** `"forwards": true`: sessions that forward ports share, and their forwards end with them. */
 import assert from "node:assert/strict";
-import { parseConfigDump } from "../lib/ssh/configuration.ts";
+import { parseConfigDump } from "../lib/ssh/config_dump.ts";
 import { forwardOption, forwardsOf } from "../lib/lane/forwards.ts";
 import { eventually, pause } from "./support/eventually.ts";
 import { isThere } from "./support/is_there.ts";

@@ -1,21 +1,16 @@
 import assert from "node:assert/strict";
-import {
-  dependsOnDirectory,
-  environmentNames,
-  type IdentityContext,
-  identityText,
-  OF_TUNNELS,
-  REDIRECTING,
-  sharesAgentOrDisplay,
-  shortDigest,
-} from "../lib/ssh/identity.ts";
 import { parseSshArgs } from "../lib/ssh/arguments.ts";
-import { readConfig, type SshConfig } from "../lib/ssh/configuration.ts";
+import type { SshConfig } from "../lib/ssh/config_dump.ts";
+import { readConfig } from "../lib/ssh/configuration.ts";
+import { shortDigest } from "../lib/ssh/digest.ts";
+import { environmentNames, REDIRECTING } from "../lib/ssh/environment.ts";
+import { type IdentityContext, identityText, sharesAgentOrDisplay } from "../lib/ssh/identity.ts";
+import { dependsOnDirectory } from "../lib/ssh/working_directory.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { needProgram } from "./support/programs.ts";
 
 /** Where a call is made from, as far as it is not the default below. */
-interface Where extends Partial<Omit<IdentityContext, "env">> {
+interface Where extends Partial<Omit<IdentityContext, "environment">> {
   env?: Record<string, string>;
 }
 
@@ -41,11 +36,11 @@ class Caller implements AsyncDisposable {
     const args = parseSshArgs(argv);
     assert.ok(args.kind === "call", argv.join(" "));
     return identityText(await this.config(...argv), {
-      ssh: "/usr/bin/ssh",
+      ...{ ssh: "/usr/bin/ssh", job: "", spaces: "", uid: 1000 },
       destination: args.destination,
       cwd: "/home/ann",
       ...where,
-      env: (name) => (where.env ?? { SSH_AUTH_SOCK: "/agent" })[name],
+      environment: where.env ?? { SSH_AUTH_SOCK: "/agent" },
     });
   }
 
@@ -122,10 +117,11 @@ Deno.test("identityText parts what ssh connects for differently", async () => {
     [["one"], { env: { SSH_AUTH_SOCK: "/other" } }],
     [["one"], { env: {} }],
     [["one"], { ssh: "/opt/ssh" }],
-    [["one"], { network: "net:[1]" }],
-    [["one"], { network: "net:[2]" }],
-    [["one"], { pids: "pid:[1]" }],
-    [["one"], { service: "cron.service" }],
+    [["one"], { spaces: "net:[1] user:[1]" }],
+    [["one"], { spaces: "net:[1] user:[2]" }],
+    [["one"], { uid: 0 }],
+    [["one"], { job: "cron.service" }],
+    [["one"], { tickets: "alice@R" }],
     [["one"], { keys: "0123" }],
   ];
   const seen = new Map<string, string>();
@@ -146,12 +142,9 @@ Deno.test("identityText depends on a variable if ssh would read it", async () =>
     [["-oIdentityAgent=/x"], []],
     [["-oIdentityAgent=$AGENT"], ["AGENT"]],
     [["-oIdentityAgent=/x", "-Jjump"], ["SSH_AUTH_SOCK"]],
-    [["-oIdentityAgent=/x", "-oProxyCommand=nc -x ${PROXY} $X"], [
-      ...["PROXY", "SSH_AUTH_SOCK", "X"],
-      ...OF_TUNNELS,
-    ]],
+    [["-oIdentityAgent=/x", "-oProxyCommand=nc -x ${PROXY} $X"], ["PROXY", "SSH_AUTH_SOCK", "X"]],
     [["-X"], ["DISPLAY", "SSH_AUTH_SOCK", "XAUTHORITY"]],
-    [["-K"], ["KRB5CCNAME", "SSH_AUTH_SOCK"]],
+    [["-K"], ["KRB5CCNAME", "KRB5_CONFIG", "SSH_AUTH_SOCK"]],
     [["-oIdentityFile=${KEYS}/id"], ["KEYS", "SSH_AUTH_SOCK"]],
     [["-oLocalCommand=echo $HOME", "-oRemoteCommand=echo $HOME"], ["SSH_AUTH_SOCK"]],
   ];
@@ -161,7 +154,7 @@ Deno.test("identityText depends on a variable if ssh would read it", async () =>
     // An ssh without GSSAPI does not know -K, and says so; then there is nothing to compare.
     if (options[0] === "-K" && config.get("gssapiauthentication") !== "yes") continue;
     const all = [...names, ...REDIRECTING].sort();
-    assert.deepEqual(environmentNames(config), all, options.join(" "));
+    assert.deepEqual(environmentNames(config, {}, { hasJump: true }), all, options.join(" "));
     const before = await caller.identity([...options, "host"], { env: {} });
     for (const name of names) {
       const after = await caller.identity([...options, "host"], { env: { [name]: "a\nb" } });
@@ -175,15 +168,14 @@ Deno.test("identityText depends on which program PATH finds for a ProxyCommand",
   const dirs = [await Deno.makeTempDir(), await Deno.makeTempDir()];
   try {
     for (const dir of dirs) await Deno.writeTextFile(`${dir}/tunnel`, "", { mode: 0o755 });
-    const identity = (command: string, PATH: string) =>
+    const PATH = dirs.join(":");
+    const identity = (command: string) =>
       caller.identity([`-oProxyCommand=${command}`, "host"], { env: { PATH } });
-    for (const command of ["tunnel %h %p", "exec tunnel %h %p"]) {
-      const first = await identity(command, dirs.join(":"));
-      assert.equal(await identity(command, `/nowhere:${dirs[0]}`), first, command);
-      assert.notEqual(await identity(command, dirs[1]), first, command);
-    }
-    const path = `${dirs[0]}/tunnel %h %p`;
-    assert.equal(await identity(path, dirs[0]), await identity(path, dirs[1]));
+    const commands = ["tunnel %h %p", "exec tunnel %h %p", `${dirs[1]}/tunnel %h %p`];
+    const before = await Promise.all(commands.map(identity));
+    await Deno.remove(`${dirs[0]}/tunnel`);
+    const after = await Promise.all(commands.map(identity));
+    assert.deepEqual(after.map((text, i) => text === before[i]), [false, false, true]);
   } finally {
     for (const dir of dirs) await Deno.remove(dir, { recursive: true });
   }
@@ -257,11 +249,18 @@ Deno.test("identityText contains the directory only if a path is relative to it"
   assert.equal(dependsOnDirectory(await caller.config(...options), caller.dir), true);
 });
 
-Deno.test("identityText differs for jump hosts that are looked up in other files", async () => {
-  await using work = await Caller.create("Host jump\n Port 1\n");
-  await using home = await Caller.create("Host jump\n Port 2\n");
-  assert.equal(await work.identity(["host"]), await home.identity(["host"]));
-  assert.notEqual(await work.identity(["-Jjump", "host"]), await home.identity(["-Jjump", "host"]));
+Deno.test("identityText has the whole environment but the session's own, for a program of the user's", async () => {
+  await using caller = await Caller.create("");
+  const programs = ["ProxyCommand=x %h", "KnownHostsCommand=/x", "PKCS11Provider=/x.so"];
+  for (const option of programs) {
+    const identity = (env: Record<string, string>) =>
+      caller.identity(["-o", option, "host"], { env });
+    const plain = await identity({});
+    assert.notEqual(await identity({ UNHEARD_OF: "1" }), plain, option);
+    assert.equal(await identity({ TERM: "x", LC_ALL: "C", GIT_DIR: "/", PWD: "/" }), plain, option);
+  }
+  const none = await caller.identity(["host"], { env: {} });
+  assert.equal(await caller.identity(["host"], { env: { UNHEARD_OF: "1" } }), none);
 });
 
 Deno.test("shortDigest hashes a text to 16 hex digits", async () => {

@@ -266,7 +266,8 @@ Deno.test("decide detects a loop of jump hosts, where ssh would run itself forev
     config,
     "Host a\nProxyJump b\nHost b\nProxyJump c\nHost c\nProxyJump b\n",
   );
-  const decision = await decide(["-F", config, "a"], needProgram("ssh"), {
+  const given = { library: "", stateDir: "", ssh: needProgram("ssh"), job: "", spaces: "" };
+  const decision = await decide(["-F", config, "a"], given, {
     ...realSystem,
     env: (name) => sandbox.env[name],
   });

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { parseSshArgs } from "../lib/ssh/arguments.ts";
-import { readConfig, type SshConfig } from "../lib/ssh/configuration.ts";
-import { keyFiles, publicKeyIn, readKeys } from "../lib/ssh/keys.ts";
+import type { SshConfig } from "../lib/ssh/config_dump.ts";
+import { readConfig } from "../lib/ssh/configuration.ts";
+import { keyFiles, readKeys } from "../lib/ssh/key_files.ts";
+import { publicKeyIn } from "../lib/ssh/public_key.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { needProgram, run } from "./support/programs.ts";
 
@@ -86,13 +88,13 @@ Deno.test("readKeys tells each content, and what is there, by its digest", async
   ];
   for (const [name, step] of steps) {
     await step();
-    const keys = await readKeys(paths);
+    const keys = await readKeys(paths, realSystem);
     assert.ok(keys && /^[0-9a-f]{64}$/.test(keys.digest) && !seen.has(keys.digest), name);
     seen.add(keys.digest);
   }
   await Deno.remove(paths[0]);
   await Deno.mkdir(paths[0]);
-  assert.ok(seen.has((await readKeys(paths))!.digest), "a directory is no key");
+  assert.ok(seen.has((await readKeys(paths, realSystem))!.digest), "a directory is no key");
 });
 
 Deno.test("readKeys leaves a pipe to ssh, and does not wait for its writer", async () => {
@@ -100,7 +102,7 @@ Deno.test("readKeys leaves a pipe to ssh, and does not wait for its writer", asy
   await run("mkfifo", [`${temp.dir}/pipe`]);
   await Deno.symlink("/dev/stdin", `${temp.dir}/link`);
   for (const path of [`${temp.dir}/pipe`, "/dev/fd/63", "/proc/self/fd/0"]) {
-    assert.equal(await readKeys([path]), undefined, path);
+    assert.equal(await readKeys([path], realSystem), undefined, path);
   }
 });
 
@@ -128,7 +130,7 @@ Deno.test("readKeys finds the public part of each kind of file", async () => {
   for (const [name, expected] of rows) {
     assert.equal(publicKeyIn(await Deno.readTextFile(at(name))), expected, name);
   }
-  const { publicKeys } = (await readKeys(rows.map(([name]) => at(name))))!;
+  const { publicKeys } = (await readKeys(rows.map(([name]) => at(name)), realSystem))!;
   assert.deepEqual(publicKeys, [plain, locked, old, `${type} ${blob}`]);
 });
 

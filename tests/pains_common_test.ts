@@ -3,7 +3,7 @@
  * public trackers. Each test first shows the problem with the stock pair. Other files test in depth.
  */
 import assert from "node:assert/strict";
-import { versionOf } from "../lib/call/rules.ts";
+import { versionOf } from "../lib/ssh/config_dump.ts";
 import { account, canMakeAccounts } from "./support/account.ts";
 import { assertQuiet } from "./support/assert_quiet.ts";
 import { eventually } from "./support/eventually.ts";

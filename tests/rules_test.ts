@@ -1,18 +1,16 @@
 import assert from "node:assert/strict";
+import type { Direct } from "../lib/call/decision.ts";
 import {
-  type Direct,
   directByConfig,
   directByWords,
-  forcesTerminal,
   lingerOf,
   putMasterAside,
   takesPlace,
-  versionOf,
   wantsQuiet,
 } from "../lib/call/rules.ts";
 import { parseSettings, settingsFor } from "../lib/call/settings.ts";
 import { parseSshArgs } from "../lib/ssh/arguments.ts";
-import { parseConfigDump } from "../lib/ssh/configuration.ts";
+import { parseConfigDump, versionOf } from "../lib/ssh/config_dump.ts";
 
 /** Parses the words after `ssh`, separated by blanks. */
 function argsOf(text: string) {
@@ -164,9 +162,8 @@ Deno.test('a call that names a master goes direct, unless "share" is "always"', 
 
 Deno.test("putMasterAside leaves the other options in place", () => {
   const call = callOf("-oControlPath=x -p 22 host -oControlMaster=auto -l me ls");
-  const { options, ahead } = putMasterAside(call, { ...NO_SETTINGS, share: "always" });
-  assert.deepEqual(options, [{ letter: "p", value: "22" }, { letter: "l", value: "me" }]);
-  assert.equal(ahead, 1);
+  const { argv } = putMasterAside(call, { ...NO_SETTINGS, share: "always" });
+  assert.deepEqual(argv, ["-p", "22", "host", "-l", "me", "ls"]);
 });
 
 /** Lines of `ssh -G`, and the outcome of a call with them if "forwards" is true. */
@@ -209,20 +206,6 @@ Deno.test("takesPlace tells a session from a channel", () => {
   assert.equal(takesPlace(callOf("-W target:22 host")), false);
 });
 
-Deno.test("forcesTerminal knows -tt, and how options change RequestTTY force", () => {
-  const [set, unset] = ["force", "auto"].map((value) =>
-    parseConfigDump(`requesttty ${value}\n`, "")
-  );
-  for (const words of ["-tt host", "-t -t host", "-Ttt host", "-t host -t"]) {
-    assert.equal(forcesTerminal(callOf(words), unset), true, words);
-  }
-  for (const words of ["host", "-t host", "-tT host", "-ttT host"]) {
-    assert.equal(forcesTerminal(callOf(words), unset), false, words);
-  }
-  assert.equal(forcesTerminal(callOf("host"), set), true);
-  assert.equal(forcesTerminal(callOf("-T host"), set), false);
-});
-
 Deno.test("wantsQuiet recognizes -q, BatchMode and LogLevel", () => {
   for (
     const [words, quiet] of [
@@ -261,7 +244,7 @@ const LINGER: readonly (readonly [
   ["{}", "5", "no", false, 5],
   ["{}", "5", "90", false, 90],
   ["{}", "1h", undefined, false, 3600],
-  ["{}", "nonsense", undefined, false, 600],
+  ["{}", "nonsense", undefined, false, 0],
   ['{ "linger": "2m" }', undefined, undefined, false, 120],
   ['{ "linger": "2m" }', "5", undefined, false, 5],
   ['{ "linger": "2m" }', undefined, "90", false, 90],
@@ -280,7 +263,7 @@ const LINGER: readonly (readonly [
 
 Deno.test("lingerOf asks the host's own settings, then ssh_config, then the rest", () => {
   for (const [text, environment, persist, forwards, seconds] of LINGER) {
-    const file = { path: "config.json", rules: parseSettings(text) };
+    const file = { path: "config.json", ...parseSettings(text) };
     const settings = settingsFor("host", file, {
       env: (name) => name === "SSHS_LINGER" ? environment : undefined,
     });

@@ -6,13 +6,14 @@ import {
   parseDuration,
   parseSettings,
   readSettingsFile,
+  type Settings,
   settingsFor,
 } from "../lib/call/settings.ts";
 
 const NO_ENVIRONMENT = { env: () => undefined };
 
 function fileOf(text: string) {
-  return { path: "config.json", rules: parseSettings(text) };
+  return { path: "config.json", ...parseSettings(text) };
 }
 
 Deno.test("parseDuration reads sshd_config's time formats in seconds", () => {
@@ -82,6 +83,9 @@ Deno.test("settingsFor takes the first value of each setting: hosts in order, th
   assert.deepEqual(of("a.example.com"), {
     share: false,
     forwards: false,
+    apart: false,
+    maxAge: Infinity,
+    problem: undefined,
     maxSessions: 20,
     linger: 0,
     lingerForHost: true,
@@ -90,6 +94,9 @@ Deno.test("settingsFor takes the first value of each setting: hosts in order, th
   assert.deepEqual(of("b.example.com"), {
     share: true,
     forwards: false,
+    apart: false,
+    maxAge: Infinity,
+    problem: undefined,
     maxSessions: 3,
     linger: 300,
     lingerForHost: false,
@@ -101,6 +108,9 @@ Deno.test("settingsFor has defaults", () => {
   assert.deepEqual(settingsFor("host", undefined, NO_ENVIRONMENT), {
     share: true,
     forwards: false,
+    apart: false,
+    maxAge: Infinity,
+    problem: undefined,
     maxSessions: DEFAULT_MAX_SESSIONS,
     linger: DEFAULT_LINGER,
     lingerForHost: false,
@@ -115,57 +125,90 @@ Deno.test("settingsFor prefers the environment to the settings for all hosts", (
   assert.deepEqual([settings.linger, settings.maxSessions], [60, 4]);
 });
 
-Deno.test("settingsFor ignores values in the environment that it cannot read", () => {
+Deno.test("settingsFor says what it cannot read in the environment, and shares least then", () => {
   for (const word of ["0", "-1", "many", "1.5", "10000000"]) {
-    const { maxSessions, linger } = settingsFor("host", undefined, {
-      env: (name) => name === "SSHS_MAX_SESSIONS" ? word : "soon",
+    const { maxSessions, problem } = settingsFor("host", undefined, {
+      env: (name) => name === "SSHS_MAX_SESSIONS" ? word : undefined,
     });
-    assert.deepEqual([maxSessions, linger], [DEFAULT_MAX_SESSIONS, DEFAULT_LINGER], word);
+    assert.deepEqual([maxSessions, problem], [
+      DEFAULT_MAX_SESSIONS,
+      "SSHS_MAX_SESSIONS takes a number from 1",
+    ], word);
   }
+  const { linger, problem } = settingsFor("host", undefined, {
+    env: (name) => name === "SSHS_LINGER" ? "soon" : undefined,
+  });
+  assert.equal(linger, 0);
+  assert.match(problem!, /^SSHS_LINGER takes seconds/);
 });
 
-Deno.test("parseSettings names what is wrong, and what is accepted", () => {
-  for (
-    const [text, message] of [
-      ["", /JSON/],
-      ["[]", /^the file takes an object/],
-      ["null", /^the file takes an object/],
-      ['{ "linger": "soon" }', /^linger takes seconds, "10m"/],
-      ['{ "linger": -1 }', /^linger takes/],
-      ['{ "maxSessions": 0 }', /^maxSessions takes a number from 1/],
-      ['{ "share": "no" }', /^share takes true, false or "always"/],
-      ['{ "forwards": "yes" }', /^forwards takes true or false/],
-      ['{ "lingr": 1 }', /^lingr is unknown; there are linger/],
-      ['{ "host": "a" }', /^host is unknown/],
-      ['{ "hosts": {} }', /^"hosts" takes a list/],
-      ['{ "hosts": ["a"] }', /^hosts\[0\] takes an object/],
-      ['{ "hosts": [{ "linger": 1 }] }', /^hosts\[0\]\.host takes a pattern/],
-      [
-        '{ "hosts": [{ "host": "a" }, { "host": "b", "share": 1 }] }',
-        /^hosts\[1\]\.share takes true, false or/,
-      ],
-    ] as const
-  ) {
-    assert.throws(() => parseSettings(text), { message }, text);
-  }
-});
+/** A settings file, the problem that is said, and what of it holds for `host`. */
+const FAULTS: readonly [text: string, problem: RegExp, holds: Partial<Settings>][] = [
+  // What cannot be read at all.
+  ["", /JSON.*; nothing is shared$/, { share: false }],
+  ['{ "share": true, }', /JSON.*; nothing is shared$/, { share: false }],
+  ["[]", /: the file takes an object/, { share: false }],
+  ["null", /: the file takes an object/, { share: false }],
+  ['{ "hosts": {} }', /: "hosts" takes a list/, { share: false }],
+  // What can, holds.
+  [
+    '{ "hosts": [{ "host": "host", "share": false }], "lnger": "5m" }',
+    /lnger is unknown; there are/,
+    {
+      share: false,
+    },
+  ],
+  ['{ "hosts": [{ "host": "host", "linger": 0, "shar": 1 }] }', /hosts\[0\]\.shar is unknown/, {
+    linger: 0,
+    share: true,
+  }],
+  ['{ "hosts": [{ "host": "other", "share": 1 }], "maxSessions": 3 }', /hosts\[0\]\.share takes/, {
+    share: true,
+    maxSessions: 3,
+  }],
+  // A value that is not understood is the one that shares least.
+  ['{ "share": "false" }', /share takes true, false or "always"/, { share: false }],
+  ['{ "linger": "soon" }', /linger takes seconds, "10m"/, { linger: 0 }],
+  ['{ "linger": -1 }', /linger takes/, { linger: 0 }],
+  ['{ "maxAge": true }', /maxAge takes seconds/, { maxAge: 0 }],
+  ['{ "maxSessions": "5" }', /maxSessions takes a number from 1/, { maxSessions: 10 }],
+  ['{ "maxSessions": 0 }', /maxSessions takes a number from 1/, { maxSessions: 10 }],
+  ['{ "forwards": "yes" }', /forwards takes true or false/, { forwards: false }],
+  ['{ "copies": true }', /copies takes "apart" or "together"/, { apart: true }],
+  ['{ "host": "a" }', /host is unknown/, { share: true }],
+  ['{ "__proto__": 1, "a": 2 }', /__proto__ is unknown; .* \(and 1 more\)$/, { share: true }],
+  // Whom a rule without a host is meant for, nobody knows: what it forbids is forbidden.
+  ['{ "hosts": ["a"] }', /hosts\[0\]\.host takes a pattern/, { share: true }],
+  ['{ "hosts": [{ "hsot": "a", "share": false }] }', /hsot is unknown/, { share: false }],
+  ['{ "hosts": [{ "host": 5, "linger": 0, "share": true }] }', /host takes a pattern/, {
+    linger: 0,
+  }],
+];
 
-Deno.test("readSettingsFile returns no rules without a file, and a problem for an invalid one", async () => {
+Deno.test("the settings fail closed, and say what is wrong", async () => {
   const dir = await Deno.makeTempDir();
+  const path = `${dir}/sshs/config.json`;
+  const system = { env: (name: string) => name === "XDG_CONFIG_HOME" ? dir : undefined };
   try {
-    const system = { env: (name: string) => name === "XDG_CONFIG_HOME" ? dir : undefined };
-    const path = `${dir}/sshs/config.json`;
-    assert.deepEqual(readSettingsFile(system), { path, rules: [] });
+    assert.deepEqual(readSettingsFile(system), {
+      path,
+      problem: undefined,
+      rules: [{ host: "*" }],
+    });
     await Deno.mkdir(`${dir}/sshs`);
-    await Deno.writeTextFile(path, '{ "linger": 5 }');
-    assert.equal(settingsFor("host", readSettingsFile(system), system).linger, 5);
-    await Deno.writeTextFile(path, '{ "linger": }');
-    const wrong = readSettingsFile(system)!;
-    assert.deepEqual(wrong.rules, []);
-    assert.equal(wrong.problem!.startsWith(`${path}: `), true);
+    await Deno.writeTextFile(path, '{ "linger": 5, "maxAge": "8h", "copies": "apart" }');
+    const { linger, maxAge, apart } = settingsFor("host", readSettingsFile(system), system);
+    assert.deepEqual([linger, maxAge, apart], [5, 8 * 3600, true]);
+    for (const [text, problem, holds] of FAULTS) {
+      await Deno.writeTextFile(path, text);
+      const settings = settingsFor("host", readSettingsFile(system), system);
+      assert.ok(settings.problem?.startsWith(`${path}: `), text);
+      assert.match(settings.problem!, problem, text);
+      assert.deepEqual({ ...settings, ...holds }, settings, text);
+    }
     await Deno.remove(path);
     await Deno.mkdir(path);
-    assert.match(readSettingsFile(system)!.problem!, /directory/);
+    assert.match(readSettingsFile(system)!.problem!, /directory; nothing is shared/);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

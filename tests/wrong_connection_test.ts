@@ -5,7 +5,9 @@
 import assert from "node:assert/strict";
 import { connectionDigest, sameConnection } from "../lib/ssh/same.ts";
 import { callsOf } from "../lib/call/decision.ts";
-import { masterArguments } from "../lib/call/answer_text.ts";
+import { answerText, masterArguments } from "../lib/call/answer_text.ts";
+import { parseSshArgs } from "../lib/ssh/arguments.ts";
+import { readConfig } from "../lib/ssh/configuration.ts";
 import { Decider } from "./support/decider.ts";
 import { needProgram } from "./support/programs.ts";
 import { type CachedTicket, cacheOf } from "./support/tickets.ts";
@@ -267,4 +269,67 @@ Deno.test("wrong connection 1: a ticket that no shell can watch is never handed 
   decider.write("nobody", "");
   const without = await decider.share("k");
   assert.notEqual(without.identity, shared.identity);
+});
+
+Deno.test("a configuration that takes too long is direct, and for an hour or two at once", async () => {
+  using decider = new Decider();
+  const config = decider.write("config", `Match exec "sleep 4; exit 1"\nHost *\n  Port 1\n`);
+  const call = parseSshArgs(["-F", config, "h"]);
+  assert.ok(call.kind === "call");
+  const answer = await readConfig(decider.given.ssh, call, decider.system, 200);
+  assert.ok(answer.kind === "failed");
+  assert.match(answer.reason, /takes longer than 0\.2 s/);
+  assert.deepEqual(answer.begun?.files, [config]);
+  assert.deepEqual(answer.begun.execs, ["sleep 4; exit 1"]);
+  // One that takes a second, which is longer than asking is worth.
+  decider.write("config", `Match exec "sleep 0.5"\n  Port 1\n`);
+  const slow = await decider.decide("h");
+  assert.ok(slow.kind === "direct");
+  assert.match(slow.reason, /^Match exec takes/);
+  assert.equal(await decider.keep(slow), true);
+  assert.equal(await decider.held(), "direct");
+  decider.write("config", "Host *\n");
+  assert.match(await decider.held(), /^void: \S+\/config$/);
+});
+
+Deno.test("what ssh refuses at once goes direct before anything connects", async () => {
+  using decider = new Decider();
+  for (const argv of [["-W", "nope", "h"], ["-s", "h"], ["-W", "a:1", "-W", "b:2", "h"]]) {
+    assert.equal((await decider.decide(...argv)).kind, "direct", argv.join(" "));
+  }
+  assert.equal((await decider.decide("-W", "a:1", "h")).kind, "share");
+});
+
+Deno.test("settings that are not understood are said, but never under -q or BatchMode", async () => {
+  using decider = new Decider();
+  decider.write(
+    ".config/sshs/config.json",
+    '{ "hosts": [{ "host": "h", "share": false }], "x": 1 }',
+  );
+  const said = await decider.decide("h");
+  assert.equal(said.kind, "direct");
+  assert.match(said.notice!.fault, /x is unknown/);
+  for (const option of ["-q", "-oBatchMode=yes", "-oLogLevel=QUIET"]) {
+    const quiet = await decider.decide(option, "h");
+    assert.deepEqual([quiet.kind, quiet.notice], ["direct", undefined], option);
+  }
+  assert.equal((await decider.share("other")).notice!.fault, said.notice!.fault);
+});
+
+Deno.test("a plan sets what the launcher uses, and copies have an identity of their own", async () => {
+  using decider = new Decider("Host p\n  ProxyCommand nc %h %p\n");
+  decider.write(".config/sshs/config.json", '{ "copies": "apart", "maxAge": "8h" }');
+  const shared = await decider.share("p");
+  const { given, system } = decider;
+  const text = (await answerText(shared, { given, look: 1, system }))!;
+  const script = `${text}\nfor v in home copies marks expects logged record; do
+    eval "printf '%s\\n' \"\\$sshs_$v\""; done; sshs_master printf '<%s>' -S x`;
+  const { stdout } = await new Deno.Command("/bin/sh", { args: ["-c", script] }).output();
+  const [home, copies, marks, expects, logged, record, master] = new TextDecoder().decode(stdout)
+    .split("\n");
+  assert.notEqual(home, copies);
+  assert.match(copies, /\/state\/[0-9a-f]{16}$/);
+  assert.deepEqual([marks, expects, logged], ["yes", "", ""]);
+  assert.deepEqual([JSON.parse(record).maxAge, JSON.parse(record).until], [8 * 3600, undefined]);
+  assert.match(master, /^<-S><x><-M><-N><-f>.*<-F><[^>]*\/config><p>$/);
 });

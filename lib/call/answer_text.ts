@@ -128,7 +128,7 @@ function recordOf(shared: Shared, grace: number) {
     resolved: shared.resolved,
     linger: orNull(shared.linger),
     maxAge: orNull(shared.maxAge),
-    until: shared.until ?? null,
+    until: shared.until,
     maxSessions: shared.maxSessions,
     grace,
     forwards: shared.forwards,

@@ -7,7 +7,7 @@ import { LOST } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { words } from "../os/terminal.ts";
 import { agentOf } from "../ssh/agent.ts";
-import { parseDestination, parseSshArgs, type SshCall } from "../ssh/arguments.ts";
+import { hostOf, parseSshArgs, type SshCall } from "../ssh/arguments.ts";
 import { dependsOnMore, dependsOnSession } from "../ssh/config_text.ts";
 import { readConfig } from "../ssh/configuration.ts";
 import { shortDigest } from "../ssh/digest.ts";
@@ -181,7 +181,7 @@ export function settingsOf(
   file: SettingsFile | undefined,
   system: Pick<System, "env">,
 ): Settings {
-  return settingsFor(parseDestination(destination).host, file, system);
+  return settingsFor(hostOf(destination), file, system);
 }
 
 /** Decides on the jump host's call. Returns `undefined` if there is none. */

@@ -86,8 +86,10 @@ function getopt(argv: readonly string[], start: number): Run {
       const attached = word.slice(i + 1);
       const value = attached !== "" ? attached : argv[next];
       if (value === undefined) return invalid(`Cannot parse option "-${letter}" without a value`);
-      // ssh.c takes a value "--" before the destination for the end of the options too.
-      if (value === "--") return invalid(`Cannot parse option "-${letter}" with the value "--"`);
+      // Just before the destination ssh.c takes this value for the end of the options too.
+      if (!attached && value === "--") {
+        return invalid(`Cannot parse option "-${letter}" with the value "--"`);
+      }
       options.push(attached ? { letter, value, at } : { letter, value, at, isApart: true });
       if (!attached) next++;
       break;
@@ -127,38 +129,13 @@ export function withoutOptions(
 }
 
 /**
- * Parses a destination: `[user@]host`, cut at the last @, or `ssh://[user[;parameters]@]host[:port]`
- * with a percent-encoded user (parse_ssh_uri() in readconf.c, parse_uri() in misc.c). Returns a text that
- * ssh would refuse whole, as the host: ssh itself says what is wrong with it.
+ * Returns the host of a destination: `[user@]host`, cut at the last @, or `ssh://[user@]host[:port]`
+ * (parse_ssh_uri() in readconf.c, parse_uri() in misc.c). Of a text that ssh would refuse it returns
+ * something: ssh itself says what is wrong with it.
  */
-export function parseDestination(text: string): { user?: string; host: string; port?: number } {
-  if (text.startsWith("ssh://")) return parseUri(text) ?? { host: text };
-  const at = text.lastIndexOf("@");
-  if (at < 1) return { host: text };
-  return { user: text.slice(0, at), host: text.slice(at + 1) };
-}
-
-function parseUri(text: string): { user?: string; host: string; port?: number } | undefined {
-  const uri = text.match(
-    /^ssh:\/\/(?:([^@]*)@)?(\[[^\]]*\]|[^:/]+)(?::(?:([^/]+)(?:\/.*)?)?|\/.*)?$/s,
-  );
-  if (!uri) return undefined;
-  const user = uri[1] === undefined ? undefined : decodeUser(uri[1].split(";")[0]);
-  if (uri[1] !== undefined && !user) return undefined;
-  return {
-    ...(user ? { user } : {}),
-    host: uri[2].replace(/^\[(.*)\]$/, "$1"),
-    // A service name instead of a number is left to ssh (a2port() in misc.c).
-    ...(/^\d+$/.test(uri[3] ?? "") ? { port: Number(uri[3]) } : {}),
-  };
-}
-
-/** urldecode() in misc.c, which also reads + as a space; undefined for a malformed escape. */
-function decodeUser(text: string): string | undefined {
-  try {
-    return decodeURIComponent(text.replaceAll("+", " "));
-  } catch (error) {
-    if (error instanceof URIError) return undefined;
-    throw error;
-  }
+export function hostOf(destination: string): string {
+  const uri = /^ssh:\/\/(?:[^@]*@)?(\[[^\]]*\]|[^:/]+)(?::[^/]*)?(?:\/.*)?$/s.exec(destination);
+  if (uri) return uri[1].replace(/^\[(.*)\]$/, "$1");
+  const at = destination.lastIndexOf("@");
+  return at < 1 ? destination : destination.slice(at + 1);
 }

@@ -57,7 +57,7 @@ export type ConfigAnswer =
   | {
     readonly kind: "failed";
     readonly reason: string;
-    /** What it had read when we stopped waiting: no values, but files and programs. */
+    /** What it had read when we stopped waiting for a `Match exec`: no values, but files and programs. */
     readonly begun?: SshConfig;
   };
 
@@ -65,24 +65,25 @@ export type ConfigAnswer =
  * How long ssh may take for its configuration, ms: a `Match exec` may take long. Well below the 10 s after
  * which the launcher gives us up.
  */
-const CONFIG_WAIT = 6000;
+const CONFIG_WAIT = 4000;
 
-/** Asks ssh for its configuration for a call. */
+/** Asks ssh for its configuration for a call, for at most `wait` ms. */
 export async function readConfig(
   ssh: string,
   call: SshCall,
   system: Pick<System, "run">,
+  wait: number = CONFIG_WAIT,
 ): Promise<ConfigAnswer> {
   const start = performance.now();
   // A `Match exec` may run `ssh` again: INSIDE makes that one plain ssh.
-  const options = { env: { [INSIDE]: ssh }, signal: AbortSignal.timeout(CONFIG_WAIT) };
+  const options = { env: { [INSIDE]: ssh }, signal: AbortSignal.timeout(wait) };
   const { code, stdout, stderr } = await system.run(ssh, dumpArguments(call), options);
   const config = parseConfigDump(stdout, stderr);
   const took = performance.now() - start;
   if (code === 0 && config.get("hostname") !== undefined) return { kind: "config", config, took };
-  if (took >= CONFIG_WAIT) {
-    const reason = `ssh takes longer than ${CONFIG_WAIT / 1000} s for its configuration`;
-    return { kind: "failed", reason, begun: config };
+  if (took >= wait) {
+    const reason = `ssh takes longer than ${wait / 1000} s for its configuration`;
+    return { kind: "failed", reason, begun: config.execs.length > 0 ? config : undefined };
   }
   // A script in place of ssh may not know -G: all hosts would then look the same.
   const reason = code === 0 ? "ssh -G names no host" : `ssh -G ended with ${code}`;

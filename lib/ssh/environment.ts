@@ -6,7 +6,7 @@ import { connectionLines } from "./connection_lines.ts";
  * Variables that load code into ssh or replace one host by another, so that it may connect elsewhere:
  * ld.so(8), torsocks, proxychains, tsocks, resolv.conf(5), hostname(7).
  */
-const REDIRECTING: readonly string[] = [
+export const REDIRECTING: readonly string[] = [
   ...["LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "DYLD_INSERT_LIBRARIES"],
   ...["HOSTALIASES", "LOCALDOMAIN", "RES_OPTIONS"],
   ...["TORSOCKS_CONF_FILE", "PROXYCHAINS_CONF_FILE", "TSOCKS_CONF_FILE"],

@@ -6,8 +6,9 @@
  * the time from it (touch -r). This catches a write to the file (cp, an editor), its replacement, even by
  * an older file (mv, cp -p, a moved link), and its removal. Other changes in its directory do not matter:
  * ~/.ssh changes whenever known_hosts is rewritten. It misses only a file that replaces another with
- * exactly the same time: to the nanosecond or, in bash up to 4, dash up to 0.5.10 and busybox, to the second
- * ({@linkcode SETTLED} covers that). Deno knows times only in ms, so touch(1) makes the stamps.
+ * exactly the same time: to the nanosecond or, in bash 3.2, dash 0.5.9 and busybox, to the second. (A write
+ * in the second of the decision is covered by SETTLED.) Deno knows times only in ms, so touch(1) makes the
+ * stamps.
  */
 import { dirname } from "@std/path/posix/dirname";
 import { exists, isSystemError, makeDir, realPathOf, statOf } from "../os/files.ts";
