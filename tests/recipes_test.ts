@@ -5,12 +5,8 @@
 import assert from "node:assert/strict";
 import { VERSION } from "../lib/os/program.ts";
 import { account, canMakeAccounts } from "./support/account.ts";
-import { cacheDir, serve } from "./support/home.ts";
-import { isThere } from "./support/is_there.ts";
+import { cacheDir, DIST, serve } from "./support/home.ts";
 import { needProgram, REPOSITORY, run } from "./support/programs.ts";
-
-const PERMISSIONS = "--allow-read --allow-write --allow-env --allow-run --allow-ffi --allow-net " +
-  "--allow-sys=uid,networkInterfaces";
 
 /** An empty home, and what its owner types. */
 class Newcomer implements AsyncDisposable {
@@ -26,11 +22,10 @@ class Newcomer implements AsyncDisposable {
   static async create(): Promise<Newcomer> {
     const newcomer = new Newcomer();
     if (canMakeAccounts) newcomer.#owner = (await account()).name;
-    // What Deno has already fetched, including its bundler.
+    // What Deno has already fetched, its bundler among it.
     const cache = `${newcomer.home}/.cache/deno`;
     await run("mkdir", ["-p", cache]);
-    const fetched = ["npm", "dl", "remote"].map((name) => `${cacheDir}/${name}`).filter(isThere);
-    await run("cp", ["-R", ...fetched, cache]);
+    await run("cp", ["-R", `${cacheDir}/npm`, cache]);
     await newcomer.own(newcomer.home);
     return newcomer;
   }
@@ -116,7 +111,7 @@ async function commit(dir: string): Promise<void> {
   await run("git", [...git, "commit", "--quiet", "--message=x"]);
 }
 
-Deno.test("dotfiles: a script that clones or pulls, and installs, may run any number of times", async () => {
+Deno.test("dotfiles: a script that clones or pulls, and installs, may run any number of times, offline too", async () => {
   await using newcomer = await Newcomer.create();
   const elsewhere = newcomer.temporary();
   const origin = await copyOfRepository(`${elsewhere}/origin`);
@@ -124,14 +119,13 @@ Deno.test("dotfiles: a script that clones or pulls, and installs, may run any nu
   await commit(origin);
   await newcomer.own(elsewhere);
 
-  const script = `
-    git -C ~/.local/src/sshs pull --quiet --ff-only 2>/dev/null ||
-      git clone --quiet --depth 1 'file://${origin}' ~/.local/src/sshs
-    sh ~/.local/src/sshs/install.sh`;
+  const script = recipe("From a dotfiles repository").replaceAll("URL", `file://${origin}`);
   await newcomer.types(script);
   const first = await newcomer.files();
   assert.match(await newcomer.types("ssh -V 2>&1; sshs --version"), /^OpenSSH.*\nsshs /);
+  await Deno.rename(origin, `${origin}.gone`);
   await newcomer.types(script);
+  await Deno.rename(`${origin}.gone`, origin);
   assert.deepEqual(await newcomer.files(), first);
 
   await raiseVersion(origin);
@@ -144,27 +138,31 @@ Deno.test("dotfiles: a script that clones or pulls, and installs, may run any nu
   assert.deepEqual(await newcomer.files(), []);
 });
 
-Deno.test("Deno alone, without npm or curl: deno install from a URL, and sshs --install", async () => {
+Deno.test("Deno alone, without npm or curl: deno install, and sshs --install; and again to upgrade", async () => {
   await using newcomer = await Newcomer.create();
-  const elsewhere = newcomer.temporary();
-  const root = await copyOfRepository(`${elsewhere}/www`);
-  await using server = serve({ root: `${root}/`, type: "text/plain" });
-  const map = Deno.env.get("SSHS_IMPORTS") === "jsr" ? "deno.json" : "imports.npm.json";
-  const install = (flags = "") => `
-    base=${server.base}
-    deno install --global --name sshs ${flags} --unstable-raw-imports --import-map $base/${map} \\
-      ${PERMISSIONS} $base/main.ts
-    ~/.deno/bin/sshs --install`;
-  await newcomer.types(install());
+  const www = newcomer.temporary();
+  await run("cp", [`${DIST}/sshs.js`, www]);
+  await using server = serve(www);
+  const script = recipe("With Deno alone").replaceAll("BASE", server.base);
+  await newcomer.types(script);
   assert.match(await newcomer.types("ssh -V 2>&1; sshs --version"), /^OpenSSH.*\nsshs /);
   const first = await newcomer.files();
-  await newcomer.types(install("--force"));
-  assert.deepEqual(await newcomer.files(), first);
 
-  await raiseVersion(root);
-  await newcomer.types(install("--force --reload"));
+  const text = await Deno.readTextFile(`${www}/sshs.js`);
+  await Deno.writeTextFile(`${www}/sshs.js`, text.replaceAll(`"${VERSION}"`, '"99.0.0"'));
+  await newcomer.types(script.replace("--global", "--global --force --reload"));
   assert.match(await newcomer.types("sshs --version"), /^sshs 99\.0\.0,/);
+  assert.deepEqual(await newcomer.files(), first);
 
   await newcomer.types("sshs --uninstall; deno uninstall --global sshs; rm -rf ~/.deno");
   assert.deepEqual(await newcomer.files(), []);
 });
+
+/** Returns what README or the guide says to type after a paragraph that begins with these words. */
+function recipe(begins: string): string {
+  const text = ["README.md", "GUIDE.md"].map((name) => Deno.readTextFileSync(REPOSITORY + name)).join("\n");
+  const [, after] = text.split(`\n${begins}`);
+  const [, lines] = /\n\n((?: {4}.*\n)+)/.exec(after ?? "") ?? [];
+  assert.ok(lines, begins);
+  return lines;
+}
