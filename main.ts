@@ -18,11 +18,15 @@ import { ARGS } from "./lib/os/program.ts";
 import { realSystem } from "./lib/os/system.ts";
 
 async function main(argv: readonly string[]): Promise<number> {
-  if (argv[0] !== "--from") {
+  const isBare = argv[0] !== "--from";
+  // To be installed it needs no launcher yet, and leaves none in the state directory.
+  if (isBare && argv[0] !== "--install") {
     const { becomeLauncher } = await import("./lib/launcher/launcher.ts");
     return await becomeLauncher(argv, realSystem);
   }
-  const [, library, stateDir, ssh, job, spaces, ...words] = argv;
+  const [library, stateDir, ssh, job, spaces, ...words] = isBare
+    ? ["", "", "", "", "", ...argv]
+    : argv.slice(1);
   const given: Given = { library, stateDir, ssh, job, spaces };
   const [first, ...rest] = words;
   switch (first) {

@@ -67,9 +67,14 @@ export function launcherText(): string {
   return HEAD + launcher;
 }
 
-/** Returns the argv that runs the launcher without a library, under the name `sshs`. */
+/** The line from which the launcher acts; above it are functions alone, as in all its other files. */
+const BEGIN = '\nsshs_begin "$@"\n';
+
+/** Returns the argv that runs the launcher without a library, all of it in one text, under the name `sshs`. */
 export function bareLauncher(): string[] {
-  return ["/bin/sh", "-c", `sshs_lib=''\n${launcherText()}`, "sshs"];
+  const [first, ...others] = Object.values(LAUNCHER);
+  const all = [...others, "sshs_more() { :; }"].join("\n");
+  return ["/bin/sh", "-c", `sshs_lib=''\n${HEAD}` + first.replace(BEGIN, () => `\n${all}${BEGIN}`), "sshs"];
 }
 
 /**
@@ -134,11 +139,12 @@ export async function programText(system: Pick<System, "run">): Promise<string> 
  */
 export async function becomeLauncher(argv: readonly string[], system: System): Promise<never> {
   restorePath();
+  const [sh, ...bare] = bareLauncher();
   try {
-    const library = await placeLibrary(
-      openStateDir({ stateDir: stateDirPath(system) }, system),
-      system,
-    );
+    const { stdout } = await system.run(sh, bare, { env: { SSHS_TASK: "state" } });
+    const given = { ...system, stateDir: stdout.trimEnd() };
+    const stateDir = openStateDir(given);
+    const library = await placeLibrary(stateDir, system);
     tellOnce(library, argv);
     return await become("/bin/sh", [`${library}/bin/sshs`], argv);
   } catch (error) {
@@ -151,8 +157,7 @@ export async function becomeLauncher(argv: readonly string[], system: System): P
     }
     if (isCommand) return system.exit(1);
     system.setEnv("SSHS", "off");
-    const [sh, ...before] = bareLauncher();
-    return await become(sh, before, argv);
+    return await become(sh, bare, argv);
   }
 }
 
