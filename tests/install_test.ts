@@ -123,22 +123,21 @@ Deno.test("--uninstall keeps what others have put beside it, and what a package 
   // A launcher that was replaced is not ours any more.
   Deno.removeSync(`${home.prefix}/bin/scp`);
   Deno.writeTextFileSync(`${home.prefix}/bin/scp`, "#!/bin/sh\n# theirs\n");
-  await home.sshs("--uninstall");
+  const launcher = `${home.prefix}/lib/sshs/bin/sshs`;
+  const elsewhere = await home.run(launcher, ["--uninstall", "--prefix", `${home.path}/else`]);
+  assert.match(elsewhere.stderr, /^sshs: sshs is not installed in .*else\n.*hint: /);
+  assert.ok(isThere(`${home.path}/state`));
+  await home.run(launcher, ["--uninstall"]);
   assert.deepEqual(Object.keys(home.contents()).sort(), [
     ...["bin/", "bin/other", "bin/scp", "share/", "share/man.txt"],
   ]);
-  Deno.mkdirSync(`${home.path}/state`, { mode: 0o700 });
-  assert.match(
-    (await home.sshs("--uninstall")).stderr,
-    /^sshs: sshs is not installed in .*\n.*hint/,
-  );
-  assert.ok(isThere(`${home.path}/state`));
 
   Deno.removeSync(`${home.prefix}/bin/scp`);
   await home.install();
   Deno.removeSync(`${home.prefix}/lib/sshs/made`);
   const packaged = home.contents();
-  assert.match((await home.sshs("--uninstall")).stderr, /came with a package\n.*hint/);
+  const refused = await home.run(launcher, ["--uninstall"]);
+  assert.match(refused.stderr, /came with a package\n.*hint: /);
   assert.deepEqual(home.contents(), packaged);
 });
 

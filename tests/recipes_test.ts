@@ -121,8 +121,8 @@ Deno.test("dotfiles: a script that clones or pulls, and installs, may run any nu
 
   const script = recipe("From a dotfiles repository").replaceAll("URL", `file://${origin}`);
   await newcomer.types(script);
-  const first = await newcomer.files();
   assert.match(await newcomer.types("ssh -V 2>&1; sshs --version"), /^OpenSSH.*\nsshs /);
+  const first = await newcomer.files();
   await Deno.rename(origin, `${origin}.gone`);
   await newcomer.types(script);
   await Deno.rename(`${origin}.gone`, origin);
@@ -160,7 +160,8 @@ Deno.test("Deno alone, without npm or curl: deno install, and sshs --install; an
 
 /** Returns what README or the guide says to type after a paragraph that begins with these words. */
 function recipe(begins: string): string {
-  const text = ["README.md", "GUIDE.md"].map((name) => Deno.readTextFileSync(REPOSITORY + name)).join("\n");
+  const text = ["README.md", "GUIDE.md"].map((name) => Deno.readTextFileSync(REPOSITORY + name))
+    .join("\n");
   const [, after] = text.split(`\n${begins}`);
   const [, lines] = /\n\n((?: {4}.*\n)+)/.exec(after ?? "") ?? [];
   assert.ok(lines, begins);

@@ -66,7 +66,8 @@ export async function uninstallCommand(
     const places = placesBelow(where);
     // After `deno install` alone there is only what is in the state directory.
     const isAlone = prefix === undefined && basename(LIBRARY) === "launcher";
-    if (!isInstalled(places) && !isAlone) {
+    const wasInstalled = isInstalled(places);
+    if (!wasInstalled && !isAlone) {
       throw new InstallError(`sshs is not installed in ${where}`, "sshs --uninstall --prefix DIR");
     }
     const other = otherLauncher(places, LIBRARY, system);
@@ -78,8 +79,8 @@ export async function uninstallCommand(
     }
     uninstall(places);
     // Last, since what runs may be in there.
-    if (other === undefined) removeState(given, system);
-    print(`sshs is removed from ${isAlone ? "its state directory" : where}`);
+    if (other === undefined) removeState(system);
+    print(`sshs is removed from ${wasInstalled ? where : "its state directory"}`);
     if (other !== undefined) print(`shared connections are left to ${other}`);
     for (const line of leftovers(places, system)) print(line);
   });

@@ -74,7 +74,12 @@ const BEGIN = '\nsshs_begin "$@"\n';
 export function bareLauncher(): string[] {
   const [first, ...others] = Object.values(LAUNCHER);
   const all = [...others, "sshs_more() { :; }"].join("\n");
-  return ["/bin/sh", "-c", `sshs_lib=''\n${HEAD}` + first.replace(BEGIN, () => `\n${all}${BEGIN}`), "sshs"];
+  return [
+    "/bin/sh",
+    "-c",
+    `sshs_lib=''\n${HEAD}` + first.replace(BEGIN, () => `\n${all}${BEGIN}`),
+    "sshs",
+  ];
 }
 
 /**
