@@ -99,9 +99,18 @@ async function copyOfRepository(dir: string): Promise<string> {
 }
 
 async function raiseVersion(dir: string): Promise<void> {
-  const path = `${dir}/lib/os/program.ts`;
-  const text = await Deno.readTextFile(path);
-  await Deno.writeTextFile(path, text.replace(`VERSION = "${VERSION}"`, 'VERSION = "99.0.0"'));
+  const places = {
+    "lib/os/program.ts": `VERSION = "${VERSION}"`,
+    "CHANGELOG.md": `## ${VERSION} `,
+  };
+  for (const [name, place] of Object.entries(places)) {
+    const text = await Deno.readTextFile(`${dir}/${name}`);
+    assert.ok(text.includes(place), name);
+    await Deno.writeTextFile(
+      `${dir}/${name}`,
+      text.replace(place, place.replace(VERSION, "99.0.0")),
+    );
+  }
 }
 
 async function commit(dir: string): Promise<void> {

@@ -14,6 +14,7 @@ import {
   prefixOf,
   uninstall,
 } from "../launcher/install.ts";
+import { denoPath } from "../launcher/launcher.ts";
 import { InstallError } from "../launcher/new_files.ts";
 import { fpathLine, pathLine, shellOf, startupFile } from "../launcher/startup_lines.ts";
 import { exists, isSystemError, removePath } from "../os/files.ts";
@@ -119,6 +120,13 @@ function report(places: Places, system: Pick<System, "env">): void {
     ...isZsh ? [fpathLine(dirname(places.completions.zsh))] : [],
     ...first === `${places.bin}/ssh` ? [] : [pathLine(shell, places.bin)],
   ];
+  const home = `${system.env("HOME")}/`;
+  if (DENO.startsWith(home) && !places.bin.startsWith(home)) {
+    say({
+      fault: `other users cannot run ${DENO}, so that their calls are plain ssh`,
+      hint: "install Deno for all users, then sshs once more",
+    });
+  }
   const where = isZsh ? `${startupFile(shell)}, before compinit` : startupFile(shell);
   print(
     `sshs ${VERSION} is installed: ssh, scp, sftp and sshs in ${places.bin}`,
@@ -138,7 +146,7 @@ function* leftovers(places: Places, system: Pick<System, "env">): Generator<stri
       : [],
     ...exists(settings) ? [settings] : [],
     ...shim ? [`${shim}: deno uninstall --global sshs`] : [],
-    `Deno: ${DENO}`,
+    `Deno: ${denoPath(system)}`,
   ];
   yield "Left, for you to remove if nothing else needs it:";
   for (const what of left) yield `  ${what}`;
