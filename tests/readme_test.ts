@@ -62,3 +62,15 @@ for (const page of ["GUIDE.md", "sshs.1"]) {
     assert.ok(parseSettings(settings).length > 3);
   });
 }
+
+Deno.test("each test that SECURITY.md rests on exists under that name", async () => {
+  const text = (await Deno.readTextFile(`${REPOSITORY}SECURITY.md`)).replaceAll(/\s+/g, " ");
+  const claims = [...text.matchAll(/`(\w+_test\.ts)` ((?:"[^"]+"(?:, )?)+)/g)];
+  assert.ok(claims.length > 15);
+  const missing = claims.flatMap(([, file, names]) => {
+    const tests = Deno.readTextFileSync(`${REPOSITORY}tests/${file}`).replaceAll('" +\n    "', "");
+    return [...names.matchAll(/"([^"]+)"/g)].filter(([, name]) => !tests.includes(name))
+      .map(([, name]) => `${file}: ${name}`);
+  });
+  assert.deepEqual(missing, []);
+});
