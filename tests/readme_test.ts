@@ -59,7 +59,9 @@ for (const page of ["GUIDE.md", "sshs.1"]) {
   Deno.test(`the settings in ${page} are valid as printed`, async () => {
     const text = await Deno.readTextFile(`${REPOSITORY}${page}`);
     const [, settings] = /^((?: {4})?\{ "linger": [^]*?\] \})$/m.exec(text)!;
-    assert.ok(parseSettings(settings).length > 3);
+    const { rules, problems } = parseSettings(settings);
+    assert.deepEqual(problems, []);
+    assert.ok(rules.length > 3);
   });
 }
 
