@@ -21,7 +21,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const isBare = argv[0] !== "--from";
   // To be installed it needs no launcher yet, and leaves none in the state directory.
   if (isBare && argv[0] !== "--install") {
-    const { becomeLauncher } = await import("./lib/launcher/launcher.ts");
+    const { becomeLauncher } = await import("./lib/launcher/bootstrap.ts");
     return await becomeLauncher(argv, realSystem);
   }
   const [library, stateDir, ssh, job, spaces, ...words] = isBare
