@@ -80,7 +80,7 @@ export async function uninstallCommand(
     }
     uninstall(places);
     // Last, since what runs may be in there.
-    if (other === undefined) removeState(system);
+    if (other === undefined) removeState(given, system);
     print(`sshs is removed from ${wasInstalled ? where : "its state directory"}`);
     if (other !== undefined) print(`shared connections are left to ${other}`);
     for (const line of leftovers(places, system)) print(line);
