@@ -32,7 +32,7 @@ import roles from "./roles.sh" with { type: "text" };
 import settle from "./settle.sh" with { type: "text" };
 import wait from "./wait.sh" with { type: "text" };
 
-/** The files of the launcher, by name. The first begins with the head. */
+/** The files of the launcher, by name. The first begins with the head; the others have functions alone. */
 const LAUNCHER = {
   "launcher.sh": launcher,
   "settle.sh": settle,
@@ -40,7 +40,6 @@ const LAUNCHER = {
   "wait.sh": wait,
   "login.sh": login,
   "roles.sh": roles,
-  "closed.sh": closed,
 };
 
 /** The second line of each script in bin: it tells a launcher of ours from the real ssh. */
@@ -63,7 +62,7 @@ export function launcherText(): string {
   return HEAD + launcher;
 }
 
-/** The line from which the launcher acts; above it are functions alone, as in all its other files. */
+/** The line from which the launcher acts. */
 const BEGIN = '\nsshs_begin "$@"\n';
 
 /** Returns the argv that runs the launcher without a library, all of it in one text, under the name `sshs`. */
@@ -94,7 +93,7 @@ exec "/usr/bin/\${0##*/}" "$@" # the library is gone
 `;
   const place = `sshs_deno=${sshs_deno}\nsshs_program=${sshs_program}\n`;
   return [
-    ...Object.entries(LAUNCHER).map(([name, text], i) => ({
+    ...Object.entries({ ...LAUNCHER, "closed.sh": closed }).map(([name, text], i) => ({
       path: `${library}/${name}`,
       text: i === 0 ? launcherText() : text,
     })),
