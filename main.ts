@@ -37,7 +37,7 @@ async function main(argv: readonly string[]): Promise<number> {
       return await sameConnection(rest[0], rest.slice(2), given, realSystem);
     }
     case "--try-socket": {
-      const { tryFiles } = await import("./lib/os/files.ts");
+      const { tryFiles } = await import("./lib/os/unix_socket.ts");
       return "problem" in tryFiles(rest[0]) ? 1 : 0;
     }
     case "--take-back": {

@@ -133,9 +133,6 @@ get_oldest_deno() {
     say "installing Deno $oldest in $dir"
     npm install --prefix "$dir" "deno@$oldest" >"$work/npm" 2>&1 || return
   fi
-  # The first bundle fetches what later ones need.
-  PATH=$bin:$PATH DENO_TLS_CA_STORE=mozilla,system \
-    sh deno.sh bundle --quiet --output "$work/oldest.js" main.ts >"$work/npm" 2>&1 || return
   export SSHS_OLDEST_DENO="$bin/deno"
 }
 
