@@ -16,7 +16,9 @@ export async function becomeLauncher(argv: readonly string[], system: System): P
   let [sh, ...launcher] = bareLauncher();
   try {
     const { stdout } = await system.run(sh, launcher, { env: { SSHS_TASK: "state" } });
-    const library = await placeLibrary(stdout.trimEnd(), system);
+    // Of one that it does not use the launcher does not say why.
+    const stateDir = stdout.trimEnd() || (system.env("SSHS_DIR") ?? "");
+    const library = await placeLibrary(stateDir, system);
     launcher = [`${library}/bin/sshs`];
     tellOnce(library, argv);
   } catch (error) {
