@@ -124,7 +124,7 @@ install_deno() {
   }
 }
 
-# Installs the oldest Deno that sshs supports, in the user's cache, for tests/oldest_deno_test.ts.
+# Installs the oldest Deno that sshs supports, in the user's cache, for tests/install_test.ts and release_test.ts.
 get_oldest_deno() {
   oldest=$(sed -n 's/^export const OLDEST_DENO = "\(.*\)";$/\1/p' lib/os/program.ts)
   dir=${XDG_CACHE_HOME:-$HOME/.cache}/sshs-tests/deno-$oldest
