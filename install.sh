@@ -90,7 +90,9 @@ run() {
 
 # Sets $deno to the path of Deno.
 get_deno() {
-  PATH=$PATH:${DENO_INSTALL:-${HOME:-}/.deno}/bin
+  # Beside what it runs: other users may not enter this one's home.
+  case $prefix in "${HOME:-}"/*) to=${DENO_INSTALL:-$HOME/.deno}/bin ;; *) to=${DENO_INSTALL:-$prefix}/bin ;; esac
+  PATH=$PATH:$to
   if ! has deno; then
     say 'There is no deno in PATH: fetching it'
     install_deno || {
@@ -116,7 +118,6 @@ install_deno() {
     DENO_INSTALL=$stage/deno run sh "$stage/deno.sh" --yes --no-modify-path || return
     PATH=$PATH:$stage/deno/bin
     [ "$action" != demo ] || return 0
-    to=${DENO_INSTALL:-$HOME/.deno}/bin
     mkdir -p "$to" && mv "$stage/deno/bin/deno" "$to/.deno.new" && mv "$to/.deno.new" "$to/deno"
   fi
 }

@@ -18,11 +18,15 @@ import { ARGS } from "./lib/os/program.ts";
 import { realSystem } from "./lib/os/system.ts";
 
 async function main(argv: readonly string[]): Promise<number> {
-  if (argv[0] !== "--from") {
-    const { becomeLauncher } = await import("./lib/launcher/launcher.ts");
+  const isBare = argv[0] !== "--from";
+  // To be installed it needs no launcher yet, and leaves none in the state directory.
+  if (isBare && argv[0] !== "--install") {
+    const { becomeLauncher } = await import("./lib/launcher/bootstrap.ts");
     return await becomeLauncher(argv, realSystem);
   }
-  const [, library, stateDir, ssh, job, spaces, ...words] = argv;
+  const [library, stateDir, ssh, job, spaces, ...words] = isBare
+    ? ["", "", "", "", "", ...argv]
+    : argv.slice(1);
   const given: Given = { library, stateDir, ssh, job, spaces };
   const [first, ...rest] = words;
   switch (first) {
@@ -33,7 +37,7 @@ async function main(argv: readonly string[]): Promise<number> {
       return await sameConnection(rest[0], rest.slice(2), given, realSystem);
     }
     case "--try-socket": {
-      const { tryFiles } = await import("./lib/os/files.ts");
+      const { tryFiles } = await import("./lib/os/unix_socket.ts");
       return "problem" in tryFiles(rest[0]) ? 1 : 0;
     }
     case "--take-back": {

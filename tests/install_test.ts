@@ -1,4 +1,5 @@
 /** What `sshs --install` puts where, and that `--uninstall` leaves nothing of it. */
+import { dirname } from "@std/path/posix/dirname";
 import assert from "node:assert/strict";
 import { pathLine } from "../lib/launcher/startup_lines.ts";
 import { isDenoTooOld, OLDEST_DENO } from "../lib/os/program.ts";
@@ -123,22 +124,21 @@ Deno.test("--uninstall keeps what others have put beside it, and what a package 
   // A launcher that was replaced is not ours any more.
   Deno.removeSync(`${home.prefix}/bin/scp`);
   Deno.writeTextFileSync(`${home.prefix}/bin/scp`, "#!/bin/sh\n# theirs\n");
-  await home.sshs("--uninstall");
+  const launcher = `${home.prefix}/lib/sshs/bin/sshs`;
+  const elsewhere = await home.run(launcher, ["--uninstall", "--prefix", `${home.path}/else`]);
+  assert.match(elsewhere.stderr, /^sshs: sshs is not installed in .*else\n.*hint: /);
+  assert.ok(isThere(`${home.path}/state`));
+  await home.run(launcher, ["--uninstall"]);
   assert.deepEqual(Object.keys(home.contents()).sort(), [
     ...["bin/", "bin/other", "bin/scp", "share/", "share/man.txt"],
   ]);
-  Deno.mkdirSync(`${home.path}/state`, { mode: 0o700 });
-  assert.match(
-    (await home.sshs("--uninstall")).stderr,
-    /^sshs: sshs is not installed in .*\n.*hint/,
-  );
-  assert.ok(isThere(`${home.path}/state`));
 
   Deno.removeSync(`${home.prefix}/bin/scp`);
   await home.install();
   Deno.removeSync(`${home.prefix}/lib/sshs/made`);
   const packaged = home.contents();
-  assert.match((await home.sshs("--uninstall")).stderr, /came with a package\n.*hint/);
+  const refused = await home.run(launcher, ["--uninstall"]);
+  assert.match(refused.stderr, /came with a package\n.*hint: /);
   assert.deepEqual(home.contents(), packaged);
 });
 
@@ -202,9 +202,9 @@ Deno.test({
 });
 
 /** Installs by `deno install` from a URL, as README says. */
-async function denoInstall(home: Home, base: string): Promise<string> {
+async function denoInstall(home: Home, base: string, deno = Deno.execPath()): Promise<string> {
   const words = ["install", "--global", "--allow-all", "--name", "sshs", `${base}/sshs.js`];
-  const { code, stderr } = await home.run(Deno.execPath(), words);
+  const { code, stderr } = await home.run(deno, words);
   assert.equal(code, 0, stderr);
   return `${home.path}/.deno/bin/sshs`;
 }
@@ -232,34 +232,44 @@ for (const first of ["deno uninstall", "sshs --uninstall"]) {
     for (const name of [first, second]) {
       assert.equal((await home.run(...removals[name])).code, 0, name);
     }
-    assert.deepEqual(
-      Object.keys(home.contents(home.path)).filter((path) => !path.endsWith("/")),
-      [],
-    );
+    const files = Object.keys(home.contents(home.path)).filter((path) => !path.endsWith("/"));
+    assert.deepEqual(files, []);
   });
 }
 
-Deno.test("a call after deno install alone shares, and says once on a terminal how ssh does", async () => {
-  await using sshd = await Sshd.start(QUIET);
-  await using sandbox = await Sandbox.create();
-  using home = new Home();
-  await using server = serve();
-  const shim = await denoInstall(home, server.base);
-  const call = [shim, "-F", sshd.config, "host", "exit 7"];
-  const quiet = await sandbox.run(call);
-  assert.deepEqual([quiet.code, quiet.stderr], [7, ""]);
-  for (const times of [1, 0]) {
-    await using pty = await Pty.spawn(call, { env: sandbox.env });
-    assert.equal((await pty.status).code, 7);
-    assert.equal(pty.output.split("sshs --install").length - 1, times, pty.output);
-  }
-  assert.equal(sshd.logins(), 1);
-  await eventually("the sleeper is awake", () => sandbox.sleepers().length === 1);
-  const gone = await sandbox.run([shim, "--uninstall"]);
-  assert.deepEqual([gone.code, gone.stderr], [0, ""]);
-  assert.match(gone.stdout, /deno uninstall --global sshs|Deno: /);
-  await sandbox.assertClean({ deadline: 30_000 });
-});
+/** tests/run.sh gets the oldest Deno that sshs supports, and says where it is. */
+const OLDEST = Deno.env.get("SSHS_OLDEST_DENO");
+
+for (const [name, deno] of [["this Deno", Deno.execPath()], [`Deno ${OLDEST_DENO}`, OLDEST]]) {
+  Deno.test({
+    name:
+      `with ${name}, deno install alone shares, says once on a terminal how ssh does, and leaves nothing`,
+    ignore: deno === undefined || !findProgram("sshd"),
+    fn: async () => {
+      await using sshd = await Sshd.start(QUIET);
+      await using sandbox = await Sandbox.create();
+      using home = new Home();
+      await using server = serve();
+      const shim = await denoInstall(home, server.base, deno);
+      sandbox.env.PATH = `${dirname(deno!)}:${sandbox.env.PATH}`;
+      const call = [shim, "-F", sshd.config, "host", "exit 7"];
+      const quiet = await sandbox.run(call);
+      assert.deepEqual([quiet.code, quiet.stderr], [7, ""]);
+      for (const times of [1, 0]) {
+        await using pty = await Pty.spawn(call, { env: sandbox.env });
+        assert.equal((await pty.status).code, 7);
+        assert.equal(pty.output.split("sshs --install").length - 1, times, pty.output);
+      }
+      const version = await sandbox.run([shim, "--version"]);
+      if (deno === OLDEST) assert.match(version.stdout, new RegExp(`, Deno ${OLDEST_DENO},`));
+      assert.equal(sshd.logins(), 1);
+      await eventually("the sleeper is awake", () => sandbox.sleepers().length === 1);
+      const gone = await sandbox.run([shim, "--uninstall"]);
+      assert.deepEqual([gone.code, gone.stderr], [0, ""]);
+      await sandbox.assertClean({ deadline: 30_000 });
+    },
+  });
+}
 
 const PATH_LINES: [shell: string, bin: string, line: string][] = [
   ["/bin/bash", "/home/neo/.local/bin", 'export PATH="/home/neo/.local/bin:$PATH"'],

@@ -1,39 +1,37 @@
 /** The installed launchers against a real sshd: when they do without Deno, and when they must not. */
 import assert from "node:assert/strict";
 import { assertSameBytes } from "./support/bytes.ts";
+import { expect } from "./support/commands.ts";
 import { eventually } from "./support/eventually.ts";
 import { signal } from "./support/processes.ts";
 import type { RunResult } from "./support/sandbox.ts";
-import { Scene, type SceneOptions } from "./support/scene.ts";
+import { Scene } from "./support/scene.ts";
 
 /** The machine that runs the tests may be slow. */
 const PATIENCE = { deadline: 30_000 };
 
 /** What a call cost, apart from its answer. */
 interface Cost {
-  /** What Deno was started for: "decide", "check", "sleeper". */
+  /** What Deno was started for: "decide", "sleeper". */
   starts: string[];
   logins: number;
 }
 
 /** A user whose ssh_config nobody has touched for years. */
 class Desk implements AsyncDisposable {
-  readonly scene: Scene;
   /** In a directory of its own. */
   readonly config: string;
   /** The directory whose files the configuration includes. */
   readonly included: string;
 
-  private constructor(scene: Scene) {
-    this.scene = scene;
+  private constructor(readonly scene: Scene) {
     this.config = `${scene.sandbox.dir}/config/ssh_config`;
     this.included = `${scene.sandbox.dir}/config/more`;
   }
 
-  static async create(options: SceneOptions = {}): Promise<Desk> {
+  static async create(): Promise<Desk> {
     const scene = await Scene.open({
       config: ["X11Forwarding yes", "XAuthLocation /bin/true"],
-      ...options,
       // The linger is set because a master that can forward a display would not linger.
       env: { SSHS_LINGER: "600", SSH_AUTH_SOCK: "/nowhere/agent", SSHS_LOOK: "2" },
     });
@@ -54,19 +52,14 @@ class Desk implements AsyncDisposable {
   }
 
   /** Runs a command that must print the right answer and nothing else. */
-  async echo(options: string[] = [], env: Record<string, string> = {}): Promise<Cost> {
+  echo(options: string[] = [], env: Record<string, string> = {}): Promise<Cost> {
     const words = ["ssh", ...options, "-F", this.config, "host", "echo hello; exit 7"];
-    const { cost, result } = await this.#costOf(() => this.scene.run(words, { env }));
-    const { code, stdout, stderr } = result;
-    assert.deepEqual({ code, stdout, stderr }, { code: 7, stdout: "hello\n", stderr: "" });
-    return cost;
+    return this.#costOf(words, { code: 7, stdout: "hello\n", stderr: "" }, env);
   }
 
-  /** Runs a script that must succeed. */
-  async sh(script: string): Promise<Cost> {
-    const { cost, result } = await this.#costOf(() => this.scene.run(["sh", "-euc", script]));
-    assert.equal(result.code, 0, `${script}\n${result.stderr}`);
-    return cost;
+  /** Runs a script that must succeed in silence. */
+  sh(script: string): Promise<Cost> {
+    return this.#costOf(["sh", "-euc", script], { code: 0, stderr: "" });
   }
 
   /** Makes calls until one does without Deno; that one must not log in. */
@@ -79,13 +72,18 @@ class Desk implements AsyncDisposable {
     }, PATIENCE);
   }
 
-  async #costOf(call: () => Promise<RunResult>): Promise<{ cost: Cost; result: RunResult }> {
+  async #costOf(
+    words: string[],
+    want: Partial<RunResult>,
+    env: Record<string, string> = {},
+  ): Promise<Cost> {
     const { scene } = this;
     const [starts, logins] = [scene.starts().length, scene.logins()];
-    const result = await call();
-    const kinds = scene.starts().slice(starts)
-      .map((words) => /--(decide|check|sleeper)\b/.exec(words)![1]);
-    return { cost: { starts: kinds, logins: scene.logins() - logins }, result };
+    expect(await scene.run(words, { env }), want);
+    const kinds = scene.starts().slice(starts).map((start) =>
+      / --(decide|sleeper)\b/.exec(start)![1]
+    );
+    return { starts: kinds, logins: scene.logins() - logins };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -142,16 +140,13 @@ const ROWS: Record<string, Row> = {
     },
     starts: ["sleeper"],
   },
-  "the mark is withdrawn": {
+  "the mark is withdrawn: then the sleeper asks, and the call waits for its answer": {
     spoil: ({ scene: { sandbox } }) => {
-      // Stopped, so that it does not renew the mark at this moment.
-      signal(sandbox.sleepers().map(({ pid }) => pid), "SIGSTOP");
       for (const file of sandbox.files().filter((file) => file.endsWith(".verified"))) {
         Deno.removeSync(`${sandbox.stateDir}/${file}`);
       }
     },
-    restore: ({ scene }) => signal(scene.sandbox.sleepers().map(({ pid }) => pid), "SIGCONT"),
-    starts: ["check"],
+    starts: [],
   },
 };
 

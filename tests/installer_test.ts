@@ -122,6 +122,8 @@ Deno.test("install.sh interrupted at any moment installs all or nothing, and lea
     outcomes.add((await child.status).code);
     const left = home.contents(home.path);
     const here = home.contents();
+    const PATH = `${home.prefix}/bin:${Deno.env.get("PATH")}`;
+    assert.match((await home.run("sh", ["-c", "ssh -V"], { env: { PATH } })).stderr, /^OpenSSH/);
     if (Object.keys(here).length > 0) assert.deepEqual(here, all, `${n}`);
     assert.deepEqual(Object.keys(left).filter((path) => !path.startsWith(".local")), [], `${n}`);
   }

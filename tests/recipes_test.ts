@@ -1,170 +1,87 @@
-/**
- * README's recipes, each in a home of its own (as root, in an account of its own): install, install again,
- * upgrade, remove; nothing is left.
- */
+/** The recipes of README, as they stand: install, install again, upgrade, remove; nothing is left. */
 import assert from "node:assert/strict";
 import { VERSION } from "../lib/os/program.ts";
-import { account, canMakeAccounts } from "./support/account.ts";
-import { cacheDir, serve } from "./support/home.ts";
-import { isThere } from "./support/is_there.ts";
-import { needProgram, REPOSITORY, run } from "./support/programs.ts";
+import { DIST, Home, serve } from "./support/home.ts";
+import { REPOSITORY, run } from "./support/programs.ts";
 
-const PERMISSIONS = "--allow-read --allow-write --allow-env --allow-run --allow-ffi --allow-net " +
-  "--allow-sys=uid,networkInterfaces";
+const README = await Deno.readTextFile(`${REPOSITORY}README.md`);
 
-/** An empty home, and what its owner types. */
-class Newcomer implements AsyncDisposable {
-  readonly home: string;
-  readonly #stack = new AsyncDisposableStack();
-  #owner?: string;
-
-  private constructor() {
-    this.home = Deno.makeTempDirSync({ prefix: "h-" });
-    this.#stack.defer(() => Deno.remove(this.home, { recursive: true }));
-  }
-
-  static async create(): Promise<Newcomer> {
-    const newcomer = new Newcomer();
-    if (canMakeAccounts) newcomer.#owner = (await account()).name;
-    // What Deno has already fetched, including its bundler.
-    const cache = `${newcomer.home}/.cache/deno`;
-    await run("mkdir", ["-p", cache]);
-    const fetched = ["npm", "dl", "remote"].map((name) => `${cacheDir}/${name}`).filter(isThere);
-    await run("cp", ["-R", ...fetched, cache]);
-    await newcomer.own(newcomer.home);
-    return newcomer;
-  }
-
-  /** Makes a directory outside the home, which is removed with it. */
-  temporary(): string {
-    const dir = Deno.makeTempDirSync();
-    Deno.chmodSync(dir, 0o755);
-    this.#stack.defer(() => Deno.remove(dir, { recursive: true }));
-    return dir;
-  }
-
-  /** Makes the owner of the home own a directory. */
-  async own(path: string): Promise<void> {
-    if (this.#owner) await run("chown", ["-R", `${this.#owner}:`, path]);
-  }
-
-  /** Runs a script as the owner would type it; fails unless it succeeds. */
-  async types(script: string): Promise<string> {
-    const path = `${this.home}/.local/bin:${this.home}/.deno/bin`;
-    const [program, ...args] = [
-      ...this.#owner
-        ? [needProgram("setpriv"), `--reuid=${this.#owner}`, "--clear-groups", "--"]
-        : [],
-      ...["/bin/sh", "-ec", script],
-    ];
-    const { code, stdout, stderr } = await new Deno.Command(program, {
-      args,
-      cwd: this.home,
-      clearEnv: true,
-      env: {
-        HOME: this.home,
-        TMPDIR: this.home,
-        PATH: `${path}:${Deno.execPath().replace(/\/[^/]+$/, "")}:/usr/bin:/bin`,
-        SSHS_IMPORTS: Deno.env.get("SSHS_IMPORTS") ?? "",
-        DENO_TLS_CA_STORE: "mozilla,system",
-        NO_COLOR: "1",
-      },
-      stdin: "null",
-    }).output();
-    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-    assert.equal(code, 0, `${script}: ${text(stdout)}${text(stderr)}`);
-    return text(stdout);
-  }
-
-  /** Lists everything in the home but Deno's cache and git's own files. */
-  async files(): Promise<string[]> {
-    return (await run("find", [
-      this.home,
-      "-path",
-      `${this.home}/.cache`,
-      "-prune",
-      "-o",
-      "-print",
-    ]))
-      .trim().split("\n").map((path) => path.slice(this.home.length))
-      .filter((path) => path && !path.includes("/.git/")).sort();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.#stack.disposeAsync();
-  }
+/** Returns what README says to type after a paragraph that begins with these words. */
+function recipe(begins: string): string {
+  const [, after] = README.split(`\n${begins}`);
+  const [, lines] = /\n\n((?: {4}.*\n)+)/.exec(after ?? "") ?? [];
+  assert.ok(lines, begins);
+  return lines;
 }
 
-/** Copies the checkout, so that it can be changed. */
-async function copyOfRepository(dir: string): Promise<string> {
-  const files = await run("git", ["-C", REPOSITORY, "ls-files", "-co", "--exclude-standard"]);
-  await run("mkdir", ["-p", dir]);
-  await run("tar", ["-C", dir, "-x"], await run("tar", ["-C", REPOSITORY, "-cT", "-"], files));
-  return dir;
+/** Runs a script as the owner of the home would type it; fails unless it succeeds. */
+async function types(home: Home, script: string): Promise<string> {
+  const PATH = `${home.prefix}/bin:${home.path}/.deno/bin:${Deno.env.get("PATH")}`;
+  const env = { PATH, TMPDIR: home.path, DENO_TLS_CA_STORE: "mozilla,system" };
+  const { code, stdout, stderr } = await home.run("sh", ["-ec", script], { env });
+  assert.equal(code, 0, `${script}: ${stdout}${stderr}`);
+  return stdout;
 }
 
-async function raiseVersion(dir: string): Promise<void> {
-  const path = `${dir}/lib/os/program.ts`;
-  const text = await Deno.readTextFile(path);
-  await Deno.writeTextFile(path, text.replace(`VERSION = "${VERSION}"`, 'VERSION = "99.0.0"'));
+/** Lists the files in the home but git's own. */
+function files(home: Home): string[] {
+  return Object.keys(home.contents(home.path))
+    .filter((path) => !/\/$|\/\.git\/|^state\//.test(path)).sort();
 }
 
-async function commit(dir: string): Promise<void> {
-  const who = ["-c", "user.name=neo", "-c", "user.email=neo@example.com"];
-  const git = [...who, "-c", `safe.directory=${dir}`, "-C", dir];
-  await run("git", [...git, "add", "--all"]);
-  await run("git", [...git, "commit", "--quiet", "--message=x"]);
-}
+Deno.test("dotfiles: a script that clones or pulls, and installs, may run any number of times, offline too", async () => {
+  using home = new Home();
+  const origin = `${home.path}/origin`;
+  const paths = await run("git", ["-C", REPOSITORY, "ls-files", "-co", "--exclude-standard"]);
+  await Deno.mkdir(origin);
+  await run("tar", ["-C", origin, "-x"], await run("tar", ["-C", REPOSITORY, "-cT", "-"], paths));
+  const commit = `git -C ~/origin init --quiet; git -C ~/origin add --all
+    git -C ~/origin -c user.name=neo -c user.email=neo@example.com commit --quiet --message=x`;
+  await types(home, commit);
+  const before = files(home);
 
-Deno.test("dotfiles: a script that clones or pulls, and installs, may run any number of times", async () => {
-  await using newcomer = await Newcomer.create();
-  const elsewhere = newcomer.temporary();
-  const origin = await copyOfRepository(`${elsewhere}/origin`);
-  await run("git", ["init", "--quiet", origin]);
-  await commit(origin);
-  await newcomer.own(elsewhere);
+  const script = recipe("From a dotfiles repository").replaceAll("URL", `"file://$HOME/origin"`);
+  await types(home, script);
+  const first = files(home);
+  assert.match(await types(home, "ssh -V 2>&1; sshs --version"), /^OpenSSH.*\nsshs /);
+  await types(home, `mv ~/origin ~/gone\n${script}\nmv ~/gone ~/origin`);
+  assert.deepEqual(files(home), first);
 
-  const script = `
-    git -C ~/.local/src/sshs pull --quiet --ff-only 2>/dev/null ||
-      git clone --quiet --depth 1 'file://${origin}' ~/.local/src/sshs
-    sh ~/.local/src/sshs/install.sh`;
-  await newcomer.types(script);
-  const first = await newcomer.files();
-  assert.match(await newcomer.types("ssh -V 2>&1; sshs --version"), /^OpenSSH.*\nsshs /);
-  await newcomer.types(script);
-  assert.deepEqual(await newcomer.files(), first);
-
-  await raiseVersion(origin);
-  await commit(origin);
-  await newcomer.own(origin);
-  await newcomer.types(script);
-  assert.match(await newcomer.types("sshs --version"), /^sshs 99\.0\.0,/);
-
-  await newcomer.types("sshs --uninstall; rm -rf ~/.local/src/sshs; rmdir ~/.local/src ~/.local");
-  assert.deepEqual(await newcomer.files(), []);
+  const places = {
+    "lib/os/program.ts": `VERSION = "${VERSION}"`,
+    "CHANGELOG.md": `## ${VERSION} `,
+  };
+  for (const [name, place] of Object.entries(places)) {
+    const text = await Deno.readTextFile(`${origin}/${name}`);
+    assert.ok(text.includes(place), name);
+    await Deno.writeTextFile(
+      `${origin}/${name}`,
+      text.replace(place, place.replace(VERSION, "99.0.0")),
+    );
+  }
+  await types(home, `${commit}\n${script}`);
+  assert.match(await types(home, "sshs --version"), /^sshs 99\.0\.0,/);
+  await types(home, "sshs --uninstall; rm -rf ~/.local/src/sshs; rmdir ~/.local/src ~/.local");
+  assert.deepEqual(files(home), before);
 });
 
-Deno.test("Deno alone, without npm or curl: deno install from a URL, and sshs --install", async () => {
-  await using newcomer = await Newcomer.create();
-  const elsewhere = newcomer.temporary();
-  const root = await copyOfRepository(`${elsewhere}/www`);
-  await using server = serve({ root: `${root}/`, type: "text/plain" });
-  const map = Deno.env.get("SSHS_IMPORTS") === "jsr" ? "deno.json" : "imports.npm.json";
-  const install = (flags = "") => `
-    base=${server.base}
-    deno install --global --name sshs ${flags} --unstable-raw-imports --import-map $base/${map} \\
-      ${PERMISSIONS} $base/main.ts
-    ~/.deno/bin/sshs --install`;
-  await newcomer.types(install());
-  assert.match(await newcomer.types("ssh -V 2>&1; sshs --version"), /^OpenSSH.*\nsshs /);
-  const first = await newcomer.files();
-  await newcomer.types(install("--force"));
-  assert.deepEqual(await newcomer.files(), first);
+Deno.test("Deno alone: deno install, and sshs --install; and once more to upgrade", async () => {
+  using home = new Home();
+  const www = `${home.path}/www`;
+  await Deno.mkdir(www);
+  await Deno.copyFile(`${DIST}/sshs.js`, `${www}/sshs.js`);
+  await using server = serve(www);
+  const script = recipe("With Deno alone").replaceAll("BASE", server.base);
+  await types(home, script);
+  assert.match(await types(home, "ssh -V 2>&1; sshs --version"), /^OpenSSH.*\nsshs /);
+  const first = files(home);
 
-  await raiseVersion(root);
-  await newcomer.types(install("--force --reload"));
-  assert.match(await newcomer.types("sshs --version"), /^sshs 99\.0\.0,/);
+  const text = await Deno.readTextFile(`${www}/sshs.js`);
+  await Deno.writeTextFile(`${www}/sshs.js`, text.replaceAll(`"${VERSION}"`, '"99.0.0"'));
+  await types(home, script.replace("--global", "--global --force --reload"));
+  assert.match(await types(home, "sshs --version"), /^sshs 99\.0\.0,/);
+  assert.deepEqual(files(home), first);
 
-  await newcomer.types("sshs --uninstall; deno uninstall --global sshs; rm -rf ~/.deno");
-  assert.deepEqual(await newcomer.files(), []);
+  await types(home, "sshs --uninstall; deno uninstall --global sshs; rm -r ~/www");
+  assert.deepEqual(files(home), []);
 });

@@ -133,7 +133,7 @@ install_deno() {
   }
 }
 
-# Installs the oldest Deno that sshs supports, in the user's cache, for tests/oldest_deno_test.ts.
+# Installs the oldest Deno that sshs supports, in the user's cache, for tests/install_test.ts and release_test.ts.
 get_oldest_deno() {
   oldest=$(sed -n 's/^export const OLDEST_DENO = "\(.*\)";$/\1/p' lib/os/program.ts)
   dir=${XDG_CACHE_HOME:-$HOME/.cache}/sshs-tests/deno-$oldest
@@ -142,9 +142,6 @@ get_oldest_deno() {
     say "installing Deno $oldest in $dir"
     npm install --prefix "$dir" "deno@$oldest" >"$work/npm" 2>&1 || return
   fi
-  # The first bundle fetches what later ones need.
-  PATH=$bin:$PATH DENO_TLS_CA_STORE=mozilla,system \
-    sh deno.sh bundle --quiet --output "$work/oldest.js" main.ts >"$work/npm" 2>&1 || return
   export SSHS_OLDEST_DENO="$bin/deno"
 }
 

@@ -1,6 +1,7 @@
 /** The sleeper as a process: one at a time, detached from what started it, idle until it is woken. */
 import assert from "node:assert/strict";
-import { cutLog, logLine, pollFile, watchFile } from "../lib/os/files.ts";
+import { cutLog, logLine } from "../lib/os/log.ts";
+import { pollFile, watchFile } from "../lib/os/watch_file.ts";
 import { isOpen } from "../lib/lane/lane.ts";
 import { Alarm } from "../lib/sleeper/alarm.ts";
 import { Sleeper } from "../lib/sleeper/sleeper.ts";

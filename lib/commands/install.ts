@@ -14,6 +14,7 @@ import {
   prefixOf,
   uninstall,
 } from "../launcher/install.ts";
+import { denoPath } from "../launcher/launcher.ts";
 import { InstallError } from "../launcher/new_files.ts";
 import { fpathLine, pathLine, shellOf, startupFile } from "../launcher/startup_lines.ts";
 import { exists, isSystemError, removePath } from "../os/files.ts";
@@ -66,7 +67,8 @@ export async function uninstallCommand(
     const places = placesBelow(where);
     // After `deno install` alone there is only what is in the state directory.
     const isAlone = prefix === undefined && basename(LIBRARY) === "launcher";
-    if (!isInstalled(places) && !isAlone) {
+    const wasInstalled = isInstalled(places);
+    if (!wasInstalled && !isAlone) {
       throw new InstallError(`sshs is not installed in ${where}`, "sshs --uninstall --prefix DIR");
     }
     const other = otherLauncher(places, LIBRARY, system);
@@ -79,7 +81,7 @@ export async function uninstallCommand(
     uninstall(places);
     // Last, since what runs may be in there.
     if (other === undefined) removeState(given, system);
-    print(`sshs is removed from ${isAlone ? "its state directory" : where}`);
+    print(`sshs is removed from ${wasInstalled ? where : "its state directory"}`);
     if (other !== undefined) print(`shared connections are left to ${other}`);
     for (const line of leftovers(places, system)) print(line);
   });
@@ -118,6 +120,13 @@ function report(places: Places, system: Pick<System, "env">): void {
     ...isZsh ? [fpathLine(dirname(places.completions.zsh))] : [],
     ...first === `${places.bin}/ssh` ? [] : [pathLine(shell, places.bin)],
   ];
+  const home = `${system.env("HOME")}/`;
+  if (DENO.startsWith(home) && !places.bin.startsWith(home)) {
+    say({
+      fault: `other users cannot run ${DENO}, so that their calls are plain ssh`,
+      hint: "install Deno for all users, then sshs once more",
+    });
+  }
   const where = isZsh ? `${startupFile(shell)}, before compinit` : startupFile(shell);
   print(
     `sshs ${VERSION} is installed: ssh, scp, sftp and sshs in ${places.bin}`,
@@ -137,7 +146,7 @@ function* leftovers(places: Places, system: Pick<System, "env">): Generator<stri
       : [],
     ...exists(settings) ? [settings] : [],
     ...shim ? [`${shim}: deno uninstall --global sshs`] : [],
-    `Deno: ${DENO}`,
+    `Deno: ${denoPath(system)}`,
   ];
   yield "Left, for you to remove if nothing else needs it:";
   for (const what of left) yield `  ${what}`;

@@ -10,7 +10,6 @@ import {
   exists,
   isSystemError,
   linkStatOf,
-  makeTempDir,
   namesIn,
   realPathOf,
   removeIfEmpty,
@@ -163,7 +162,7 @@ export function makeJobDir(
   const above = beside.startsWith("/") && isShort(beside, JOB_BYTES) ? beside : "/tmp";
   verifyAbove(`${above}/${JOB}`, system.uid());
   try {
-    return makeTempDir(JOB, above);
+    return Deno.makeTempDirSync({ prefix: JOB, dir: above });
   } catch (error) {
     if (!isSystemError(error)) throw error;
     throw refuse(`${above}/${JOB}`, `cannot be made (${error.message})`);

@@ -3,8 +3,7 @@
 #
 #   sh lib/launcher/demo.sh PREFIX DENO
 #
-# Keys, configuration and state live in a temporary directory, which is removed at the end. Without an sshd,
-# a run as root installs one, which stays.
+# Keys, configuration and state are in a temporary directory, which is removed at the end.
 set -eu
 prefix=$1 deno=$2
 
@@ -17,12 +16,9 @@ main() {
   trap 'exit 143' TERM
   unset SSHS SSHS_INSIDE SSHS_SSH SSHS_MAX_SESSIONS
   export SSHS_DIR="$dir/state" SSHS_LINGER=10m # the default; it is shorter for a host on loopback
-  PATH=${deno%/*}:$PATH
   real_ssh=$(command -v ssh) || fail 'there is no ssh in PATH'
-  find_sshd
   start_sshd
-  # ssh's own messages would break up the table.
-  exec 3>"$dir/stderr"
+  exec 3>"$dir/stderr" # ssh's own messages would break up the table
 
   printf '\nA throwaway sshd listens on 127.0.0.1:%s.\n\n' "$port"
   row 'logs in' "$prefix/bin/ssh"
@@ -41,22 +37,9 @@ fail() {
   exit 1
 }
 
-find_sshd() {
-  for sshd in "$(command -v sshd || :)" /usr/sbin/sshd /usr/local/sbin/sshd; do
-    [ ! -x "$sshd" ] || return 0
-  done
-  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    fail "there is no sshd here: install OpenSSH's server (openssh-server), then run this again"
-  fi
-  printf 'There is no sshd here: installing openssh-server\n'
-  # Runlevel 1 keeps Debian's package from starting a public server.
-  { apt-get -q update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get -qy \
-    install --no-install-recommends openssh-server; } </dev/null >"$dir/apt.log" 2>&1 ||
-    fail "cannot install openssh-server: $(tail -n 1 "$dir/apt.log")"
-  sshd=/usr/sbin/sshd
-}
-
 start_sshd() {
+  PATH=$PATH:/usr/sbin:/usr/local/sbin
+  sshd=$(command -v sshd) || fail "there is no sshd here: install OpenSSH's server (openssh-server)"
   mkdir "$dir/client"
   ssh-keygen -q -t ed25519 -N '' -C demo -f "$dir/host_key"
   ssh-keygen -q -t ed25519 -N '' -C demo -f "$dir/client/key"
@@ -73,10 +56,6 @@ AuthorizedKeysFile $dir/client/key.pub
 PidFile none
 StrictModes no
 UsePAM no
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-PrintMotd no
-PrintLastLog no
 SetEnv SHLVL=2
 END
   cat >"$dir/client/config" <<END
@@ -125,17 +104,14 @@ count() { if [ "$1" = 1 ]; then echo '1 login'; else echo "$1 logins"; fi; }
 clean_up() {
   status=$?
   trap '' HUP INT TERM
-  if [ -d "$SSHS_DIR" ]; then
-    "$prefix/bin/sshs" --stop --all --now >/dev/null 2>&1 </dev/null || :
-    # The sleeper exits when it holds no connection, or when its directory is gone.
-    sleeper=''
-    [ ! -f "$SSHS_DIR/sleeper" ] || read -r sleeper <"$SSHS_DIR/sleeper" || :
-    rm -rf "$SSHS_DIR"
-    for _ in 1 2 3 4 5 6 7 8; do
-      kill -0 "${sleeper:-none}" 2>/dev/null || break
-      sleep 1
-    done
-  fi
+  sleeper=''
+  [ ! -f "$SSHS_DIR/sleeper" ] || read -r sleeper <"$SSHS_DIR/sleeper" || :
+  "$prefix/bin/sshs" --uninstall --prefix "$prefix" --now >/dev/null 2>&1 </dev/null || :
+  rm -rf "$SSHS_DIR" # without it the sleeper exits
+  for _ in 1 2 3 4 5 6 7 8; do
+    kill -0 "${sleeper:-none}" 2>/dev/null || break
+    sleep 1
+  done
   [ -z "$sshd_pid" ] || { kill "$sshd_pid" && wait "$sshd_pid"; } 2>/dev/null || :
   [ -z "$made_run" ] || rmdir /run/sshd 2>/dev/null || :
   rm -rf "$dir"

@@ -9,14 +9,7 @@
  * Nothing in it depends on who installs: an installation of root's serves every user.
  */
 import manual from "../../sshs.1" with { type: "text" };
-import {
-  exists,
-  linkStatOf,
-  readText,
-  realPathOf,
-  removeIfEmpty,
-  removePath,
-} from "../os/files.ts";
+import { exists, readText, realPathOf, removeIfEmpty, removePath } from "../os/files.ts";
 import { inPath, quote } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import bash from "./completions/sshs.bash" with { type: "text" };
@@ -70,7 +63,7 @@ export async function install(
   places: Places,
   system: Pick<System, "env" | "run">,
 ): Promise<void> {
-  const foreign = places.commands.find((path) => linkStatOf(path) && !isOurs(path));
+  const foreign = places.commands.find((path) => exists(path) && !isOurs(path));
   if (foreign) {
     const word = quote(foreign);
     throw new InstallError(`${foreign} is not a launcher of sshs`, `mv ${word} ${word}.other`);
@@ -139,13 +132,7 @@ export function isLauncher(path: string): boolean {
 
 /** Whether what is at the path of a command may be replaced. */
 function isOurs(path: string): boolean {
-  return isLauncher(path) || isShim(path) || isBroken(path);
-}
-
-/** Whether it is a link into a library that is gone. */
-function isBroken(path: string): boolean {
-  return linkStatOf(path)?.isSymlink === true &&
-    Deno.readLinkSync(path).includes(`${LIBRARY}/bin/`);
+  return isLauncher(path) || isShim(path);
 }
 
 /** Whether there is what `deno install` makes. */

@@ -9,10 +9,8 @@
  * It is PREFIX/lib/sshs, and the commands in PREFIX/bin are links to those in its bin. After `deno install`
  * alone it is in the state directory.
  */
-import { CHOOSE_ANOTHER, openStateDir, StateDirError, stateDirPath } from "../lane/state_dir.ts";
-import { createText, exists, isSystemError, readText, realPathOf } from "../os/files.ts";
+import { readText, realPathOf } from "../os/files.ts";
 import {
-  become,
   DENO,
   FLAGS,
   inPath,
@@ -20,14 +18,12 @@ import {
   MAIN,
   PROGRAM,
   quote,
-  restorePath,
   SLEEPER_FLAGS,
   VERSION,
 } from "../os/program.ts";
 import type { System } from "../os/system.ts";
-import { say, words } from "../os/terminal.ts";
 import { LETTERS } from "../ssh/arguments.ts";
-import { InstallError, putInPlace, type TextFile } from "./new_files.ts";
+import { InstallError, type TextFile } from "./new_files.ts";
 import ask from "./ask.sh" with { type: "text" };
 import closed from "./closed.sh" with { type: "text" };
 import launcher from "./launcher.sh" with { type: "text" };
@@ -36,7 +32,7 @@ import roles from "./roles.sh" with { type: "text" };
 import settle from "./settle.sh" with { type: "text" };
 import wait from "./wait.sh" with { type: "text" };
 
-/** The files of the launcher, by name. The first begins with the head. */
+/** The files of the launcher, by name. The first begins with the head; the others have functions alone. */
 const LAUNCHER = {
   "launcher.sh": launcher,
   "settle.sh": settle,
@@ -44,7 +40,6 @@ const LAUNCHER = {
   "wait.sh": wait,
   "login.sh": login,
   "roles.sh": roles,
-  "closed.sh": closed,
 };
 
 /** The second line of each script in bin: it tells a launcher of ours from the real ssh. */
@@ -67,9 +62,15 @@ export function launcherText(): string {
   return HEAD + launcher;
 }
 
-/** Returns the argv that runs the launcher without a library, under the name `sshs`. */
+/** The line from which the launcher acts. */
+const BEGIN = '\nsshs_begin "$@"\n';
+
+/** Returns the argv that runs the launcher without a library, all of it in one text, under the name `sshs`. */
 export function bareLauncher(): string[] {
-  return ["/bin/sh", "-c", `sshs_lib=''\n${launcherText()}`, "sshs"];
+  const [first, ...others] = Object.values(LAUNCHER);
+  const all = ["", ...others, "sshs_more() { :; }"].join("\n");
+  const text = HEAD + first.replace(BEGIN, () => all + BEGIN);
+  return ["/bin/sh", "-c", `sshs_lib=''\n${text}`, "sshs"];
 }
 
 /**
@@ -92,7 +93,7 @@ exec "/usr/bin/\${0##*/}" "$@" # the library is gone
 `;
   const place = `sshs_deno=${sshs_deno}\nsshs_program=${sshs_program}\n`;
   return [
-    ...Object.entries(LAUNCHER).map(([name, text], i) => ({
+    ...Object.entries({ ...LAUNCHER, "closed.sh": closed }).map(([name, text], i) => ({
       path: `${library}/${name}`,
       text: i === 0 ? launcherText() : text,
     })),
@@ -126,65 +127,4 @@ export async function programText(system: Pick<System, "run">): Promise<string> 
   const text = path && readText(path);
   if (!text) throw new InstallError(`${PROGRAM} cannot be read`);
   return text.replace(/\n\/\/ denoCacheMetadata=.*$/, "");
-}
-
-/**
- * Becomes the launcher, for a call that came to the program itself. Becomes plain ssh if that cannot be; for a
- * command of ours that is a failure.
- */
-export async function becomeLauncher(argv: readonly string[], system: System): Promise<never> {
-  restorePath();
-  try {
-    const library = await placeLibrary(
-      openStateDir({ stateDir: stateDirPath(system) }, system),
-      system,
-    );
-    tellOnce(library, argv);
-    return await become("/bin/sh", [`${library}/bin/sshs`], argv);
-  } catch (error) {
-    const isOurs = error instanceof StateDirError || error instanceof InstallError;
-    if (!isOurs && !isSystemError(error)) throw error;
-    const { message, hint = CHOOSE_ANOTHER } = error as InstallError;
-    const isCommand = /^--./.test(argv[0] ?? "");
-    if (isCommand || system.env("SSHS") !== "off" && !isQuiet(argv)) {
-      say(isCommand ? { fault: message, hint } : words.notShared(new StateDirError(message, hint)));
-    }
-    if (isCommand) return system.exit(1);
-    system.setEnv("SSHS", "off");
-    const [sh, ...before] = bareLauncher();
-    return await become(sh, before, argv);
-  }
-}
-
-/**
- * Writes the library into a state directory, unless it is there already. Returns its path.
- *
- * @throws {InstallError} if it cannot
- */
-export async function placeLibrary(
-  stateDir: string,
-  system: Pick<System, "env" | "run">,
-): Promise<string> {
-  const library = `${stateDir}/launcher`;
-  const program = `${library}/sshs.js`;
-  const files = libraryFiles(library, program, denoPath(system));
-  // The program behind a URL is of this version if the launcher is, and finding it takes Deno.
-  const isThere = PROGRAM.startsWith("/")
-    ? readText(program) === readText(PROGRAM)
-    : exists(program);
-  if (!isThere || files.some(({ path, text }) => readText(path) !== text)) {
-    putInPlace([{ path: program, text: await programText(system) }, ...files]);
-  }
-  return library;
-}
-
-/** Says on a terminal, once for each state directory, how ssh itself comes to share. */
-function tellOnce(library: string, argv: readonly string[]): void {
-  if (!Deno.stderr.isTerminal() || isQuiet(argv)) return;
-  if (createText(`${library}/told`, "")) say(words.installFirst());
-}
-
-/** Does any word ask for silence? One too many is no harm: it is said another time. */
-function isQuiet(argv: readonly string[]): boolean {
-  return argv.some((word) => /^-\w*q|BatchMode|LogLevel/i.test(word));
 }

@@ -22,14 +22,10 @@ export function fpathLine(directory: string): string {
 
 /** Returns the file that a shell reads when it starts, as users write its path. */
 export function startupFile(shell: string): string {
-  switch (basename(shell)) {
-    case "bash":
-      return "~/.bashrc";
-    case "zsh":
-      return "~/.zshrc";
-    case "fish":
-      return "~/.config/fish/config.fish";
-    default:
-      return "~/.profile";
-  }
+  const files: Record<string, string> = {
+    bash: "~/.bashrc",
+    zsh: "~/.zshrc",
+    fish: "~/.config/fish/config.fish",
+  };
+  return files[basename(shell)] ?? "~/.profile";
 }

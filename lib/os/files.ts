@@ -151,11 +151,6 @@ export function makeDirs(path: string): string[] {
   return [path, ...above];
 }
 
-/** Makes an empty directory for this user only, in `dir` or in the system's temporary directory. */
-export function makeTempDir(prefix: string, dir?: string): string {
-  return Deno.makeTempDirSync({ prefix, dir });
-}
-
 /**
  * Removes what is at a path of ours unless it is of the kind that we put there. Returns whether it did. If
  * left, it would be in the way of every later call, and a fifo would block the one that opens it.
@@ -239,142 +234,11 @@ export function isDenied(error: unknown): boolean {
 }
 
 /** Returns the result of `act`; `undefined` if there is no such file. */
-function ifThere<T>(act: () => T): T | undefined {
+export function ifThere<T>(act: () => T): T | undefined {
   try {
     return act();
   } catch (error) {
     if (isAbsence(error)) return undefined;
     throw error;
   }
-}
-
-/** A file whose lock (flock) this process holds. */
-export class LockedFile implements Disposable {
-  readonly #file: Deno.FsFile;
-
-  private constructor(file: Deno.FsFile) {
-    this.#file = file;
-  }
-
-  /**
-   * Takes the lock on a file, and creates the file if needed. `undefined`: another process holds the
-   * lock, or there is no such directory.
-   */
-  static tryTake(path: string): LockedFile | undefined {
-    removeUnless(path, "isFile");
-    const options = { read: true, write: true, create: true, mode: 0o600 };
-    const file = ifThere(() => Deno.openSync(path, options));
-    if (!file) return undefined;
-    const locked = new LockedFile(file);
-    // The file may have been removed before we locked it: others will lock its successor.
-    if (file.tryLockSync(true) && locked.isAt(path)) return locked;
-    file.close();
-  }
-
-  static isLocked(path: string): boolean {
-    if (!statOf(path)?.isFile) return false;
-    using file = ifThere(() => Deno.openSync(path));
-    return file !== undefined && !file.tryLockSync(false);
-  }
-
-  /** Replaces the contents of the file. */
-  write(text: string): void {
-    this.#file.truncateSync();
-    this.#file.seekSync(0, Deno.SeekMode.Start);
-    this.#file.writeSync(new TextEncoder().encode(text));
-  }
-
-  /** Whether a path leads to this file. */
-  isAt(path: string): boolean {
-    const [mine, there] = [this.#file.statSync(), statOf(path)];
-    return there !== undefined && there.ino === mine.ino && there.dev === mine.dev;
-  }
-
-  [Symbol.dispose](): void {
-    this.#file.close();
-  }
-}
-
-/**
- * Tries what a control socket needs: makes a socket, a file and a hard link at paths that begin with
- * `path`, and removes them again. Returns when the file was made by the file system's clock, ms since the
- * epoch; or what failed.
- */
-export function tryFiles(path: string): { readonly made: number } | { readonly problem: string } {
-  try {
-    Deno.listen({ transport: "unix", path }).close();
-    Deno.writeTextFileSync(`${path}.file`, "", { mode: 0o600 });
-    Deno.linkSync(`${path}.file`, `${path}.link`);
-    return { made: statOf(`${path}.file`)?.mtime?.getTime() ?? 0 };
-  } catch (error) {
-    return { problem: (error as Error).message };
-  } finally {
-    for (const end of ["", ".file", ".link"]) removePath(path + end);
-  }
-}
-
-/**
- * The size at which a log is emptied, in bytes, since nobody reads it until something is wrong: ours, and
- * that of a master that runs with -v.
- */
-const MAX_LOG = 64 * 1024;
-
-/** Adds a line to a log, with the time `now` in ms since the epoch; does nothing if it cannot be written. */
-export function logLine(path: string, now: number, line: string): void {
-  try {
-    removeUnless(path, "isFile");
-    cutLog(path);
-    const text = `${new Date(now).toISOString()} ${line}\n`;
-    Deno.writeTextFileSync(path, text, { append: true, mode: 0o600 });
-  } catch {
-    // A full disk, or the directory is gone.
-  }
-}
-
-/** Empties a log that has grown too large; its writers append. */
-export function cutLog(path: string): void {
-  const info = linkStatOf(path); // A link's target is not ours to empty.
-  if (info?.isFile && info.size > MAX_LOG) Deno.truncateSync(path);
-}
-
-/** How often to check a file if the system does not report changes, ms. */
-const POLL = 1000;
-
-/**
- * Calls `onWrite` soon after a file is written to (perhaps once for several writes) or removed, until
- * the result is disposed of.
- */
-export function watchFile(path: string, onWrite: () => void): Disposable {
-  let watcher: Deno.FsWatcher;
-  try {
-    watcher = Deno.watchFs(path);
-  } catch {
-    return pollFile(path, onWrite); // No more watches are available, or this system has none.
-  }
-  let close = () => watcher.close();
-  const read = async () => {
-    for await (const { kind } of watcher) {
-      if (kind === "remove") {
-        // The system watches this file, not one that may replace it.
-        watcher.close();
-        const poll = pollFile(path, onWrite);
-        close = () => poll[Symbol.dispose]();
-      }
-      onWrite();
-    }
-  };
-  read();
-  return { [Symbol.dispose]: () => close() };
-}
-
-/** Like watchFile(), by checking the file every `every` ms. Exported for its test. */
-export function pollFile(path: string, onWrite: () => void, every: number = POLL): Disposable {
-  const look = () => statOf(path)?.mtime?.getTime();
-  let last = look();
-  const timer = setInterval(() => {
-    const now = look();
-    if (now !== last) onWrite();
-    last = now;
-  }, every);
-  return { [Symbol.dispose]: () => clearInterval(timer) };
 }

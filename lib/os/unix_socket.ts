@@ -1,5 +1,5 @@
 /** Connections to unix sockets. Every failure of the other side is a value, not an exception. */
-import { isAbsence, isSystemError, linkStatOf } from "./files.ts";
+import { isAbsence, isSystemError, linkStatOf, removePath, statOf } from "./files.ts";
 import { pause } from "./system.ts";
 
 export interface UnixConnection {
@@ -46,6 +46,24 @@ export async function connectUnix(
       if (performance.now() >= until) return new NoConnection("late", error);
     }
     await pause(5);
+  }
+}
+
+/**
+ * Tries what a control socket needs: makes a socket, a file and a hard link at paths that begin with
+ * `path`, and removes them again. Returns when the file was made by the file system's clock, ms since the
+ * epoch; or what failed.
+ */
+export function tryFiles(path: string): { readonly made: number } | { readonly problem: string } {
+  try {
+    Deno.listen({ transport: "unix", path }).close();
+    Deno.writeTextFileSync(`${path}.file`, "", { mode: 0o600 });
+    Deno.linkSync(`${path}.file`, `${path}.link`);
+    return { made: statOf(`${path}.file`)?.mtime?.getTime() ?? 0 };
+  } catch (error) {
+    return { problem: (error as Error).message };
+  } finally {
+    for (const end of ["", ".file", ".link"]) removePath(path + end);
   }
 }
 

@@ -12,15 +12,9 @@ import { allLanes, type Lane, plansDir, sleeperLogPath, usedPath } from "../lane
 import { processOf } from "../lane/process.ts";
 import { type LaneRecord, readRecord, startOf } from "../lane/record.ts";
 import { isJobDir } from "../lane/state_dir.ts";
-import {
-  exists,
-  isSystemError,
-  logLine,
-  namesIn,
-  removePath,
-  watchFile,
-  writeText,
-} from "../os/files.ts";
+import { exists, isSystemError, namesIn, removePath, writeText } from "../os/files.ts";
+import { logLine } from "../os/log.ts";
+import { watchFile } from "../os/watch_file.ts";
 import type { Given } from "../os/given.ts";
 import { detach, trimMemory } from "../os/libc.ts";
 import { realSystem, type System } from "../os/system.ts";

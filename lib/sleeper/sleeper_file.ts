@@ -6,7 +6,8 @@
  */
 import { sleeperPath, usedPath } from "../lane/layout.ts";
 import { type Process, readProcess } from "../lane/process.ts";
-import { isSystemError, LockedFile, readText, removePath, writeText } from "../os/files.ts";
+import { isSystemError, readText, removePath, writeText } from "../os/files.ts";
+import { LockedFile } from "../os/locked_file.ts";
 import type { Given } from "../os/given.ts";
 import { DENO, VERSION } from "../os/program.ts";
 import type { System } from "../os/system.ts";

@@ -1,0 +1,48 @@
+import { ifThere, removeUnless, statOf } from "./files.ts";
+
+/** A file whose lock (flock) this process holds. */
+export class LockedFile implements Disposable {
+  readonly #file: Deno.FsFile;
+
+  private constructor(file: Deno.FsFile) {
+    this.#file = file;
+  }
+
+  /**
+   * Takes the lock on a file, and creates the file if needed. `undefined`: another process holds the
+   * lock, or there is no such directory.
+   */
+  static tryTake(path: string): LockedFile | undefined {
+    removeUnless(path, "isFile");
+    const options = { read: true, write: true, create: true, mode: 0o600 };
+    const file = ifThere(() => Deno.openSync(path, options));
+    if (!file) return undefined;
+    const locked = new LockedFile(file);
+    // The file may have been removed before we locked it: others will lock its successor.
+    if (file.tryLockSync(true) && locked.isAt(path)) return locked;
+    file.close();
+  }
+
+  static isLocked(path: string): boolean {
+    if (!statOf(path)?.isFile) return false;
+    using file = ifThere(() => Deno.openSync(path));
+    return file !== undefined && !file.tryLockSync(false);
+  }
+
+  /** Replaces the contents of the file. */
+  write(text: string): void {
+    this.#file.truncateSync();
+    this.#file.seekSync(0, Deno.SeekMode.Start);
+    this.#file.writeSync(new TextEncoder().encode(text));
+  }
+
+  /** Whether a path leads to this file. */
+  isAt(path: string): boolean {
+    const [mine, there] = [this.#file.statSync(), statOf(path)];
+    return there !== undefined && there.ino === mine.ino && there.dev === mine.dev;
+  }
+
+  [Symbol.dispose](): void {
+    this.#file.close();
+  }
+}
