@@ -1,10 +1,10 @@
 /** The keys in an agent: what it answers, and which of them ssh offers. */
 import assert from "node:assert/strict";
-import { agentKeys, isOpenSshAgent, offeredKeys } from "../lib/ssh/agent.ts";
-import { agentOf } from "../lib/ssh/keys.ts";
+import { agentKeys, agentOf, isOpenSshAgent, offeredKeys } from "../lib/ssh/agent.ts";
 import { Agents } from "../lib/sleeper/lane_agent.ts";
 import { realSystem } from "../lib/os/system.ts";
-import { parseConfigDump, parseTokens, TOKENS_PATH } from "../lib/ssh/configuration.ts";
+import { parseConfigDump } from "../lib/ssh/config_dump.ts";
+import { parseTokens, TOKENS_PATH } from "../lib/ssh/tokens.ts";
 import { Agent } from "./support/agent.ts";
 import { needProgram, run } from "./support/programs.ts";
 import { Sandbox } from "./support/sandbox.ts";
