@@ -5,7 +5,7 @@ import { pollFile, watchFile } from "../lib/os/watch_file.ts";
 import { isOpen } from "../lib/lane/lane.ts";
 import { Alarm } from "../lib/sleeper/alarm.ts";
 import { Sleeper } from "../lib/sleeper/sleeper.ts";
-import { isOlder, SleeperFile, sleeperPid, startSleeper } from "../lib/sleeper/sleeper_file.ts";
+import { isOlder, SleeperFile, sleeperPid, tellSleeper } from "../lib/sleeper/sleeper_file.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { VERSION } from "../lib/os/program.ts";
 import { eventually, pause } from "./support/eventually.ts";
@@ -36,47 +36,35 @@ Deno.test("only one of the sleepers started at once stays; a newer version takes
   await eventually("it is held", () => stage.log().split("holding").length === 3, PATIENCE);
 });
 
-Deno.test("sleeperPid tells a killed sleeper from one that is waking", async () => {
+Deno.test("sleeperPid is that of the sleeper that is awake, or else being started", async () => {
   const dir = await Deno.makeTempDir();
   try {
     assert.equal(sleeperPid(dir, realSystem), undefined);
     Deno.writeTextFileSync(`${dir}/sleeper`, `${Deno.pid}\n${VERSION}\nawake\n`);
     assert.equal(sleeperPid(dir, realSystem), undefined, "its pid is another's now");
-    Deno.writeTextFileSync(`${dir}/sleeper`, `${Deno.pid}\n${VERSION}\nwaking\n`);
-    assert.equal(sleeperPid(dir, realSystem), Deno.pid);
-    const later = { ...realSystem, now: () => Date.now() + 60_000 };
-    assert.equal(sleeperPid(dir, later), undefined);
+    Deno.writeTextFileSync(`${dir}/sleeper.start`, `${Deno.ppid} 17\n`);
+    assert.equal(sleeperPid(dir, realSystem), Deno.ppid);
     using file = SleeperFile.tryTake({ stateDir: dir, spaces: "" }, { pid: Deno.pid });
-    assert.equal(sleeperPid(dir, later), Deno.pid);
+    assert.equal(sleeperPid(dir, realSystem), Deno.pid);
     assert.equal(file?.isMine(), true);
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
 });
 
-Deno.test("startSleeper starts a separate process that holds nothing of the caller, unless one is awake", async () => {
+Deno.test("tellSleeper writes to the file that it watches, and has the launcher start it", async () => {
   const dir = await Deno.makeTempDir();
-  const commands: string[][] = [];
-  const system = {
-    ...realSystem,
-    run: (path: string, args: readonly string[]) => {
-      commands.push([path, ...args]);
-      return Promise.resolve({ code: 0, stdout: "", stderr: "" });
-    },
-  };
   try {
-    await startSleeper({ stateDir: dir }, system);
-    const [[shell, option, script, ...words]] = commands;
-    assert.deepEqual([shell, option], ["/bin/sh", "-c"]);
-    assert.match(script, /trap '' HUP INT QUIT; exec env -i/);
-    assert.deepEqual(words.slice(-7), ["--from", "", dir, "", "", "", "--sleeper"]);
-    Deno.writeTextFileSync(`${dir}/sleeper`, `${Deno.pid}\n${VERSION}\nwaking\n`);
-    await startSleeper({ stateDir: dir }, system);
-    assert.equal(commands.length, 1);
-    await startSleeper({ stateDir: "/nowhere" }, {
-      ...system,
-      run: () => Promise.reject(Object.assign(new Error("Cannot fork"), { code: "EAGAIN" })),
-    });
+    const runs: unknown[] = [];
+    const run = (...call: unknown[]) => {
+      runs.push(call);
+      return Promise.reject(Object.assign(new Error("Cannot fork"), { code: "EAGAIN" }));
+    };
+    await tellSleeper(dir, { library: "/lib/sshs" }, { run });
+    assert.deepEqual(runs, [
+      ["/bin/sh", ["/lib/sshs/bin/ssh"], { env: { SSHS_TASK: "wake", SSHS_DIR: dir } }],
+    ]);
+    assert.equal(Deno.readTextFileSync(`${dir}/used`), "\n");
   } finally {
     await Deno.remove(dir, { recursive: true });
   }

@@ -1,11 +1,6 @@
 /** What ps(1) is asked on macOS and BSD, where Linux has /proc. ps is simulated here. */
 import assert from "node:assert/strict";
-import {
-  birthsFromPs,
-  commandLinesFromPs,
-  isInForeground,
-  localAddress,
-} from "../lib/os/processes.ts";
+import { birthsFromPs, commandLinesFromPs, localAddress } from "../lib/os/processes.ts";
 import type { Output, RunOptions } from "../lib/os/system.ts";
 
 /** Returns a system whose `run` gives one output, and records what it was asked. */
@@ -27,26 +22,6 @@ function psOf({ asked }: ReturnType<typeof played>): string {
 
 /** What Deno throws where fork(2) fails. */
 const NO_PROCESS = Object.assign(new Error("Resource temporarily unavailable"), { code: "EAGAIN" });
-
-Deno.test("isInForeground compares the two process groups that ps names", async () => {
-  for (
-    const [stdout, expected] of [
-      ["  501   501   501\n", true],
-      ["  501   501   733\n", false],
-      ["  501   501    -1\n", false],
-      ["  501   501     0\n", false],
-    ] as const
-  ) {
-    const system = played({ stdout });
-    assert.equal(await isInForeground(system, null), expected, stdout);
-    const words = ["pid=", "pgid=", "tpgid="].flatMap((column) => ["-o", column]);
-    assert.equal(psOf(system), [...words, "-p", "501"].join(" "));
-  }
-});
-
-Deno.test("isInForeground assumes the foreground if nothing tells", async () => {
-  assert.equal(await isInForeground(played(NO_PROCESS), null), true);
-});
 
 Deno.test("birthsFromPs reads the start of each process, in one time zone", async () => {
   const stdout = [
