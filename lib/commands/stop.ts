@@ -5,6 +5,7 @@
  * `sshs --fresh HOST [COMMAND...]`: makes a call over a new login; old connections accept no new sessions.
  */
 import { decide, type DecideSystem } from "../call/decide.ts";
+import type { Shared } from "../call/decision.ts";
 import { closeLane } from "../lane/closing.ts";
 import { removeLane } from "../lane/lane.ts";
 import { identityDir, lanesOf } from "../lane/layout.ts";
@@ -91,9 +92,10 @@ export async function fresh(
 ): Promise<number> {
   const decision = given.ssh === "" ? undefined : await decide(argv, given, system);
   if (decision?.kind === "share") {
-    const dir = identityDir(decision);
-    forgetLearned(dir);
-    await Promise.all(lanesOf(dir).map((lane) => closeLane(lane, system)));
+    const { stateDir } = decision;
+    const dirs = identitiesOf(decision).map((identity) => identityDir({ stateDir, identity }));
+    dirs.forEach(forgetLearned);
+    await Promise.all(dirs.flatMap(lanesOf).map((lane) => closeLane(lane, system)));
   }
   return 0;
 }
@@ -122,8 +124,13 @@ export async function lanesMeant(
   // Nothing to choose from: no need to ask ssh.
   if (lanes.length === 0) return [];
   const decision = given.ssh === "" ? undefined : await decide(argv, given, system);
-  const identity = decision?.kind === "share" ? decision.identity : undefined;
+  const identities = decision?.kind === "share" ? identitiesOf(decision) : [];
   return lanes.filter((lane) =>
-    lane.identity === identity || (argv.length === 1 && isNamed(lane, argv[0]))
+    identities.includes(lane.identity) || (argv.length === 1 && isNamed(lane, argv[0]))
   );
+}
+
+/** Returns the identity of a call, and that of copies if they have one of their own. */
+function identitiesOf({ identity, copies }: Shared): string[] {
+  return copies === undefined ? [identity] : [identity, copies];
 }

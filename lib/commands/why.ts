@@ -3,6 +3,7 @@
  * decision explains why. Uses no network, and starts nothing but `ssh -G`. sshs.1 describes the object that
  * `--json` prints.
  */
+import { basename } from "@std/path/posix/basename";
 import { decide } from "../call/decide.ts";
 import type { Shared } from "../call/decision.ts";
 import type { Given } from "../os/given.ts";
@@ -48,7 +49,8 @@ async function tellOf(
   system: Pick<System, "run">,
 ): Promise<Told> {
   const env = { SSHS_TASK: "why" };
-  const { stdout, stderr } = await system.run(`${given.library}/bin/ssh`, argv, { env });
+  const options = { env, stdin: "inherit" } as const;
+  const { stdout, stderr } = await system.run(`${given.library}/bin/ssh`, argv, options);
   const told = Object.fromEntries(
     stdout.trimEnd().split("\n").map((line) => /^(\w+)=(.+)$/.exec(line)?.slice(1) ?? []),
   );
@@ -89,8 +91,8 @@ export async function answerFor(
     const { reason, remedy } = decision.kind === "direct" ? decision : fresh;
     return {
       told,
-      reason: reason ?? `the launcher sends it to plain ssh (${word})`,
-      remedy,
+      reason: reason ?? NO_MODES,
+      remedy: reason && remedy,
       notice,
     };
   }
@@ -113,6 +115,7 @@ const REASONS: Readonly<Record<string, readonly [reason: string, remedy?: string
   limits: [
     "it opens no connection for others: it runs at low priority or under limits, or has -v, -E or -y",
   ],
+  only: ["SSHS=only, and no connection is open: the call would fail with status 255"],
   preload: ["LD_PRELOAD or the like is set, so that ssh may lead elsewhere"],
   program: ["the program cannot be run", "sshs --doctor"],
   open: ["a shared connection is open"],
@@ -124,6 +127,8 @@ const REASONS: Readonly<Record<string, readonly [reason: string, remedy?: string
     'set "maxSessions" in config.json if the server allows more',
   ],
 };
+
+const NO_MODES = "-tt without a terminal here: the remote one would not get its modes";
 
 const LINGER =
   'set "linger" for this host in config.json (0 by default with agent or X11 forwarding)';
@@ -161,7 +166,7 @@ function answerJson({ told, shared, lane, ...answer }: Answer, command: readonly
     command,
     destination: shared?.call.destination ?? null,
     resolved: shared?.resolved ?? null,
-    identity: shared?.identity ?? null,
+    identity: shared && told.home ? basename(told.home) : null,
     lane: lane ?? null,
     launcher: told.plan !== "none" && told.plan !== "soon",
     void: told.void ?? null,
@@ -175,7 +180,7 @@ function answerLines({ told, shared, lane, ...answer }: Answer, command: readonl
   const rows = [[told.kind === "share" ? "shares" : "direct", answer.reason]];
   if (answer.remedy) rows.push(["hint", answer.remedy]);
   if (shared) {
-    rows.push(["resolved", shared.resolved], ["identity", shared.identity]);
+    rows.push(["resolved", shared.resolved], ["identity", basename(told.home ?? "")]);
     if (lane) rows.push(["connection", laneFacts(lane)]);
     if (shared.jump) rows.push(["jump host", "shared"]);
     rows.push(["linger", lingerFacts(shared.linger)]);
