@@ -185,7 +185,8 @@ Deno.test("no value of the environment is code", async () => {
   ];
   const env = { ...Object.fromEntries(names.map((name) => [name, code])), SSHS_DIR: state };
   for (let n = 0; n < 2; n++) {
-    const { stdout, stderr } = await scene.ssh(["host", "echo it"], { env });
+    // -q: that SSHS_LINGER is no duration would be said.
+    const { stdout, stderr } = await scene.ssh(["-q", "host", "echo it"], { env });
     assert.deepEqual([stdout, stderr], ["it\n", ""]);
   }
   await eventually("the sleeper is awake", () => isThere(`${state}/sleeper.log`), DEADLINE);

@@ -161,7 +161,7 @@ async function writeSettings({ sandbox }: Scene, text: string): Promise<string> 
   return `${dir}/config.json`;
 }
 
-Deno.test("an invalid settings file is reported with the place of the error, and ignored", async () => {
+Deno.test("an invalid settings file is reported with the place of the error, and shares least", async () => {
   const wrong = [
     [
       '{ "hosts": [{ "host": "*", "share": "no" }] }',
@@ -177,7 +177,7 @@ Deno.test("an invalid settings file is reported with the place of the error, and
     assert.match(stderr, /^sshs: [^\n]*\n(sshs: hint: [^\n]*\n)?$/);
     assert.ok(stderr.includes(`${path}: `) && stderr.includes(place), stderr);
     assert.equal((await scene.ssh(["-q", "host", "true"])).stderr, "");
-    assert.equal(scene.logins(), 1, "they share");
+    assert.equal(scene.logins(), 2, "nothing is shared");
   }
 });
 
