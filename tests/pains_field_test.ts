@@ -129,7 +129,7 @@ Deno.test("26: a slow Match exec runs no more often than necessary", async () =>
   // Once to see that it is slow, and once as plain ssh. A shared call would need one more run.
   assert.deepEqual([await call(), await call()], [2, 2]);
   const why = await scene.run(["sshs", "--why", "-F", scene.config, "host"]);
-  assert.match(why.stdout, /^direct .*a Match exec takes/m);
+  assert.match(why.stdout, /^direct .*Match exec takes/m);
 });
 
 Deno.test("27: untrusted X11 has a connection of its own, as it ends after a time", async () => {

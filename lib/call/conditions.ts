@@ -7,6 +7,7 @@ import type { System } from "../os/system.ts";
 import { includedPaths } from "../ssh/config_text.ts";
 import { environmentNames, runsOthers, variablesIn } from "../ssh/environment.ts";
 import { proxyPrograms } from "../ssh/identity.ts";
+import { isLauncher } from "../ssh/real_ssh.ts";
 import { sentNames } from "../ssh/request_size.ts";
 import { type Watches, watchesOf } from "../ssh/watches.ts";
 import { type Basis, callsOf, type Direct, type Shared } from "./decision.ts";
@@ -144,8 +145,12 @@ function pathsOf(
   return { files, directories };
 }
 
-/** Returns the real ssh, and where another one could appear before it: it would be the real one then. */
+/**
+ * Returns the real ssh, and where another one could appear before it: it would be the real one then. There are
+ * launchers of ours among these places, which may have been installed just now.
+ */
 function programsBefore(ssh: string, path?: string): string[] {
   const places = inPath("ssh", path);
-  return [...places.slice(0, Math.max(0, places.indexOf(ssh))), ssh];
+  const before = places.slice(0, Math.max(0, places.indexOf(ssh)));
+  return [...before.filter((place) => !isLauncher(place)), ssh];
 }
