@@ -259,7 +259,7 @@ Deno.test("-v shows the jump host's connection too", async () => {
   assert.match(stderr, /Authenticated to 127.0.0.1 \(via proxy\)/);
 });
 
-Deno.test("decide detects a loop of jump hosts, where ssh would run itself forever", async () => {
+Deno.test("decide detects a cycle of jump hosts, where ssh would run itself forever", async () => {
   await using fleet = await Fleet.open();
   const { config, sandbox } = fleet.scene;
   await Deno.writeTextFile(
@@ -272,7 +272,7 @@ Deno.test("decide detects a loop of jump hosts, where ssh would run itself forev
     env: (name) => sandbox.env[name],
   });
   assert.equal(decision.kind, "direct");
-  assert.match(decision.kind === "direct" ? decision.reason : "", /loop/);
+  assert.match(decision.kind === "direct" ? decision.reason : "", /cycle/);
 });
 
 Deno.test("a dead connection to a bastion is replaced", async () => {
