@@ -266,7 +266,9 @@ Deno.test("decide detects a cycle of jump hosts, where ssh would run itself fore
     config,
     "Host a\nProxyJump b\nHost b\nProxyJump c\nHost c\nProxyJump b\n",
   );
-  const given = { library: "", stateDir: "", ssh: needProgram("ssh"), job: "", spaces: "" };
+  const { stateDir } = sandbox;
+  Deno.mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  const given = { library: "", stateDir, ssh: needProgram("ssh"), job: "", spaces: "" };
   const decision = await decide(["-F", config, "a"], given, {
     ...realSystem,
     env: (name) => sandbox.env[name],
