@@ -46,7 +46,7 @@ sshs_is_limited() {
 
 # Starts the master and waits until it has logged in: sets sshs_status, and sshs_up if its socket exists.
 sshs_log_in() {
-  sshs_status=1 sshs_up='' sshs_lister='' sshs_unsaid='' sshs_shower=''
+  sshs_status=1 sshs_up='' sshs_listing='' sshs_tail='' sshs_unsaid='' sshs_shower=''
   # What a proxy says goes to the log, and so does what ssh says if its warnings about the configuration would
   # be said once more by the session, or if it would keep the caller's stderr (before OpenSSH 8.5). Until the
   # login is done the log is copied to the user. A touch of a key is only asked for on a terminal.
@@ -107,7 +107,7 @@ sshs_await() {
   return "$sshs_status"
 }
 
-# Starts to copy new lines of the lane's log to stderr: tail(1) writes them to a pipe.
+# Starts to copy the lane's log to stderr: tail(1) follows it, by way of a pipe.
 sshs_show_log() {
   (umask 077 && : >"$sshs_lane.log" && mkfifo "$sshs_lane.words") || return
   tail -n +1 -f "$sshs_lane.log" >"$sshs_lane.words" 2>/dev/null &
@@ -116,13 +116,19 @@ sshs_show_log() {
   sshs_shower=$!
 }
 
-# Copies lines to stderr up to the one that ends the login, less the warnings that the session will print.
+# Copies lines to stderr, less the warnings that the session will print: those that tail gives until it is
+# ended, and then the others. (It may look only once a second.)
 sshs_show() {
   trap - EXIT HUP INT QUIT TERM
+  sshs_count=0
   while IFS= read -r sshs_line; do
-    [ "$sshs_line" != 'sshs: end of the login' ] || exit 0
+    : $((sshs_count += 1))
     sshs_is_warning || printf '%s\n' "$sshs_line" >&2
   done
+  while IFS= read -r sshs_line; do
+    [ "$((sshs_count -= 1))" -ge 0 ] || sshs_is_warning || printf '%s\n' "$sshs_line" >&2
+  done <"$sshs_lane.log"
+  printf %s "$sshs_line" >&2
 }
 
 # Most lines of ssh end with a carriage return.
@@ -144,9 +150,8 @@ sshs_end_show() {
   [ -n "$sshs_shower" ] || return 0
   # The last messages of a proxy that failed may still be on their way.
   [ "$sshs_status" -eq 0 ] || [ -z "$sshs_proxy" ] || sleep 0.05
-  echo 'sshs: end of the login' >>"$sshs_lane.log"
-  wait "$sshs_shower"
   kill "$sshs_tail"
+  wait "$sshs_shower"
   rm -f "$sshs_lane.words"
   sshs_shower=''
   [ "$sshs_status" -ne 0 ] || return 0
