@@ -1,7 +1,7 @@
 /** What the launcher must do with a call, as sh text: the program's answer, and the end of every plan. */
 import { dirname } from "@std/path/posix/dirname";
 import { identityDir } from "../lane/layout.ts";
-import { isExecutable } from "../os/files.ts";
+import { isExecutable, realPathOf } from "../os/files.ts";
 import type { Given } from "../os/given.ts";
 import { inPath, quote } from "../os/program.ts";
 import type { System } from "../os/system.ts";
@@ -83,8 +83,7 @@ export async function answerText(
     // its jump host, must get the same answer.
     ["cwd", mayChange || calls.some(isOfDirectory) ? "." : "/"],
     ["setpriv", find("setpriv")],
-    ["setsid", find("setsid")],
-    ["perl", find("perl")],
+    ["before", beforeMaster(find).join(" ")],
     ["lister", decision.agent === undefined ? "" : find("ssh-add", `${dirname(ssh)}/ssh-add`)],
   ]);
   if (settings === undefined) return undefined;
@@ -101,6 +100,25 @@ export async function answerText(
     "sshs_kind=share",
     "",
   ].join("\n");
+}
+
+/**
+ * Returns the words before a master: they end it with its call, even if that is killed, and give it SIGINT and
+ * SIGQUIT back, which sh ignores in what it starts by `&`. None has a blank: the launcher splits them.
+ */
+function beforeMaster(find: (name: string) => string): string[] {
+  const [setpriv, env, perl] = ["setpriv", "env", "perl"].map(find)
+    .map((path) => /\s/.test(path) ? "" : path);
+  const hasDefaults = Deno.build.os === "linux" && env !== "" &&
+    !/\/(busybox|toybox)$/.test(realPathOf(env) ?? env);
+  return [
+    ...(setpriv ? [setpriv, "--pdeathsig", "TERM"] : []),
+    ...(hasDefaults
+      ? [env, "--default-signal=INT,QUIT"]
+      : perl
+      ? [perl, "-e", '$SIG{INT}=$SIG{QUIT}="DEFAULT";exec{$ARGV[0]}@ARGV']
+      : []),
+  ];
 }
 
 function launcherOf({ library }: Given): string {

@@ -65,6 +65,7 @@ sshs_log_in() {
     [ -z "$sshs_proxy" ] ||
       export SSHS_SHELL="${SHELL:-/bin/sh}" SHELL="$sshs_lib/bin/proxy" SSHS_LOG="$sshs_lane.log"
     export SSHS_INSIDE="$sshs_ssh"
+    set -f
     # shellcheck disable=SC2086 # several words
     cd "$sshs_cwd" &&
       sshs_master exec $sshs_before "$sshs_ssh" -S "$sshs_lane.sock" ${sshs_silent:+-o BatchMode=yes}
