@@ -1,11 +1,6 @@
 import assert from "node:assert/strict";
 import { watchTests } from "../lib/call/plan.ts";
-import {
-  dependsOnMore,
-  dependsOnSession,
-  includedPaths,
-  includePatterns,
-} from "../lib/ssh/config_text.ts";
+import { dependsOnMore, dependsOnSession, includedPaths } from "../lib/ssh/config_text.ts";
 import { watchesOf } from "../lib/ssh/watches.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { pause } from "./support/eventually.ts";
@@ -211,12 +206,6 @@ Deno.test("dependsOnSession finds the criteria that may match differently for a 
   assert.equal(dependsOnSession("Match exec x\nRemoteCommand y\n# Match command z"), false);
 });
 
-Deno.test("includePatterns lists the arguments of Include lines", () => {
-  const text =
-    'Include a "b c"/*\nHost x\n\tinclude=~/d\n# Include e\nIncluded f\nInclude "" # g\n';
-  assert.deepEqual(includePatterns(text), ["a", "b c/*", "~/d", ""]);
-});
-
 Deno.test("includedPaths separates named files from the directories of globs", () => {
   const rows: [text: string, files: string[], directories: string[]][] = [
     ["", [], []],
@@ -224,6 +213,7 @@ Deno.test("includedPaths separates named files from the directories of globs", (
     ["Include /*", [], ["/"]],
     ["Include ~/.ssh/config.d/[ab]", [], ["/home/ann/.ssh/config.d"]],
     ["Include ~/c /x", ["/home/ann/c", "/x"], []],
+    ['Host x\n\tinclude="/b c"/d\n# Include /e\nIncluded /f', ["/b c/d"], []],
     ["Include work", ["/home/ann/.ssh/work", "/etc/ssh/work"], []],
     ["Include w/?.conf w/x", ["/home/ann/.ssh/w/x", "/etc/ssh/w/x"], [
       "/home/ann/.ssh/w",

@@ -101,6 +101,16 @@ const ROWS: Readonly<Record<string, Row>> = {
     plan: /^void: \S+\/bin\/ssh$/,
     same: true, // the launcher finds the real ssh
   },
+  "6: another ssh before one in a directory with a slash at its end": {
+    before: (d) => {
+      const [, dir] = /^(.*\/)ssh$/.exec(d.given.ssh)!;
+      d.env.PATH = `${d.dir}/bin:${dir}:/usr/bin`;
+      d.given = { ...d.given, ssh: `${dir}/ssh` };
+    },
+    change: (d) => d.write("bin/ssh", "#!/bin/sh\n", 0o755),
+    plan: /^void: \S+\/bin\/ssh$/,
+    same: true,
+  },
   "9: a key that ssh ignores for its mode": {
     before: (d) => Deno.chmodSync(`${d.dir}/key`, 0o644),
     change: (d) => Deno.chmodSync(`${d.dir}/key`, 0o600),

@@ -151,6 +151,8 @@ function pathsOf(
  */
 function programsBefore(ssh: string, path?: string): string[] {
   const places = inPath("ssh", path);
-  const before = places.slice(0, Math.max(0, places.indexOf(ssh)));
+  // The launcher keeps a slash at the end of a directory.
+  const found = places.indexOf(ssh.replace(/\/+/g, "/"));
+  const before = places.slice(0, Math.max(0, found));
   return [...before.filter((place) => !isLauncher(place)), ssh];
 }

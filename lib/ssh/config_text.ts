@@ -27,11 +27,6 @@ export function dependsOnSession(text: string): boolean {
   );
 }
 
-/** Returns the arguments of a file's Include lines, as written. */
-export function includePatterns(text: string): string[] {
-  return linesOf(text).filter(({ key }) => key === "include").flatMap(({ words }) => words);
-}
-
 /**
  * Returns what the file's Include lines look at, as absolute paths: files by name, whether they exist or
  * not, and the directories of globs, in which one could appear. A link there that leads nowhere counts as a
@@ -44,7 +39,9 @@ export function includedPaths(
   text: string,
   home: string,
 ): { files: string[]; directories: string[] } {
-  const paths = includePatterns(text).flatMap((pattern) => {
+  const patterns = linesOf(text).filter(({ key }) => key === "include")
+    .flatMap(({ words }) => words);
+  const paths = patterns.flatMap((pattern) => {
     if (pattern.startsWith("/")) return [pattern];
     if (pattern.startsWith("~/")) return [home + pattern.slice(1)];
     return [`${home}/.ssh/${pattern}`, `${dirname(file)}/${pattern}`];
