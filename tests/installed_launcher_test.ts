@@ -3,7 +3,9 @@ import assert from "node:assert/strict";
 import { assertSameBytes } from "./support/bytes.ts";
 import { expect } from "./support/commands.ts";
 import { eventually } from "./support/eventually.ts";
+import { isThere } from "./support/is_there.ts";
 import { signal } from "./support/processes.ts";
+import { Pty } from "./support/pty.ts";
 import type { RunResult } from "./support/sandbox.ts";
 import { Scene } from "./support/scene.ts";
 
@@ -210,5 +212,22 @@ Deno.test("an installed scp and sftp need no Deno and no login", async () => {
     Deno.readFileSync(`${sandbox.home}/back`),
     Deno.readFileSync(`${sandbox.home}/here`),
   );
+  assert.equal(sshd.logins(), 1);
+});
+
+Deno.test("Ctrl-C ends a transfer of sftp and not its session, as under plain ssh", async () => {
+  await using desk = await Desk.create();
+  await desk.settle(() => desk.echo());
+  const { config, scene: { sandbox, sshd } } = desk;
+  const sftp = ["sftp", "-q", "-F", config, "-l", "800", "host"];
+  await using pty = await Pty.spawn(sftp, { env: sandbox.env, cwd: sandbox.home });
+  await pty.waitFor("sftp> ");
+  pty.write(`get ${Deno.execPath()} part\r`);
+  await eventually("it has begun", () => isThere(`${sandbox.home}/part`), PATIENCE);
+  pty.write("\x03");
+  await pty.waitFor("Interrupt");
+  pty.write("pwd\rbye\r");
+  await pty.waitFor("Remote working directory");
+  assert.equal((await pty.status).code, 0);
   assert.equal(sshd.logins(), 1);
 });

@@ -74,7 +74,7 @@ sshs_is_apart() {
   trap - HUP INT TERM
   case $sshs_caught in
   ,HUP,INT,TERM) ;;
-  ,HUP,TERM) [ /dev/fd/0 -ef /dev/null ] || return 0 ;;
+  ,HUP,TERM) [ /dev/fd/0 -ef /dev/null ] || { sshs_more settle && sshs_is_sftp; } || return 0 ;;
   *TERM*TERM*) kill -TERM $$ ;; # one was not ours
   *INT*INT*) kill -INT $$ ;;
   *HUP*HUP*) kill -HUP $$ ;;
@@ -218,7 +218,7 @@ sshs_ride() {
   # Stopped by Ctrl-Z, it would leave the terminal to the master, which reads on.
   [ -n "$sshs_tty" ] || [ ! -t 0 ] || trap '' TSTP
   [ -z "$sshs_own" ] || { sshs_more settle && sshs_ride_instead "$@"; }
-  exec "$sshs_ssh" -S "$sshs_lane.sock" -o ControlMaster=no "$@"
+  exec $sshs_alone "$sshs_ssh" -S "$sshs_lane.sock" -o ControlMaster=no "$@"
 }
 
 # Is a sleeper of this version or a later one running? Sets sshs_awake, and sshs_there to its namespaces.
@@ -263,7 +263,7 @@ sshs_begin() {
   # user), why, state (print the state directory), wake (start the sleeper), jump (from a ProxyCommand of ours).
   sshs_task=${SSHS_TASK:-} sshs_role=${0##*/} sshs_have='' sshs_settings=''
   sshs_ssh='' sshs_kind='' sshs_socket='' sshs_why='' sshs_void='' sshs_plan_is='' sshs_home='' sshs_only=''
-  sshs_quiet='' sshs_claim='' sshs_asked='' sshs_mine='' sshs_child='' sshs_awake='' sshs_here='' sshs_pipe='' sshs_queued=''
+  sshs_alone='' sshs_quiet='' sshs_claim='' sshs_asked='' sshs_mine='' sshs_child='' sshs_awake='' sshs_here='' sshs_pipe='' sshs_queued=''
   unset SSHS_TASK
   [ -z "${SSHS_PATH+set}" ] || { PATH=$SSHS_PATH && unset SSHS_PATH; }
   case $sshs_role,$sshs_task,${1-} in

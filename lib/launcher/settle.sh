@@ -144,6 +144,14 @@ sshs_learn_max() {
   [ "${sshs_word:-$sshs_max}" -ge "$sshs_max" ] || sshs_max=$sshs_word
 } 2>/dev/null
 
+# Is it sftp that has SIGINT ignored (connect_to_server() in sftp.c), so that Ctrl-C ends a transfer and not the
+# connection? The client of a master handles it all the same: so it gets a session of its own, which no key reaches.
+sshs_is_sftp() {
+  [ -n "$sshs_subsystem" ] && sshs_alone=$(command -v setsid) || return
+  sshs_stat
+  [ "$sshs_group" != $$ ] # otherwise setsid(1) would fork
+}
+
 # Is this process in the background of its terminal? Without a terminal of its own (ansible gives its ssh one
 # as stdin) nothing stops it: -1.
 sshs_is_background() {
