@@ -1,6 +1,5 @@
 /** Who else could reach a host through us: what SECURITY.md says about other users, sudo and containers. */
 import assert from "node:assert/strict";
-import { openStateDir, StateDirError } from "../lib/lane/state_dir.ts";
 import { canMakeAccounts } from "./support/account.ts";
 import { isThere } from "./support/is_there.ts";
 import { endAll } from "./support/processes.ts";
@@ -66,48 +65,6 @@ Deno.test("all in the state directory is its owner's alone, whatever the umask",
   await scene.held();
   assert.ok(scene.sandbox.files().some((file) => file.startsWith("plans/")));
   assert.deepEqual(openToOthers(scene), []);
-});
-
-Deno.test("a state directory that somebody else could change is not used", async () => {
-  const dir = await Deno.makeTempDir({ prefix: "s-" });
-  const uid = Deno.uid();
-  const open = (path: string) => openStateDir({ stateDir: path }, { uid: () => uid });
-  try {
-    await Deno.mkdir(`${dir}/mine`, { mode: 0o700 });
-    await Deno.symlink(`${dir}/mine`, `${dir}/link`);
-    await Deno.writeTextFile(`${dir}/file`, "");
-    await Deno.mkdir(`${dir}/shared`);
-    await Deno.mkdir(`${dir}/shared/s`, { mode: 0o700 });
-    await Deno.chmod(`${dir}/shared`, 0o775);
-    await Deno.mkdir(`${dir}/wide`, { mode: 0o700 });
-    await Deno.chmod(`${dir}/wide`, 0o711);
-    assert.equal(open(`${dir}/mine/`), `${dir}/mine`);
-    for (
-      const [path, why] of [
-        ["link", /is a symbolic link/],
-        ["link/", /is a symbolic link/],
-        ["file", /is not a directory/],
-        ["wide", /can be used by others/],
-        ["shared/s", /stands in .*shared, which others can write/],
-      ] as const
-    ) {
-      assert.throws(
-        () => open(`${dir}/${path}`),
-        (e) => e instanceof StateDirError && why.test(e.message),
-      );
-    }
-    await Deno.chmod(`${dir}/shared`, 0o1777);
-    assert.equal(open(`${dir}/shared/s`), `${dir}/shared/s`, "as in /tmp");
-    if (uid !== 0) return;
-    await Deno.chown(`${dir}/mine`, 1, 1);
-    assert.throws(() => open(`${dir}/mine`), /belongs to user 1/);
-    await Deno.chown(`${dir}/shared`, 1, 1);
-    assert.throws(() => open(`${dir}/shared/s`), /stands in .*shared, which belongs to user 1/);
-    await Deno.symlink(`${dir}/shared`, `${dir}/way`);
-    assert.throws(() => open(`${dir}/way/s`), /stands in .*, which belongs to user 1/);
-  } finally {
-    await Deno.remove(dir, { recursive: true });
-  }
 });
 
 Deno.test({

@@ -8,6 +8,7 @@ Deno.test("--list --watch stays current, and Ctrl-C or the terminal's end ends i
   await using pty = await watch();
   await pty.waitFor("nothing is shared", DEADLINE);
   await scene.ssh(["later", "true"]);
+  // deno-lint-ignore no-control-regex
   await pty.waitFor(/\x1b\[H[^]*later +\S+ +\d+ +0\/10[^]*Ctrl-C to quit/, DEADLINE);
   pty.write("\x03");
   assert.equal((await pty.status).code, 130);
