@@ -1,6 +1,6 @@
 /** A lane that the sleeper holds: it keeps the master, judges the far end, and lets go after the linger. */
 import { hasForwards } from "../lane/forwards.ts";
-import { isVerified, removeLane, retire, unverify, withdraw } from "../lane/lane.ts";
+import { removeLane, retire, unverify, withdraw } from "../lane/lane.ts";
 import type { Lane } from "../lane/layout.ts";
 import { noteRefusal, SessionsOfLane } from "../lane/learned.ts";
 import { LeaseWatch, liveLeases, type SeenLease, type Sweep } from "../lane/lease.ts";
@@ -10,10 +10,9 @@ import { exists } from "../os/files.ts";
 import { cutLog } from "../os/log.ts";
 import type { System } from "../os/system.ts";
 import { NoConnection } from "../os/unix_socket.ts";
-import { FarEnd, type Pace, PACES } from "./far_end.ts";
+import { Doubt } from "./doubt.ts";
 import { type Agents, LaneAgent } from "./lane_agent.ts";
 import { MasterHold } from "./master_hold.ts";
-import { verdictOn } from "./verdict.ts";
 
 export type HeldSystem = Pick<
   System,
@@ -37,25 +36,18 @@ export interface Hands {
  * every forward.
  */
 const IN_USE = 10 * 60_000;
-/** How long a session may take to open, ms; after that it has opened or failed. */
-const OPENS_WITHIN = 30_000;
-/** An answer covers the leases that were at least this old when the ping was sent, ms. */
-const SETTLED_AFTER = 1000;
 export class HeldLane {
   readonly lane: Lane;
   readonly #record: LaneRecord;
   readonly #hands: Hands;
   readonly #system: HeldSystem;
   readonly #leases: LeaseWatch;
-  readonly #farEnd: FarEnd;
+  readonly #doubt: Doubt;
   readonly #agent: LaneAgent;
   readonly #sessions: SessionsOfLane;
   /** Ms since the epoch. */
   readonly #endsAt: number;
   readonly #hold: MasterHold;
-  #isInDoubt = false;
-  /** A call waits for an answer. */
-  #isAwaited = false;
   #isLeft = false;
   #isEnding = false;
   #live: readonly SeenLease[] = [];
@@ -63,8 +55,6 @@ export class HeldLane {
   // Steady clock, ms: when a lease was last seen, and when a new one was last seen.
   #usedAt: number;
   #begunAt: number;
-  /** Since when the machine has been without the master's local address. */
-  #addressGoneAt = Infinity;
   #fault?: string;
 
   constructor(lane: Lane, record: LaneRecord, hands: Hands) {
@@ -73,7 +63,10 @@ export class HeldLane {
     this.#hands = hands;
     this.#system = hands.system;
     this.#leases = new LeaseWatch(lane);
-    this.#farEnd = new FarEnd(lane, hands.system);
+    this.#doubt = new Doubt(lane, hands.system, () => {
+      hands.log(`${record.destination}: no answer`);
+      hands.wake();
+    });
     this.#agent = new LaneAgent(lane, record, hands.agents);
     this.#sessions = new SessionsOfLane(lane, hands.system);
     this.#hold = new MasterHold(lane, hands.system, () => this.#isCutOff());
@@ -83,15 +76,14 @@ export class HeldLane {
 
   /** Withdraws the mark, and pings at the next look. */
   doubt(): void {
-    this.#isInDoubt = true;
     this.#leases.doubt();
-    this.#unverify();
+    this.#guard(() => this.#doubt.begin());
   }
 
   /** Answers for the lane as soon as it can, since a call waits for it: by the mark, or by retiring it. */
   answer(): void {
-    if (!this.#isAwaited && this.#hold.isHeld && !this.#farEnd.isAsking) this.#ask();
-    this.#isAwaited = true;
+    if (this.#hold.isHeld) this.#doubt.answer().catch((error) => this.#fail(error));
+    else this.#doubt.await();
     this.#hands.wake();
   }
 
@@ -112,14 +104,15 @@ export class HeldLane {
 
   /** Returns when to look after it next, in ms; Infinity until a call comes. */
   dueIn(look: number): number {
-    const isAtWork = !this.#hold.isHeld || this.#live.length > 0 || this.#isInUse();
+    const isAtWork = !this.#hold.isHeld || this.#live.length > 0 || this.#isInUse() ||
+      !this.#doubt.isProven;
     return isAtWork ? look : Math.max(0, this.#idleFor());
   }
 
   /** Closes our connections; the master exits after its grace, once it is idle. */
   letGo(): void {
     this.#isLeft = true;
-    this.#farEnd.close();
+    this.#doubt.close();
     this.#hold.close();
   }
 
@@ -146,16 +139,16 @@ export class HeldLane {
     this.#sessions.noteAlive();
     if (!this.#isEnding) this.#judge();
     if (this.#live.length === 0 && this.#idleFor() <= 0) await this.#withdraw();
-    else if (this.#isAskDue() || this.#isUncovered()) this.#ask();
+    else if (this.#doubt.isDue(this.#isInUse())) this.#ask();
     this.#fault = undefined;
     return "here";
   }
 
   /** Whether a look would find nothing to do. */
   #isQuiet(): boolean {
-    if (!this.#hold.isHeld || this.#live.length > 0 || this.#isAwaited) return false;
+    if (!this.#hold.isHeld || this.#live.length > 0 || this.#doubt.isAwaited) return false;
     if (this.#agent.isPolled && this.#isInUse()) return false;
-    return this.#idleFor() > 0 && !this.#isAskDue() && !this.#sessions.isOpen;
+    return this.#idleFor() > 0 && !this.#doubt.isDue(this.#isInUse()) && !this.#sessions.isOpen;
   }
 
   #note(sweep: Sweep): void {
@@ -166,9 +159,7 @@ export class HeldLane {
     this.#sessions.note(sweep);
     this.#keptUntil = keptUntil(this.lane);
     const { address } = this.#hold;
-    const isHere = address === undefined || this.#hands.addresses().has(address);
-    this.#addressGoneAt = isHere ? Infinity : Math.min(this.#addressGoneAt, now);
-    if (isVerified(this.lane, this.#system.now())) this.#isAwaited = false;
+    this.#doubt.note(sweep.live, !address || this.#hands.addresses().has(address));
   }
 
   /** Whether a session has begun within the last minutes: calls may rely on the mark. */
@@ -192,7 +183,7 @@ export class HeldLane {
       if (!isMuxTrouble(error)) throw error;
       // Nobody listens, and nobody will: a socket's name is used once.
       if (error instanceof NoConnection) return this.#retire("nobody listens"), false;
-      if (this.#isAwaited) return this.#retire("its master does not answer"), false;
+      if (this.#doubt.isAwaited) return this.#retire("its master does not answer"), false;
       throw error; // It is stopped or exiting: no call should rely on it until it answers.
     }
     this.#hands.log(`${this.#record.destination}: holding master ${this.#hold.pid}`);
@@ -205,8 +196,7 @@ export class HeldLane {
     // A launcher would rely on the mark until the next look, and ssh would print an error.
     this.#unverify();
     this.#hands.wake();
-    const isDoubtful = this.#farEnd.isAsking || this.#farEnd.isSilent || this.#isInDoubt;
-    if (isDoubtful || this.#isEnding) this.#sessions.excuse();
+    if (this.#isEnding || !this.#doubt.isCalm) this.#sessions.excuse();
     this.#sessions.cutOff(this.#isUsedNow());
   }
 
@@ -246,39 +236,9 @@ export class HeldLane {
     await this.#leave();
   }
 
-  #pace(): Pace {
-    return this.#live.length > 0 ? PACES.open : PACES.idle;
-  }
-
-  #isAskDue(): boolean {
-    if (!this.#isInUse()) return false;
-    return this.#isInDoubt || this.#farEnd.askedAgo >= this.#pace().every;
-  }
-
-  /** Whether there is a session that the far end's last answer does not cover. */
-  #isUncovered(): boolean {
-    if (!this.#farEnd.isProven) return false;
-    return this.#live.some(({ pid, takenAt }) => {
-      const age = Math.abs(this.#system.now() - takenAt);
-      if (age > OPENS_WITHIN) return false;
-      return age < this.#farEnd.answeredAgo + SETTLED_AFTER ||
-        this.#system.catches(pid, "SIGTERM") === false;
-    });
-  }
-
   async #ask(): Promise<void> {
     try {
-      if (!this.#farEnd.mayAsk(this.#live.length === 0)) {
-        // Nothing is known after a jump of the clock: then only a call's need decides.
-        if (!this.#isInDoubt) this.#farEnd.trust(this.#pace());
-        return;
-      }
-      if (this.#farEnd.isAsking) return;
-      this.#isInDoubt = false;
-      await this.#farEnd.ask(this.#live.length > 0, this.#pace(), () => {
-        this.#hands.log(`${this.#record.destination}: no answer`);
-        this.#hands.wake();
-      });
+      await this.#doubt.ask();
     } catch (error) {
       this.#fail(error);
     }
@@ -309,20 +269,7 @@ export class HeldLane {
 
   /** Decides about the lane by what is seen of its far end. */
   #judge(): void {
-    const [now, farEnd] = [this.#system.now(), this.#farEnd];
-    const sessions = this.#live.map(({ pid, takenAt }) => ({
-      isOpen: this.#system.catches(pid, "SIGTERM"),
-      age: Math.abs(now - takenAt),
-    }));
-    const verdict = verdictOn({
-      sessions,
-      isAwaited: this.#isAwaited,
-      isProven: farEnd.isProven,
-      silentFor: farEnd.isSilent ? farEnd.askedAgo : 0,
-      answeredAgo: farEnd.answeredAgo,
-      isUnknowable: this.#isInDoubt && !farEnd.mayAsk(sessions.length === 0),
-      addressGoneFor: Math.max(0, this.#system.steady() - this.#addressGoneAt),
-    });
+    const verdict = this.#doubt.judge();
     if (verdict?.kind === "end") this.#end(verdict.why);
     else if (verdict) this.#retire(verdict.why);
   }
@@ -352,8 +299,12 @@ export class HeldLane {
   }
 
   #unverify(): void {
+    this.#guard(() => unverify(this.lane));
+  }
+
+  #guard(work: () => void): void {
     try {
-      unverify(this.lane);
+      work();
     } catch (error) {
       // Most likely a full disk: the mark lapses by itself.
       this.#hands.log(`${this.#record.destination}: ${(error as Error).message}`);
