@@ -2,10 +2,10 @@
 import { hasForwards } from "../lane/forwards.ts";
 import { removeLane, retire, unverify, withdraw } from "../lane/lane.ts";
 import type { Lane } from "../lane/layout.ts";
-import { noteRefusal, SessionsOfLane } from "../lane/learned.ts";
+import { SessionsOfLane } from "../lane/learned.ts";
 import { LeaseWatch, liveLeases, type SeenLease, type Sweep } from "../lane/lease.ts";
 import { isMuxTrouble } from "../lane/mux_client.ts";
-import { endOf, keptUntil, type LaneRecord } from "../lane/record.ts";
+import type { LaneRecord } from "../lane/record.ts";
 import { exists } from "../os/files.ts";
 import { cutLog } from "../os/log.ts";
 import type { System } from "../os/system.ts";
@@ -13,6 +13,7 @@ import { NoConnection } from "../os/unix_socket.ts";
 import { Doubt } from "./doubt.ts";
 import { type Agents, LaneAgent } from "./lane_agent.ts";
 import { MasterHold } from "./master_hold.ts";
+import { Usage } from "./usage.ts";
 
 export type HeldSystem = Pick<
   System,
@@ -30,12 +31,6 @@ export interface Hands {
   wake(): void;
 }
 
-/**
- * A lane on which no session has begun for this long, ms, is not in use any more and not pinged: the next
- * call waits for that. Each ping costs the master about 300 bytes for good, since mux.c and channels.c keep
- * every forward.
- */
-const IN_USE = 10 * 60_000;
 export class HeldLane {
   readonly lane: Lane;
   readonly #record: LaneRecord;
@@ -45,16 +40,11 @@ export class HeldLane {
   readonly #doubt: Doubt;
   readonly #agent: LaneAgent;
   readonly #sessions: SessionsOfLane;
-  /** Ms since the epoch. */
-  readonly #endsAt: number;
+  readonly #usage: Usage;
   readonly #hold: MasterHold;
   #isLeft = false;
   #isEnding = false;
   #live: readonly SeenLease[] = [];
-  #keptUntil = 0;
-  // Steady clock, ms: when a lease was last seen, and when a new one was last seen.
-  #usedAt: number;
-  #begunAt: number;
   #fault?: string;
 
   constructor(lane: Lane, record: LaneRecord, hands: Hands) {
@@ -70,8 +60,7 @@ export class HeldLane {
     this.#agent = new LaneAgent(lane, record, hands.agents);
     this.#sessions = new SessionsOfLane(lane, hands.system);
     this.#hold = new MasterHold(lane, hands.system, () => this.#isCutOff());
-    this.#endsAt = endOf(lane, record);
-    this.#usedAt = this.#begunAt = hands.system.steady();
+    this.#usage = new Usage(lane, record, hands.system);
   }
 
   /** Withdraws the mark, and pings at the next look. */
@@ -104,9 +93,9 @@ export class HeldLane {
 
   /** Returns when to look after it next, in ms; Infinity until a call comes. */
   dueIn(look: number): number {
-    const isAtWork = !this.#hold.isHeld || this.#live.length > 0 || this.#isInUse() ||
+    const isAtWork = !this.#hold.isHeld || this.#live.length > 0 || this.#usage.isInUse ||
       !this.#doubt.isProven;
-    return isAtWork ? look : Math.max(0, this.#idleFor());
+    return isAtWork ? look : Math.max(0, this.#usage.left);
   }
 
   /** Closes our connections; the master exits after its grace, once it is idle. */
@@ -138,8 +127,8 @@ export class HeldLane {
     }
     this.#sessions.noteAlive();
     if (!this.#isEnding) this.#judge();
-    if (this.#live.length === 0 && this.#idleFor() <= 0) await this.#withdraw();
-    else if (this.#doubt.isDue(this.#isInUse())) this.#ask();
+    if (this.#live.length === 0 && this.#usage.left <= 0) await this.#withdraw();
+    else if (this.#doubt.isDue(this.#usage.isInUse)) this.#ask();
     this.#fault = undefined;
     return "here";
   }
@@ -147,32 +136,17 @@ export class HeldLane {
   /** Whether a look would find nothing to do. */
   #isQuiet(): boolean {
     if (!this.#hold.isHeld || this.#live.length > 0 || this.#doubt.isAwaited) return false;
-    if (this.#agent.isPolled && this.#isInUse()) return false;
-    return this.#idleFor() > 0 && !this.#doubt.isDue(this.#isInUse()) && !this.#sessions.isOpen;
+    if (this.#agent.isPolled && this.#usage.isInUse) return false;
+    return this.#usage.left > 0 && !this.#doubt.isDue(this.#usage.isInUse) &&
+      !this.#sessions.isOpen;
   }
 
   #note(sweep: Sweep): void {
-    const now = this.#system.steady();
     this.#live = sweep.live;
-    if (sweep.live.length > 0 || sweep.begun > 0 || sweep.ended.length > 0) this.#usedAt = now;
-    if (sweep.begun > 0) this.#begunAt = now;
+    this.#usage.note(sweep);
     this.#sessions.note(sweep);
-    this.#keptUntil = keptUntil(this.lane);
     const { address } = this.#hold;
     this.#doubt.note(sweep.live, !address || this.#hands.addresses().has(address));
-  }
-
-  /** Whether a session has begun within the last minutes: calls may rely on the mark. */
-  #isInUse(): boolean {
-    return this.#system.steady() - this.#begunAt < IN_USE;
-  }
-
-  /** Returns how much longer the lane stays if nobody uses it, ms. */
-  #idleFor(): number {
-    const linger = (this.#record.linger ?? Infinity) * 1000;
-    const [now, steady] = [this.#system.now(), this.#system.steady()];
-    const idle = Math.max(this.#usedAt + linger - steady, this.#keptUntil - now);
-    return Math.min(idle, this.#endsAt - now);
   }
 
   /** Holds the master. Returns false if it is gone. */
@@ -229,8 +203,7 @@ export class HeldLane {
   /** Closes an idle lane; its master exits within 2 s. */
   async #withdraw(): Promise<void> {
     if (!withdraw(this.lane, this.#system)) {
-      this.#usedAt = this.#system.steady(); // A session has begun just now.
-      return;
+      return this.#usage.touch(); // A session has begun just now.
     }
     this.#hands.log(`${this.#record.destination}: let go of master ${this.#hold.pid}`);
     await this.#leave();
@@ -246,25 +219,11 @@ export class HeldLane {
 
   /** Returns why the lane must take no more sessions, though its far end may be well. */
   async #unfitness({ begun }: Sweep): Promise<string | undefined> {
-    if (this.#hasRefused()) return "the server refuses more sessions";
-    if (this.#system.now() >= this.#endsAt) return "it has reached its age";
+    if (this.#sessions.haveRefusal()) return "the server refuses more sessions";
+    if (this.#usage.isOver) return "it has reached its age";
     if (exists(this.lane.once)) return "its password had to be changed";
-    const isAsked = begun > 0 || (this.#agent.isPolled && this.#isInUse());
+    const isAsked = begun > 0 || (this.#agent.isPolled && this.#usage.isInUse);
     if (isAsked && await this.#agent.hasChanged()) return "the agent has other keys";
-  }
-
-  /**
-   * Whether the server has refused a session, so that ssh has connected by itself: then it catches SIGQUIT
-   * (client_loop() in clientloop.c), as a client of a master does not. Sessions whose ssh was killed keep
-   * their place on the server until their command ends.
-   */
-  #hasRefused(): boolean {
-    const sessions = this.#live.filter(({ kind }) => kind === "running");
-    const refused = sessions.filter(({ pid }) => this.#system.catches(pid, "SIGQUIT") === true);
-    if (refused.length === 0) return false;
-    const open = sessions.filter(({ pid }) => this.#system.catches(pid, "SIGTERM") === true);
-    noteRefusal(this.lane.dir, open.length - refused.length, this.#system.now());
-    return true;
   }
 
   /** Decides about the lane by what is seen of its far end. */
