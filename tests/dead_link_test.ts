@@ -16,6 +16,18 @@ function open(): Promise<Scene> {
   return Scene.open({ relay: {}, env: { SSHS_LINGER: "600", SSHS_LOOK: "1" } });
 }
 
+/** The same, with a lane to a server that has answered in an idle moment. */
+async function openKnown(): Promise<Scene> {
+  const scene = await open();
+  await scene.ssh(["host", "true"]);
+  await eventually(
+    "it is known",
+    () => scene.sandbox.files().some((file) => /pings$/.test(file)),
+    PATIENCE,
+  );
+  return scene;
+}
+
 /** Asserts that a call works: on a connection of its own, in time, and only once. */
 async function assertGetsOut(scene: Scene, noise: RegExp = RESCUED): Promise<void> {
   const { sessions, logins } = { sessions: scene.sshd.sessions(), logins: scene.logins() };
@@ -61,7 +73,7 @@ for (const [when, wait] of Object.entries(DIED)) {
 }
 
 Deno.test("calls leave a silent link with an open session once it is noticed, and the session continues when it is back", async () => {
-  await using scene = await open();
+  await using scene = await openKnown();
   await using session = await Session.open(scene);
   await scene.held();
   const mark = scene.fileOf(".verified");
@@ -112,7 +124,7 @@ Deno.test("an upload that fills the link's buffers survives, and does not retire
 });
 
 Deno.test("a sleeper that continues after a stop withdraws the mark at once", async () => {
-  await using scene = await open();
+  await using scene = await openKnown();
   await using session = await Session.open(scene);
   await scene.held();
   const mark = scene.fileOf(".verified");

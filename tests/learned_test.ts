@@ -71,7 +71,8 @@ Deno.test("a server is not blamed for a master that its own ControlPersist ended
       const lane = laneAt(dir, "1");
       Deno.writeTextFileSync(lane.record, "{}");
       Deno.utimeSync(lane.record, 1000, 1000);
-      const system = { now: () => 1_000_000 + age, steady: () => 0 };
+      const clocks = { now: () => 1_000_000 + age, steady: () => 0 };
+      const system = { ...clocks, catches: () => undefined };
       const sessions = new SessionsOfLane(lane, system);
       sessions.note({ live: [], begun: 1, ended: [], isOpen: true });
       sessions.noteEnd(2);

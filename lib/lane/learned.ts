@@ -98,7 +98,7 @@ const BORNE_AFTER = 2000;
 /** Finds out by a lane's sessions how many its server allows on a connection. */
 export class SessionsOfLane {
   readonly #lane: Lane;
-  readonly #system: Pick<System, "now" | "steady">;
+  readonly #system: Pick<System, "catches" | "now" | "steady">;
   #sessions = 0;
   #live: readonly SeenLease[] = [];
   #ended: readonly SeenLease[] = [];
@@ -110,7 +110,7 @@ export class SessionsOfLane {
   #endedAt = -Infinity;
   #wasUsed = false;
 
-  constructor(lane: Lane, system: Pick<System, "now" | "steady">) {
+  constructor(lane: Lane, system: Pick<System, "catches" | "now" | "steady">) {
     this.#lane = lane;
     this.#system = system;
     this.#seenAt = system.steady();
@@ -139,6 +139,21 @@ export class SessionsOfLane {
     if (!this.isOpen || this.#live.length > 0) return;
     this.#hasOutlived = this.#system.steady() - this.#seenAt > ENDS_WITH;
     if (this.#hasOutlived) removePath(endedEarlyPath(this.#lane.dir));
+  }
+
+  /**
+   * Whether the server has refused one, so that ssh has connected by itself: then it catches SIGQUIT
+   * (client_loop() in clientloop.c), as a client of a master does not. Records how many it bears. Sessions
+   * whose ssh was killed keep their place on the server until their command ends.
+   */
+  haveRefusal(): boolean {
+    const catches = (signal: Deno.Signal) =>
+      this.#live.filter(({ pid }) => this.#system.catches(pid, signal) === true).length;
+    const refused = catches("SIGQUIT");
+    if (refused > 0) {
+      noteRefusal(this.#lane.dir, catches("SIGTERM") - refused, this.#system.now());
+    }
+    return refused > 0;
   }
 
   /** Records that the connection did not end with a session: the link is in doubt, or we end it. */

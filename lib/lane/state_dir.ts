@@ -45,19 +45,6 @@ const ROOT = 0;
 /** In a user namespace: every user without a uid there, root among them (user_namespaces(7)). */
 const UNMAPPED = 65534;
 
-/** Returns the state directory: `SSHS_DIR`, else in the user's runtime directory, else in a temporary one. */
-export function stateDirPath(system: Pick<System, "env" | "uid">): string {
-  const chosen = system.env("SSHS_DIR");
-  // A trailing slash would make lstat(2) follow a link.
-  if (chosen) return chosen.replace(/(?<=.)\/+$/, "");
-  const runtime = system.env("XDG_RUNTIME_DIR");
-  // Under `sudo -E` it belongs to somebody else, so it is not ours to use.
-  if (runtime && ownerOf(runtime) === system.uid()) return `${runtime}/sshs`;
-  const temporary = `${(system.env("TMPDIR") || "/tmp").replace(/\/+$/, "")}/sshs-${system.uid()}`;
-  // Nobody chose TMPDIR for us: an unusable one is no reason to complain.
-  return isShort(temporary) ? temporary : `/tmp/sshs-${system.uid()}`;
-}
-
 /**
  * Returns the state directories that this user's calls may have created, this environment's first: a cron job
  * has no XDG_RUNTIME_DIR, and a shell after su(1) may have another TMPDIR. With `SSHS_DIR` there is only that
@@ -220,15 +207,6 @@ function look<T>(path: string, at: () => T | undefined): T {
     throw refuse(path, `cannot be read (${error.message})`);
   }
   throw refuse(path, "cannot be read (no such file or directory)");
-}
-
-function ownerOf(path: string): number | null {
-  try {
-    const info = statOf(path);
-    return info?.isDirectory ? info.uid : null;
-  } catch {
-    return null; // We may not look: it is not ours either way.
-  }
 }
 
 function refuse(

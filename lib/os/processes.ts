@@ -147,19 +147,3 @@ function addressFrom(hex: string): string {
   const words = bytes.join("").match(/.{4}/g)!.join(":");
   return new URL(`http://[${words}]`).hostname.slice(1, -1); // shortened, as other addresses are
 }
-
-/**
- * Returns the service that a process runs in: what the process leaves running ends when the service stops.
- * It is the first part of a path that ends in `.service`, below `/system.slice/` or below the user's own
- * manager (`user@1000.service`), in the text of /proc/PID/cgroup; `undefined` if there is none. Desktop
- * programs (`app-*.service`), sessions and containers do not count. The launcher has the same rule in sh.
- */
-export function serviceOf(cgroups: string): string | undefined {
-  for (const line of cgroups.split("\n")) {
-    const [, system, own] =
-      /\/(?:system\.slice\/(?:.*?\/)??([^/]+\.service)|user@[^/]*\.service\/(?:.*?\/)??([^/]+\.service))\//
-        .exec(`${line}/`) ?? [];
-    const service = system ?? own;
-    if (service && (system || !own.startsWith("app-"))) return service;
-  }
-}

@@ -3,16 +3,7 @@
  * function touches and a test needs no process of its own. What the system says of other processes is in
  * processes.ts.
  */
-import { readKernelFile } from "./files.ts";
-import {
-  births,
-  catches,
-  commandLines,
-  isZombie,
-  kernelLink,
-  localAddress,
-  serviceOf,
-} from "./processes.ts";
+import { births, catches, commandLines, isZombie, kernelLink, localAddress } from "./processes.ts";
 
 /** The result of a finished process. */
 export interface Output {
@@ -31,10 +22,6 @@ export interface System {
   setEnv(name: string, value: string): void;
   /** The whole environment. */
   environment(): Record<string, string>;
-  /** The network namespace of this process ("net:[4026531833]"), if the system has them. */
-  networkNamespace(): string | undefined;
-  /** The systemd service that this process is part of (cgroups(7)); `undefined` if there is none. */
-  service(): string | undefined;
   /** Milliseconds of the wall clock. */
   now(): number;
   /** Milliseconds of a monotonic clock. */
@@ -83,8 +70,6 @@ export const realSystem: System = {
   env: (name) => Deno.env.get(name) || undefined,
   setEnv: (name, value) => Deno.env.set(name, value),
   environment: () => Deno.env.toObject(),
-  networkNamespace: () => kernelLink("/proc/self/ns/net"),
-  service: () => serviceOf(readKernelFile("/proc/self/cgroup") ?? ""),
   now: () => Date.now(),
   steady: () => performance.now(),
   addresses: () => Deno.networkInterfaces().map(({ address }) => address),

@@ -77,12 +77,18 @@ export class Waiting implements Disposable {
    */
   serve(): void {
     clearTimeout(this.#timer);
-    this.#timer = undefined;
-    this.#note(namesIn(waitingDir(this.#stateDir)));
-    if (this.isEmpty) return this.#fullSince.clear();
-    const identities = new Set([...this.#waiters.keys()].map((name) => name.slice(0, 16)));
-    const look = [...identities].map((identity) => this.#serve(`${this.#stateDir}/${identity}`));
-    this.#timer = setTimeout(() => this.serve(), Math.min(...look));
+    let next = CENSUS;
+    try {
+      this.#note(namesIn(waitingDir(this.#stateDir)));
+      if (this.isEmpty) return this.#fullSince.clear();
+      const identities = new Set([...this.#waiters.keys()].map((name) => name.slice(0, 16)));
+      for (const identity of identities) {
+        next = Math.min(next, this.#serve(`${this.#stateDir}/${identity}`));
+      }
+    } catch (error) {
+      if (!isSystemError(error)) throw error; // No more file descriptors, for example.
+    }
+    this.#timer = setTimeout(() => this.serve(), next);
   }
 
   [Symbol.dispose](): void {
