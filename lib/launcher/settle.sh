@@ -136,6 +136,12 @@ sshs_may_share() {
   [ ! "$sshs_home/direct" -nt "$sshs_dir/used" ]
 } 2>/dev/null
 
+# Gives copies (scp, sftp, rsync) connections of their own, for "copies": "apart".
+sshs_set_apart() {
+  shift "$sshs_leading"
+  case ${sshs_subsystem:+-s }$* in '-s sftp' | 'scp '* | 'rsync '*) sshs_home=$sshs_copies ;; esac
+}
+
 # Reduces sshs_max to the sessions that the server was seen to bear on one connection.
 sshs_learn_max() {
   true >"$sshs_dir/used"
