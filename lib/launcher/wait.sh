@@ -131,11 +131,11 @@ sshs_share() {
   while :; do
     sshs_look
     if sshs_may_start; then
-      [ "$sshs_task" != why ] || { sshs_tell share login && exit; }
-      [ -z "$sshs_only" ] || sshs_plain "$@"
+      [ -z "$sshs_only" ] || { sshs_why=only && sshs_plain "$@"; }
       sshs_leave
       ! sshs_find_place || sshs_ride "$@" # the lane may have opened only after we looked
-      sshs_more login || sshs_plain "$@"
+      { sshs_more login && sshs_may_open; } || { sshs_why=limits && sshs_plain "$@"; }
+      [ "$sshs_task" != why ] || { sshs_tell share login && exit; }
       sshs_start "$@"
     elif [ "$sshs_failures" -ge 2 ]; then
       sshs_leave
