@@ -130,7 +130,7 @@ sshs_may_name() {
 sshs_may_share() {
   [ ! -e "$sshs_home/terminal" ] || return
   # -tt without a terminal here: over a master the remote one would have no modes (echo, signals, newlines).
-  [ -z "$sshs_forced" ] || [ "$sshs_task" != '' ] || [ -t 0 ] || return
+  case $sshs_forced,$sshs_task in yes, | yes,why) [ -t 0 ] || return ;; esac
   [ -e "$sshs_home/direct" ] || return 0
   true >"$sshs_dir/used"
   [ ! "$sshs_home/direct" -nt "$sshs_dir/used" ]
