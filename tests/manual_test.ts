@@ -32,11 +32,13 @@ Deno.test("sshs.1 names each variable that --help does", () => {
   }
 });
 
-Deno.test("README.md has the usage of each command, and each variable of --help", async () => {
-  const readme = await Deno.readTextFile(new URL("../README.md", import.meta.url));
+Deno.test("README.md has the usage of each command, GUIDE.md each variable of --help", async () => {
+  const [readme, guide] = await Promise.all(
+    ["README", "GUIDE"].map((name) => Deno.readTextFile(new URL(`../${name}.md`, import.meta.url))),
+  );
   for (const usage of NAMES.map(usageOf)) assert.ok(readme.includes(`    ${usage}`), usage);
   for (const name of VARIABLES) {
-    assert.match(readme, new RegExp(`^\\| \`${name}[\`=]`, "m"));
+    assert.match(guide, new RegExp(`^\\| \`${name}[\`=]`, "m"));
   }
 });
 
