@@ -41,6 +41,7 @@ Deno.test("--warm opens many connections, and prints a line for each failure", a
 
 Deno.test("--warm leaves a plan for the first call", async () => {
   await using scene = await openScene();
+  await pause(2500); // Files that have just changed would be read again.
   expect(await sshs(scene, ["--warm", "-F", scene.config, "host"]), { code: 0 });
   const starts = () => Deno.readTextFileSync(`${scene.sandbox.dir}/starts`).split("\n").length;
   await eventually("the sleeper is up", () => scene.sandbox.sleepers().length > 0, DEADLINE);
@@ -233,7 +234,7 @@ Deno.test("--warm and --hold say what was learned about a host, and --fresh forg
   const call = ["-F", scene.config, "host"];
   const why = async () => JSON.parse((await sshs(scene, ["--why", "--json", ...call])).stdout);
   const home = `${scene.sandbox.stateDir}/${(await why()).identity}`;
-  await Deno.mkdir(home, { mode: 0o700 });
+  await Deno.mkdir(home, { mode: 0o700, recursive: true });
   const again = `sshs --fresh -F ${scene.config} host`;
   const hint = `sshs: hint: ${again}\n`;
 
@@ -264,5 +265,5 @@ Deno.test("--with shows no count on a terminal if it has no hosts", async () => 
   await using pty = await scene.pty(["sshs", "--with", "--", "echo", "hi"]);
   assert.equal((await pty.status).code, 0);
   assert.match(pty.output, /hi/);
-  assert.doesNotMatch(pty.output, /open/);
+  assert.doesNotMatch(pty.output, /of 0 open/);
 });

@@ -252,7 +252,7 @@ Deno.test("--why says the same as the call does", async () => {
   const rows: [words: string, decision: string, reason: RegExp, env?: Record<string, string>][] = [
     ["", "share", /no connection is open/],
     ["-v", "direct", /-v, -E or -y/],
-    ["-tt", "share", /no connection is open/],
+    ["-tt", "direct", /-tt without a terminal/],
     ["-S none", "direct", /-S names a control socket/],
     ["-o ControlPath=/x", "direct", /ControlPath/],
     ["-W host:22", "share", /no connection is open/],

@@ -32,9 +32,9 @@ Deno.test("sshs.1 names each variable that --help does", () => {
   }
 });
 
-Deno.test("README.md has the usage of each command, and GUIDE.md each variable of --help", () => {
-  const [readme, guide] = ["README.md", "GUIDE.md"].map((name) =>
-    Deno.readTextFileSync(new URL(`../${name}`, import.meta.url))
+Deno.test("README.md has the usage of each command, GUIDE.md each variable of --help", async () => {
+  const [readme, guide] = await Promise.all(
+    ["README", "GUIDE"].map((name) => Deno.readTextFile(new URL(`../${name}.md`, import.meta.url))),
   );
   for (const usage of NAMES.map(usageOf)) assert.ok(readme.includes(`    ${usage}`), usage);
   for (const name of VARIABLES) {

@@ -70,7 +70,7 @@ Deno.test('a call that asks for no master at all goes direct, even with "share":
 
 Deno.test('"share": "always" ignores nothing else: the other words count, in their places', async () => {
   await using scene = await sceneWith({ share: "always" });
-  const words = ["host", "-oControlPath=/tmp/x-%C", "-l", "nobody", "-oControlMaster=yes", "-v"];
+  const words = ["host", "-oControlPath=/tmp/x-%C", "-l", "nobody", "-oControlMaster=yes", "-4"];
   const why = await scene.sshs(["--why", "--json", "-F", scene.config, ...words, "ls"]);
   const { decision, resolved, command } = JSON.parse(why.stdout);
   assert.deepEqual([decision, resolved.split("@")[0]], ["share", "nobody"]);

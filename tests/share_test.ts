@@ -53,7 +53,8 @@ Deno.test("a call that goes direct reaches ssh with the user's words, byte for b
     const byProgram = args[0]?.startsWith("--") ? [] : [sandbox.argv(args)];
     for (const argv of [["ssh", ...args], ...byProgram]) {
       const { code, stdout, stderr } = await scene.run(argv);
-      assert.deepEqual([code, stdout, stderr], [3, "out\n", ""], args.join(" "));
+      const hint = args.length === 0 && argv[0] !== "ssh" ? "sshs: hint: see sshs --help\n" : "";
+      assert.deepEqual([code, stdout, stderr], [3, "out\n", hint], args.join(" "));
       assert.deepEqual(sandbox.recorded().at(-1), args);
     }
   }

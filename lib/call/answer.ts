@@ -36,17 +36,17 @@ import { readSettingsFile } from "./settings.ts";
  * ssh.
  *
  * @param words CALLER CLAIM KEY LEADING -- ARGV: the pid of the call, the path of its claim to the plan, and the
- * plan's name, a relative path; "" if it has none
+ * plan's name, a relative path; "" if it has none. With "why" in place of "--" nothing is done for the call
  */
 export async function answerCall(
-  [caller, claim, key, , , ...argv]: readonly string[],
+  [caller, claim, key, , mode, ...argv]: readonly string[],
   given: Given,
   system: System,
 ): Promise<number> {
   restorePath();
   const asker = announce(claim, caller) ? Number(caller) : undefined;
   const control = await controlOf(argv, given, system);
-  if (control) await prepareControl(control, Number(caller), system);
+  if (control && mode !== "why") await prepareControl(control, Number(caller), system);
   const decision = control ? directTo(control) : prepared(await decide(argv, given, system));
   const answer = await answerText(decision, { given, look: lookSeconds(system), system });
   if (answer === undefined) return 1;

@@ -31,7 +31,9 @@ sshs_decide() {
     done
   fi
   # The braces silence the shell's own message about a child that a signal has killed.
-  { sshs_answer=$(sshs_program --decide "$$" "$sshs_claim" "$sshs_key" "$sshs_leading" -- "$@") ||
+  sshs_word=--
+  [ "$sshs_task" != why ] || sshs_word=why
+  { sshs_answer=$(sshs_program --decide "$$" "$sshs_claim" "$sshs_key" "$sshs_leading" "$sshs_word" "$@") ||
     sshs_answer=''; } 2>/dev/null
   sshs_kind='' sshs_plan_is=made
   # The last line shows that the answer is complete. The program has removed the claim by then, so that it may

@@ -293,6 +293,7 @@ sshs_carry_out() {
   [ -z "$sshs_notice" ] || [ "$sshs_task" = why ] || echo "$sshs_notice" >&2
   [ "$sshs_kind" = share ] || { sshs_why=plan && sshs_plain "$@"; }
   [ "$sshs_plan_is" != held ] || sshs_is_here || { sshs_kind='' sshs_plan_is='' sshs_void=namespaces && return; }
+  [ -z "$sshs_copies" ] || { sshs_more settle && sshs_set_apart "$@"; }
   [ -z "$sshs_forced" ] && [ ! -e "$sshs_home/terminal" ] && [ ! -e "$sshs_home/direct" ] ||
     { sshs_more settle && sshs_may_share; } || { sshs_why=learned && sshs_plain "$@"; }
   sshs_lease=$$$sshs_via

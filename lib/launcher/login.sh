@@ -5,8 +5,6 @@
 # Logs in, unless another call was faster: becomes a session on the new lane or plain ssh, or exits as the
 # login failed. Returns if the attempt is another call's.
 sshs_start() {
-  # -v, -E and -y show or redirect the messages of a login, and a master must not hold such a file.
-  [ -z "$sshs_verbose" ] && ! sshs_is_limited || { sshs_why=limits && sshs_plain "$@"; }
   [ -d "$sshs_home" ] || mkdir -m 700 "$sshs_home" 2>/dev/null || [ -d "$sshs_home" ] || sshs_plain "$@"
   [ "$sshs_attempt" != broken ] || sshs_end_broken
   sshs_number=$((sshs_last + 1))
@@ -32,6 +30,12 @@ sshs_start() {
   }
   sshs_end_stray
   sshs_plain "$@"
+}
+
+# May this call open a lane for others? -v, -E and -y show or redirect the messages of a login, and a master
+# must not hold such a file.
+sshs_may_open() {
+  [ -z "$sshs_verbose" ] && ! sshs_is_limited
 }
 
 # Does this call run at a low priority, or with a limit to its CPU time, its files' size, or its open files

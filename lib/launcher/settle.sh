@@ -130,11 +130,17 @@ sshs_may_name() {
 sshs_may_share() {
   [ ! -e "$sshs_home/terminal" ] || return
   # -tt without a terminal here: over a master the remote one would have no modes (echo, signals, newlines).
-  [ -z "$sshs_forced" ] || [ "$sshs_task" != '' ] || [ -t 0 ] || return
+  case $sshs_forced,$sshs_task in yes, | yes,why) [ -t 0 ] || return ;; esac
   [ -e "$sshs_home/direct" ] || return 0
   true >"$sshs_dir/used"
   [ ! "$sshs_home/direct" -nt "$sshs_dir/used" ]
 } 2>/dev/null
+
+# Gives copies (scp, sftp, rsync) connections of their own, for "copies": "apart".
+sshs_set_apart() {
+  shift "$sshs_leading"
+  case ${sshs_subsystem:+-s }$* in '-s sftp' | 'scp '* | 'rsync '*) sshs_home=$sshs_copies ;; esac
+}
 
 # Reduces sshs_max to the sessions that the server was seen to bear on one connection.
 sshs_learn_max() {

@@ -131,11 +131,11 @@ sshs_share() {
   while :; do
     sshs_look
     if sshs_may_start; then
-      [ "$sshs_task" != why ] || { sshs_tell share login && exit; }
-      [ -z "$sshs_only" ] || sshs_plain "$@"
+      [ -z "$sshs_only" ] || { sshs_why=only && sshs_plain "$@"; }
       sshs_leave
       ! sshs_find_place || sshs_ride "$@" # the lane may have opened only after we looked
-      sshs_more login || sshs_plain "$@"
+      { sshs_more login && sshs_may_open; } || { sshs_why=limits && sshs_plain "$@"; }
+      [ "$sshs_task" != why ] || { sshs_more settle && sshs_tell share login && exit; }
       sshs_start "$@"
     elif [ "$sshs_failures" -ge 2 ]; then
       sshs_leave
@@ -194,7 +194,7 @@ sshs_say_why() {
 
 # For SSHS_TASK=why, which says what the call would wait for; and for SSHS=only, which waits for no login.
 sshs_does_not_wait() {
-  if [ "$sshs_task" = why ]; then
+  if [ "$sshs_task" = why ] && sshs_more settle; then
     case $sshs_attempt,$sshs_doubted in
     running,*) sshs_tell share wait ;;
     *,yes) sshs_tell share doubt ;;

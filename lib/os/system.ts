@@ -56,6 +56,8 @@ export interface RunOptions {
   readonly env?: Record<string, string>;
   /** Its directory, if not ours. */
   readonly cwd?: string;
+  /** Gives the program our standard input, if it asks whether that is a terminal. */
+  readonly stdin?: "inherit";
   /** Sends the program's stderr to ours; the output then has none. */
   readonly showStderr?: boolean;
   readonly signal?: AbortSignal;
@@ -101,7 +103,7 @@ export const realSystem: System = {
       env: options.env,
       cwd: options.cwd,
       signal: options.signal,
-      stdin: "null",
+      stdin: options.stdin ?? "null",
       stdout: "piped",
       stderr: options.showStderr ? "inherit" : "piped",
     }).spawn();
