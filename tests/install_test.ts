@@ -187,7 +187,7 @@ Deno.test({
     await install(sandbox);
     const { uid, gid } = await Deno.stat(user.home);
     const as = [needProgram("setpriv"), `--reuid=${uid}`, `--regid=${gid}`, "--clear-groups"];
-    const tmp = `${user.home}/tmp`;
+    const tmp = `${sandbox.dir}/u`; // short enough for sockets
     await Deno.mkdir(tmp, { mode: 0o700 });
     await Deno.chown(tmp, uid, gid);
     const env = { SSHS_DIR: undefined, XDG_RUNTIME_DIR: undefined, TMPDIR: tmp, HOME: user.home };
