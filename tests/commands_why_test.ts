@@ -149,7 +149,7 @@ Deno.test("--doctor reports an agent that is silent or gone", async () => {
   const socket = `${scene.sandbox.dir}/agent`;
   scene.sandbox.env.SSH_AUTH_SOCK = socket;
   const ask = async () => (await sshs(scene, ["--doctor", "-F", scene.config, "host"])).stdout;
-  assert.match(await ask(), /^warn +no agent answers at .*\n +hint: /m);
+  assert.match(await ask(), /^warn +the agent at \S+ is not there\n +hint: /m);
   using _silent = Deno.listen({ transport: "unix", path: socket });
   assert.match(await ask(), /^warn +the agent at .* does not answer within 200 ms.*\n +hint: /m);
 });

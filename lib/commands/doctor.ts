@@ -99,10 +99,8 @@ export function checkVersion(path: string, text: string): Finding {
   // 10.1 sets IPQoS by which sessions have a terminal, and gets it wrong for those over a master;
   // 10.2 was made to fix that (release notes of both, bz3872).
   if (major !== 10 || minor !== 1) return ok(found);
-  return warn(
-    `${found}: its new IPQoS handling makes shared terminals unusably slow`,
-    "install OpenSSH 10.2 or later; until then: SSHS=off ssh HOST",
-  );
+  const slow = `${found}: its new IPQoS handling makes shared terminals unusably slow`;
+  return warn(slow, "install OpenSSH 10.2 or later; until then: SSHS=off ssh HOST");
 }
 
 /** Returns the program that starts a proxy in its own session. */
@@ -192,6 +190,9 @@ const VARIABLES: Record<string, readonly [takes: string, is: (value: string) => 
   SSHS_LOOK: ["seconds from 0.1 to 60", (value) => Number(value) >= 0.1 && Number(value) <= 60],
 };
 
+/** The values of SSHS that switch sshs off. */
+const OFF = /^(off|0|no|false)$/i;
+
 function* checkSettings({ system }: Subject): Generator<Finding> {
   const file = readSettingsFile(system);
   if (file?.problem) yield warn(`settings not understood: ${file.problem}`, `edit ${file.path}`);
@@ -201,11 +202,7 @@ function* checkSettings({ system }: Subject): Generator<Finding> {
     if (value === undefined || is(value)) continue;
     yield warn(`${name} takes ${takes}, and not ${value}`, `unset ${name}`);
   }
-  if (isOff(system)) yield warn("SSHS=off: nothing is shared", "unset SSHS");
-}
-
-function isOff(system: Pick<System, "env">): boolean {
-  return /^(off|0|no|false)$/i.test(system.env("SSHS") ?? "");
+  if (OFF.test(system.env("SSHS") ?? "")) yield warn("SSHS=off: nothing is shared", "unset SSHS");
 }
 
 /** Stands for a host that ssh's configuration does not name: RFC 6761 reserves `.invalid`. */
@@ -213,7 +210,7 @@ const ANY_HOST = "any-host.invalid";
 
 /** Checks what a call would do, or one to any host. What would prevent all calls has findings above. */
 async function* checkHost({ argv, given, system, dir }: Subject): AsyncGenerator<Finding> {
-  if (!given.ssh || isOff(system) || dir instanceof StateDirError) return;
+  if (!given.ssh || OFF.test(system.env("SSHS") ?? "") || dir instanceof StateDirError) return;
   const isAny = argv.length === 0;
   const host = isAny ? "a host without configuration of its own" : commandLine(argv);
   const answer = await answerFor(isAny ? [ANY_HOST] : argv, given, system);
@@ -246,10 +243,8 @@ function* checkLearned(home: string, forget: string, system: Pick<System, "now">
 
 async function checkAgent(socket: string): Promise<Finding> {
   const keys = await agentKeys(socket, { deadline: AGENT_DEADLINE });
-  if (keys === "absent") {
-    return warn(`no agent answers at ${socket}`, "unset SSH_AUTH_SOCK, or start the agent");
-  }
-  if (keys !== "silent") return ok(`the agent at ${socket} answers, and has ${keys.length} keys`);
-  const text = `the agent at ${socket} does not answer within ${AGENT_DEADLINE} ms`;
-  return warn(text, "ssh-add -l (and see what it waits for)");
+  const agent = `the agent at ${socket}`;
+  if (keys === "absent") return warn(`${agent} is not there`, "unset SSH_AUTH_SOCK, or start it");
+  if (keys !== "silent") return ok(`${agent} answers, and has ${keys.length} keys`);
+  return warn(`${agent} does not answer within ${AGENT_DEADLINE} ms`, "ssh-add -l");
 }
