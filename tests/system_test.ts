@@ -1,6 +1,7 @@
 /** What ps(1) is asked on macOS and BSD, where Linux has /proc. ps is simulated here. */
 import assert from "node:assert/strict";
 import { birthsFromPs, commandLinesFromPs, localAddress } from "../lib/os/processes.ts";
+import { unlessGone } from "../lib/os/files.ts";
 import type { Output, RunOptions } from "../lib/os/system.ts";
 
 /** Returns a system whose `run` gives one output, and records what it was asked. */
@@ -76,4 +77,14 @@ Deno.test("localAddress is that of a process's first TCP connection", {
   assert.equal(localAddress(other.pid), undefined);
   other.kill();
   await other.status;
+});
+
+Deno.test("a process that ends while it is looked at is gone, and no fault", () => {
+  // As Deno has it for /proc: an error without a code.
+  const esrch = new Error("No such process (os error 3): readfile '/proc/1/stat'");
+  const fails = (error: Error) => () => {
+    throw error;
+  };
+  assert.equal(unlessGone(fails(esrch)), undefined);
+  assert.throws(() => unlessGone(fails(new Error("a fault of ours"))));
 });

@@ -29,10 +29,16 @@ export function readText(path: string): string | undefined {
 
 /** Returns the text of a file in Linux's /proc; `undefined` if there is none, or it is not ours to read. */
 export function readKernelFile(path: string): string | undefined {
+  return unlessGone(() => Deno.readTextFileSync(path));
+}
+
+/** Returns what is in Linux's /proc; `undefined` if there is no such thing, or it is not ours to see. */
+export function unlessGone<T>(look: () => T): T | undefined {
   try {
-    return Deno.readTextFileSync(path);
+    return look();
   } catch (error) {
-    if (!isSystemError(error)) throw error;
+    // Of a process that ends between open(2) and read(2) Deno has ESRCH without a code.
+    if (!isSystemError(error) && !/\(os error 3\)/.test((error as Error).message)) throw error;
   }
 }
 

@@ -2,7 +2,7 @@
  * What the system says of processes: on Linux in /proc, elsewhere through ps(1). One that is gone is a
  * result, not an error.
  */
-import { isSystemError, namesIn, readKernelFile } from "./files.ts";
+import { isSystemError, namesIn, readKernelFile, unlessGone } from "./files.ts";
 import { SIGNAL_NUMBERS } from "./libc.ts";
 
 /** What runs ps(1). */
@@ -17,14 +17,6 @@ interface Runner {
 /** Returns the target of one of the kernel's own links, such as "pid:[4026531836]". */
 export function kernelLink(path: string): string | undefined {
   return unlessGone(() => Deno.readLinkSync(path));
-}
-
-function unlessGone<T>(look: () => T): T | undefined {
-  try {
-    return look();
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-  }
 }
 
 /**

@@ -44,6 +44,13 @@ const SHRINK = { every: 300_000, afterChange: 10_000 };
 /** Becomes the sleeper of a state directory, detached from its caller. Returns the exit status. */
 export function runSleeper(given: SleeperGiven): Promise<number> {
   detach();
+  // Nobody sees its stderr.
+  const log = (error: unknown) => {
+    const { stack = error } = error as Error;
+    logLine(sleeperLogPath(given.stateDir), realSystem.now(), `ended by a fault: ${stack}`);
+  };
+  globalThis.addEventListener("error", ({ error }) => log(error));
+  globalThis.addEventListener("unhandledrejection", ({ reason }) => log(reason));
   return new Sleeper(given, realSystem).run();
 }
 
