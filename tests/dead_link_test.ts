@@ -12,8 +12,12 @@ const OUT_WITHIN = 6_000;
 /** At most ssh's message when its master ends before its session is open. */
 const RESCUED = /^(mux_client_request_session: [^\n]*\n)?$/;
 
-function open(): Promise<Scene> {
-  return Scene.open({ relay: {}, env: { SSHS_LINGER: "600", SSHS_LOOK: "1" } });
+/** Opens a scene whose server is known to answer pings: only such a one is asked while a session is open. */
+async function open(): Promise<Scene> {
+  const scene = await Scene.open({ relay: {}, env: { SSHS_LINGER: "600", SSHS_LOOK: "1" } });
+  await scene.ssh(["host", "true"]);
+  await scene.held();
+  return scene;
 }
 
 /** The same, with a lane to a server that has answered in an idle moment. */
@@ -60,8 +64,6 @@ const DIED: Readonly<Record<string, (scene: Scene, mark: string) => Promise<unkn
 for (const [when, wait] of Object.entries(DIED)) {
   Deno.test(`a call whose idle link died ${when} works within 6 s`, async () => {
     await using scene = await open();
-    await scene.ssh(["host", "true"]);
-    await scene.held();
     const mark = scene.fileOf(".verified");
     scene.relay.cutOpen();
     await wait(scene, mark);
@@ -87,8 +89,6 @@ Deno.test("calls leave a silent link with an open session once it is noticed, an
 
 Deno.test("a session survives a link that is dead for longer than an answer may take", async () => {
   await using scene = await open();
-  await scene.ssh(["host", "true"]);
-  await scene.held();
   const go = `${scene.user.home}/go`;
   const call = scene.ssh(["host", `until [ -e ${go} ]; do sleep 0.1; done; echo slept; exit 3`]);
   await eventually("it runs", () => scene.sshd.sessions() === 2, PATIENCE);

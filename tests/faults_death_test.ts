@@ -45,8 +45,9 @@ Deno.test("a stopped master is replaced and ended", async () => {
 
 Deno.test("a stopped master with an open session blocks no call, and the session ends normally", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "20" } });
-  await using session = await Session.open(scene);
+  await scene.assertWorks("before");
   await scene.held();
+  await using session = await Session.open(scene);
   const mark = scene.fileOf(".verified");
   const [{ pid }] = scene.sandbox.masters();
   signal([pid], "SIGSTOP");

@@ -83,7 +83,6 @@ Deno.test("a master behind a jump host holds the jump host's lane, which closes 
   assert.deepEqual(others, []);
   assert.ok(isAlive(parseInt(via)), "the master's own jump");
   const kept = scene.sandbox.masters().map(({ pid }) => pid);
-  await scene.held();
   // An idle lane to the same bastion goes meanwhile.
   await scene.ssh(["-oServerAliveInterval=99", "b", "true"]);
   await eventually("it goes", () => scene.lanes().length === 2, DEADLINE);
