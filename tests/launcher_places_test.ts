@@ -314,13 +314,23 @@ testInShells(
 );
 
 testInShells("a sleeper is told from another process with its pid", async (shell, dir) => {
-  const born = Deno.readTextFileSync("/proc/self/stat").replace(/.*\) /, "").split(" ")[19];
+  using held = Deno.openSync(`${dir}/sleeper`, { write: true, create: true });
+  const { ino } = held.statSync();
+  const [open] = Array.from(Deno.readDirSync("/proc/self/fd"), ({ name }) => name).filter(
+    (name) => {
+      try {
+        return Deno.statSync(`/proc/self/fd/${name}`).ino === ino;
+      } catch {
+        return false; // the directory's own
+      }
+    },
+  );
   const script = "sshs_is_awake && echo awake || echo gone";
-  for (const [birth, expected] of [[born, "awake"], ["1", "gone"], ["", "awake"]] as const) {
-    const lines = [Deno.pid, VERSION, "awake", Deno.execPath(), birth, "", ""];
+  for (const [file, expected] of [[open, "awake"], ["0", "gone"], ["", "awake"]] as const) {
+    const lines = [Deno.pid, VERSION, file, "", ""];
     await Deno.writeTextFile(`${dir}/sleeper`, lines.join("\n"));
     const settings = { ...BEGUN, dir };
-    assert.equal(await outputOf(shell, script, { settings }), `${expected}\n`, birth);
+    assert.equal(await outputOf(shell, script, { settings }), `${expected}\n`, file);
   }
 });
 

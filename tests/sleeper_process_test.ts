@@ -25,13 +25,13 @@ Deno.test("only one of the sleepers started at once stays; a newer version takes
   const rival = () => new Sleeper(given, stage.system).run();
   assert.deepEqual(await Promise.all([rival(), rival()]), [0, 0]);
   assert.equal(sleeperPid(stage.sandbox.stateDir, realSystem), Deno.pid);
-  Deno.writeTextFileSync(file, `${Deno.pid}\n0.0.9\nawake\n`);
+  Deno.writeTextFileSync(file, `${Deno.pid}\n0.0.9\n\n\n`);
   const old = stage.gone();
   stage.wake();
   assert.equal(await old, 0, "it goes at once, though nothing is to be done");
-  const birth = (await realSystem.births([Deno.pid])).get(Deno.pid);
-  const lines = [Deno.pid, VERSION, "awake", Deno.execPath(), birth, "", ""];
-  assert.equal(Deno.readTextFileSync(file), lines.join("\n"));
+  const [pid, version, descriptor] = Deno.readTextFileSync(file).split("\n");
+  assert.deepEqual([pid, version], [`${Deno.pid}`, VERSION]);
+  assert.equal(Deno.readLinkSync(`/proc/${pid}/fd/${descriptor}`), Deno.realPathSync(file));
   assert.equal(isOpen(lane), true);
   await eventually("it is held", () => stage.log().split("holding").length === 3, PATIENCE);
 });
@@ -40,7 +40,7 @@ Deno.test("sleeperPid is that of the sleeper that is awake, or else being starte
   const dir = await Deno.makeTempDir();
   try {
     assert.equal(sleeperPid(dir, realSystem), undefined);
-    Deno.writeTextFileSync(`${dir}/sleeper`, `${Deno.pid}\n${VERSION}\nawake\n`);
+    Deno.writeTextFileSync(`${dir}/sleeper`, `${Deno.pid}\n${VERSION}\n\n\n`);
     assert.equal(sleeperPid(dir, realSystem), undefined, "its pid is another's now");
     Deno.writeTextFileSync(`${dir}/sleeper.start`, `${Deno.ppid} 17\n`);
     assert.equal(sleeperPid(dir, realSystem), Deno.ppid);

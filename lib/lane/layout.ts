@@ -12,8 +12,8 @@
  *             waiting/<for>.<pid>  a named pipe: the call <pid> waits. <for> is an identity (for a login, a
  *                                place, or an answer about a lane), or the pid of the call that asks the
  *                                program for the same plan. A line in it means: look again
- *             sleeper            the sleeper's pid, its version, "waking" or "awake", the path of its Deno, its
- *                                birth, its namespaces; one per line
+ *             sleeper            the sleeper's pid, its version, the descriptor under which it has this file
+ *                                open, its namespaces; one per line
  *             sleeper.log        what the sleeper did
  *             used               every call that takes a lease writes to it, which wakes an idle sleeper
  *             owner              in a job's own directory (`--with`): the pid and birth of the job's process.

@@ -200,9 +200,9 @@ sshs_count_leases() {
 # was made just now. Until the sleeper has taken it over, a lane has only just logged in.
 sshs_is_fit() {
   if [ -e "$sshs_lane.master" ]; then
-    sshs_pid='' sshs_born=''
-    [ "$sshs_lane.verified" -nt "$sshs_lane.leases/$sshs_lease" ] && [ -f "$sshs_lane.master" ] &&
-      read -r sshs_pid sshs_born <"$sshs_lane.master" && sshs_is_alive "$sshs_pid" "$sshs_born"
+    # A sleeper withdraws the mark when the master ends.
+    [ "$sshs_lane.verified" -nt "$sshs_lane.leases/$sshs_lease" ] &&
+      { [ -n "$sshs_awake" ] || sshs_is_awake || { sshs_more settle && sshs_has_master; }; }
   else
     sshs_more settle && sshs_listens
   fi
@@ -223,11 +223,12 @@ sshs_ride() {
 
 # Is a sleeper of this version or a later one running? Sets sshs_awake, and sshs_there to its namespaces.
 sshs_is_awake() {
-  sshs_awake='' sshs_sleeper='' sshs_word='' sshs_born='' sshs_there=''
+  sshs_awake='' sshs_sleeper='' sshs_word='' sshs_file='' sshs_there=''
   [ -f "$sshs_dir/sleeper" ] &&
-    { read -r sshs_sleeper && read -r sshs_word && read -r sshs_line && read -r sshs_line &&
-      read -r sshs_born && read -r sshs_there; } <"$sshs_dir/sleeper" &&
-    sshs_is_alive "$sshs_sleeper" "$sshs_born" || return
+    { read -r sshs_sleeper && read -r sshs_word && read -r sshs_file && read -r sshs_there; } <"$sshs_dir/sleeper" &&
+    kill -0 "$sshs_sleeper" || return
+  # It has the file open, so its pid is not another process's.
+  [ -z "$sshs_file" ] || [ "/proc/$sshs_sleeper/fd/$sshs_file" -ef "$sshs_dir/sleeper" ] || return
   [ "$sshs_word" = "$sshs_version" ] || { sshs_more settle && sshs_is_later "$sshs_word"; } || return
   sshs_awake=yes
 } 2>/dev/null

@@ -188,6 +188,13 @@ sshs_is_later() {
   [ -n "$sshs_line" ]
 } 2>/dev/null
 
+# Is the lane's master alive? Without a sleeper its mark stays.
+sshs_has_master() {
+  sshs_pid='' sshs_born=''
+  [ -f "$sshs_lane.master" ] && read -r sshs_pid sshs_born <"$sshs_lane.master" &&
+    sshs_is_alive "$sshs_pid" "$sshs_born"
+}
+
 # Does a master listen on the lane's socket, which no sleeper has taken over yet? It may have been killed since
 # its login. Without /proc ssh finds out. ssh binds the socket under a longer name, and links it to this one.
 sshs_listens() {

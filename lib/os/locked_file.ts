@@ -1,4 +1,4 @@
-import { ifThere, removeUnless, statOf } from "./files.ts";
+import { ifThere, namesIn, removeUnless, statOf } from "./files.ts";
 
 /** A file whose lock (flock) this process holds. */
 export class LockedFile implements Disposable {
@@ -34,6 +34,16 @@ export class LockedFile implements Disposable {
     this.#file.truncateSync();
     this.#file.seekSync(0, Deno.SeekMode.Start);
     this.#file.writeSync(new TextEncoder().encode(text));
+  }
+
+  /** The number under which this process has the file open; "" if the system does not say. */
+  get descriptor(): string {
+    const mine = this.#file.statSync();
+    const isMine = (name: string) => {
+      const { dev, ino } = ifThere(() => Deno.statSync(`/proc/self/fd/${name}`)) ?? {};
+      return dev === mine.dev && ino === mine.ino;
+    };
+    return namesIn("/proc/self/fd").find(isMine) ?? "";
   }
 
   /** Whether a path leads to this file. */

@@ -9,7 +9,6 @@
  */
 import { lookSeconds, removeLane } from "../lane/lane.ts";
 import { allLanes, type Lane, plansDir, sleeperLogPath, usedPath } from "../lane/layout.ts";
-import { processOf } from "../lane/process.ts";
 import { type LaneRecord, readRecord, startOf } from "../lane/record.ts";
 import { isJobDir } from "../lane/state_dir.ts";
 import { exists, isSystemError, namesIn, removePath, writeText } from "../os/files.ts";
@@ -88,9 +87,8 @@ export class Sleeper {
 
   /** Looks after the lanes until there are none. Returns the exit status. */
   async run(): Promise<number> {
-    const self = await processOf(this.#system.pid, this.#system);
     for (;;) {
-      using file = SleeperFile.tryTake(this.#given, self);
+      using file = SleeperFile.tryTake(this.#given, this.#system);
       if (!file) return 0;
       this.#log("awake");
       // First, as somebody may have been waiting for as long as we took to start.

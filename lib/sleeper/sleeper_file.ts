@@ -1,15 +1,15 @@
 /**
- * `<state>/sleeper` names the sleeper: its pid, its version, "awake", the path of its Deno, its birth
- * and its namespaces, by which the launcher tells it from another process with its pid. A process that needs
- * a sleeper starts one if the pid is dead or the version older. If several are started, the one that gets
- * the lock on the file stays.
+ * `<state>/sleeper` names the sleeper: its pid, its version, the number under which it has this file open, by
+ * which the launcher tells it from another process with its pid, and its namespaces. A process that needs a
+ * sleeper starts one if none has the file open or the version is older. If several are started, the one that
+ * gets the lock on the file stays.
  */
 import { sleeperPath, usedPath } from "../lane/layout.ts";
-import { type Process, readProcess } from "../lane/process.ts";
+import { readProcess } from "../lane/process.ts";
 import { isSystemError, readText, removePath, writeText } from "../os/files.ts";
 import { LockedFile } from "../os/locked_file.ts";
 import type { Given } from "../os/given.ts";
-import { DENO, VERSION } from "../os/program.ts";
+import { VERSION } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 
 /**
@@ -52,7 +52,7 @@ export class SleeperFile implements Disposable {
    */
   static tryTake(
     { stateDir, spaces }: Pick<Given, "stateDir" | "spaces">,
-    { pid, birth = "" }: Process,
+    { pid }: Pick<System, "pid">,
   ): SleeperFile | undefined {
     const path = sleeperPath(stateDir);
     let file = LockedFile.tryTake(path);
@@ -63,7 +63,7 @@ export class SleeperFile implements Disposable {
       removePath(path);
       file = LockedFile.tryTake(path);
     }
-    file?.write([pid, VERSION, "awake", DENO, birth, spaces, ""].join("\n"));
+    file?.write([pid, VERSION, file.descriptor, spaces, ""].join("\n"));
     removePath(startPath(stateDir));
     return file && new SleeperFile(path, file);
   }

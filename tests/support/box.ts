@@ -80,7 +80,7 @@ export class Box implements Disposable {
     Deno.writeTextFileSync(this.lane.master, `${Deno.pid} \n`);
     Deno.writeTextFileSync(this.lane.verified, "1\n");
     Deno.utimeSync(this.lane.verified, Date.now() / 1000, Date.now() / 1000 + 600);
-    const sleeper = [Deno.pid, VERSION, "awake", Deno.execPath(), "", "", ""];
+    const sleeper = [Deno.pid, VERSION, "", "", ""];
     Deno.writeTextFileSync(`${this.state}/sleeper`, sleeper.join("\n"));
     this.env = {
       PATH: `${this.dir}/ours:${this.dir}/real:/usr/bin:/bin`,
