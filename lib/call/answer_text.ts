@@ -102,22 +102,27 @@ export async function answerText(
   ].join("\n");
 }
 
+/** prctl(2), which ends a process with its parent (PR_SET_PDEATHSIG), by its number on Linux. */
+const PRCTL: Readonly<Record<string, number>> = { x86_64: 157, aarch64: 167 };
+
 /**
  * Returns the words before a master: they end it with its call, even if that is killed, and give it SIGINT and
- * SIGQUIT back, which sh ignores in what it starts by `&`. None has a blank: the launcher splits them.
+ * SIGQUIT back, which sh ignores in what it starts by `&`. perl does both in one program. None has a blank: the
+ * launcher splits them.
  */
 function beforeMaster(find: (name: string) => string): string[] {
   const [setpriv, env, perl] = ["setpriv", "env", "perl"].map(find)
     .map((path) => /\s/.test(path) ? "" : path);
-  const hasDefaults = Deno.build.os === "linux" && env !== "" &&
+  const prctl = Deno.build.os === "linux" ? PRCTL[Deno.build.arch] : undefined;
+  if (perl && (prctl || !setpriv)) {
+    const ends = prctl ? `syscall(${prctl},1,15);` : "";
+    return [perl, "-e", `${ends}$SIG{INT}=$SIG{QUIT}="DEFAULT";exec{$ARGV[0]}@ARGV`];
+  }
+  const isGnu = Deno.build.os === "linux" && env !== "" &&
     !/\/(busybox|toybox)$/.test(realPathOf(env) ?? env);
   return [
     ...(setpriv ? [setpriv, "--pdeathsig", "TERM"] : []),
-    ...(hasDefaults
-      ? [env, "--default-signal=INT,QUIT"]
-      : perl
-      ? [perl, "-e", '$SIG{INT}=$SIG{QUIT}="DEFAULT";exec{$ARGV[0]}@ARGV']
-      : []),
+    ...(isGnu ? [env, "--default-signal=INT,QUIT"] : []),
   ];
 }
 
