@@ -209,7 +209,9 @@ sshs_interrupted() {
   : "${sshs_child:=${!-}}"
   [ "${sshs_child:-0}" -le 0 ] ||
     while kill "$sshs_child" && kill -CONT "$sshs_child"; do sleep 0.01 || sleep 1; done 2>/dev/null
-  kill $sshs_listing $sshs_tail 2>/dev/null
+  # shellcheck disable=SC2086 # several words
+  kill $sshs_shower $sshs_listing $sshs_tail 2>/dev/null
+  [ -z "$sshs_shower" ] || wait "$sshs_shower"
   [ -z "$sshs_mine" ] || rm -rf "$sshs_home/$sshs_mine".*
   [ -z "$sshs_mine" ] || sshs_wake_all "${sshs_home##*/}" login 1
   trap - HUP INT QUIT TERM
