@@ -3,6 +3,8 @@
 
 # Continues where sshs_begin() has returned.
 sshs_go_on() {
+  # bash ignores a SIGINT if its child ends by itself meanwhile.
+  [ -z "${BASH_VERSION:-}" ] || trap 'sshs_more login && sshs_interrupted INT' INT
   if [ -z "$sshs_kind" ]; then
     sshs_decide "$@" || { sshs_why=program && sshs_plain "$@"; }
     sshs_carry_out "$@"
