@@ -172,13 +172,17 @@ sshs_read_birth() {
   sshs_born=${20-}
 } 2>/dev/null
 
-# Does the caller have files open above 9, which sh cannot name? The shell has its scripts open there.
+# Does the caller have files open above 9, which sh cannot name? The shell's own are closed at an exec: Linux
+# says so; elsewhere its scripts are known.
 sshs_has_high() {
   for sshs_word in /dev/fd/??*; do
+    sshs_line=''
+    { read -r sshs_line && read -r sshs_line; } </proc/self/fdinfo/"${sshs_word##*/}"
+    case $sshs_line in flags:*[2367]??????) continue ;; esac # O_CLOEXEC
     [ ! -e "$sshs_word" ] || [ "$sshs_word" -ef "$0" ] || [ "$sshs_word" -ef "$sshs_lib/launcher.sh" ] || return 0
   done
   return 1
-}
+} 2>/dev/null
 
 # Creates the file $1 with the line $2, mode 0600; fails if it exists. Leaves no file behind on a full disk.
 sshs_create() (
