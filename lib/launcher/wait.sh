@@ -150,7 +150,7 @@ sshs_share() {
       sshs_leave
       ! sshs_find_place || sshs_ride "$@" # the lane may have opened only after we looked
       { sshs_more login && sshs_may_open; } || { sshs_why=limits && sshs_plain "$@"; }
-      [ "$sshs_task" != why ] || { sshs_more settle && sshs_tell share login && exit; }
+      [ "$sshs_task" != why ] || { sshs_tell share login; exit; }
       sshs_start "$@"
     elif [ "$sshs_failures" -ge 2 ]; then
       sshs_leave
@@ -209,7 +209,7 @@ sshs_say_why() {
 
 # For SSHS_TASK=why, which says what the call would wait for; and for SSHS=only, which waits for no login.
 sshs_does_not_wait() {
-  if [ "$sshs_task" = why ] && sshs_more settle; then
+  if [ "$sshs_task" = why ]; then
     case $sshs_attempt,$sshs_doubted in
     running,*) sshs_tell share wait ;;
     *,yes) sshs_tell share doubt ;;
