@@ -37,7 +37,7 @@ sshs_decide() {
   [ "$sshs_task" != why ] || sshs_word=why
   { sshs_answer=$(sshs_program --decide "$$" "$sshs_claim" "$sshs_key" "$sshs_leading" "$sshs_word" "$@") ||
     sshs_answer=''; } 2>/dev/null
-  sshs_kind='' sshs_plan_is=made
+  sshs_kind='' sshs_plan_is=made sshs_word=place
   # The last line shows that the answer is complete. The program has removed the claim by then, so that it may
   # be the next call's.
   case $sshs_answer in
@@ -45,9 +45,10 @@ sshs_decide() {
 sshs_kind='*) eval "$sshs_answer" ;;
   *)
     [ -z "$sshs_claim" ] || rm -f "$sshs_claim" 2>/dev/null
-    sshs_wake_all "$$" failed
+    sshs_word=failed
     ;;
   esac
+  sshs_wake_all "$$" "$sshs_word"
   sshs_claim=''
   [ -n "$sshs_kind" ] && [ -x "$sshs_ssh" ]
 }
@@ -59,7 +60,7 @@ sshs_wait_for_plan() {
   sshs_first='' sshs_asked='' sshs_ticks=0 sshs_news=''
   while [ -f "$sshs_claim" ]; do
     sshs_pid='' sshs_born='' sshs_word=''
-    { read -r sshs_pid sshs_born && read -r sshs_word; } <"$sshs_claim"
+    { read -r sshs_pid sshs_born && read -r sshs_word; } 2>/dev/null <"$sshs_claim"
     # The claim is empty for a moment after it was made, and on a busy machine for longer.
     if [ -z "$sshs_pid" ]; then
       [ "$sshs_ticks" -lt 2 ] || { rm -f "$sshs_claim" && break; }
@@ -71,7 +72,7 @@ sshs_wait_for_plan() {
     fi
     # Looks once more after it has queued: the plan may have come meanwhile.
     sshs_queue "${sshs_pid:-0}" || sshs_doze || { sshs_limit='' && break; }
-  done 2>/dev/null
+  done # not silenced as a whole: the shell would keep stderr open above 9, see sshs_keep_ticking()
   sshs_leave
   sshs_read && sshs_plan_is=held && return
   [ "$sshs_news" != failed ] || sshs_limit=''

@@ -162,7 +162,10 @@ sshs_find_place() {
     sshs_lane=${sshs_file%.lane}
     [ -S "$sshs_lane.sock" ] && [ -O "$sshs_lane.sock" ] && [ -d "$sshs_lane.leases" ] || continue
     sshs_take || continue
-    sshs_is_fit && { true >"$sshs_dir/used"; return; }
+    if sshs_is_fit; then
+      true >"$sshs_dir/used"
+      return 0
+    fi
     rm -f "$sshs_lane.leases/$sshs_lease"
     sshs_doubted=yes
   done

@@ -19,7 +19,7 @@ sshs_start() {
   }
   sshs_look # If older ones were removed since the last look, ours may not be the newest.
   [ "$sshs_last" = "$sshs_number" ] || { rm -f "$sshs_home/starter.$sshs_number" && return; }
-  sshs_mine=$sshs_number
+  sshs_mine=$sshs_number sshs_earlier=${!-}
   for sshs_word in HUP INT QUIT TERM; do trap "sshs_interrupted $sshs_word" "$sshs_word"; done
   sshs_log_in
   trap - HUP INT QUIT TERM
@@ -112,17 +112,19 @@ sshs_await() {
   return "$sshs_status"
 }
 
-# Starts to copy the lane's log to stderr: tail(1) follows it, by way of a pipe.
+# Starts to copy the lane's log to stderr: tail(1) follows it, by way of a pipe. Without pipes it is copied once
+# the login is done.
 sshs_show_log() {
-  (umask 077 && : >"$sshs_lane.log" && mkfifo "$sshs_lane.words") || return
+  (umask 077 && : >"$sshs_lane.log") || return
+  mkfifo -m 600 "$sshs_lane.words" 2>/dev/null || return 0
   tail -n +1 -f "$sshs_lane.log" >"$sshs_lane.words" 2>/dev/null &
   sshs_tail=$!
-  sshs_show <"$sshs_lane.words" &
+  sshs_show <"$sshs_lane.words" 3<"$sshs_lane.log" &
   sshs_shower=$!
 }
 
-# Copies lines to stderr, less the warnings that the session will print: those that tail gives until it is
-# ended, and then the others. (It may look only once a second.)
+# Copies lines to stderr, less the warnings that the session will print: those that tail gives (stdin) until it
+# is ended, and then the others in the log (3). (It may look only once a second.)
 sshs_show() {
   trap - EXIT HUP INT QUIT TERM
   sshs_count=0
@@ -130,9 +132,9 @@ sshs_show() {
     : $((sshs_count += 1))
     sshs_is_warning || printf '%s\n' "$sshs_line" >&2
   done
-  while IFS= read -r sshs_line; do
+  while IFS= read -r sshs_line <&3; do
     [ "$((sshs_count -= 1))" -ge 0 ] || sshs_is_warning || printf '%s\n' "$sshs_line" >&2
-  done <"$sshs_lane.log"
+  done
   printf %s "$sshs_line" >&2
 }
 
@@ -152,20 +154,23 @@ ${sshs_line%?}
 # and sshs_unsaid to the warnings that were not printed.
 sshs_end_show() {
   sshs_wants_terminal=''
-  [ -n "$sshs_shower" ] || return 0
+  [ -f "$sshs_lane.log" ] || return 0
   # The last messages of a proxy that failed may still be on their way.
-  [ "$sshs_status" -eq 0 ] || [ -z "$sshs_proxy" ] || sleep 0.05
-  kill "$sshs_tail"
-  wait "$sshs_shower"
-  rm -f "$sshs_lane.words"
-  sshs_shower=''
+  [ "$sshs_status" -eq 0 ] || [ -z "$sshs_proxy" ] || sleep 0.05 2>/dev/null
+  if [ -n "$sshs_shower" ]; then
+    { kill "$sshs_tail" && wait "$sshs_shower"; } 2>/dev/null
+    rm -f "$sshs_lane.words"
+    sshs_shower=''
+  else
+    (sshs_show </dev/null 3<"$sshs_lane.log")
+  fi
   [ "$sshs_status" -ne 0 ] || return 0
   while IFS= read -r sshs_line; do
     case $sshs_line in *dev/tty*) sshs_wants_terminal=yes ;; esac
     ! sshs_is_warning || sshs_unsaid="$sshs_unsaid$sshs_line
 "
   done <"$sshs_lane.log"
-} 2>/dev/null
+}
 
 # Is the connection the one that was decided on? What may have changed between the decision and the login (a
 # Match exec) is asked again, with the master's own words.
@@ -204,9 +209,9 @@ sshs_give_up() {
 # Ends the attempt, and then this process by the same signal.
 sshs_interrupted() {
   trap '' HUP INT QUIT TERM
-  # The signal may have come before the child was noted. And a child may lose its first TERM, as it begins with
-  # the handlers of this shell, or may be stopped.
-  : "${sshs_child:=${!-}}"
+  # The signal may have come before the child was noted: the newest, unless that is of before the login. And a
+  # child may lose its first TERM, as it begins with the handlers of this shell, or may be stopped.
+  [ "${!-}" = "$sshs_earlier" ] || : "${sshs_child:=${!-}}"
   [ "${sshs_child:-0}" -le 0 ] ||
     while kill "$sshs_child" && kill -CONT "$sshs_child"; do sleep 0.01 || sleep 1; done 2>/dev/null
   # shellcheck disable=SC2086 # several words

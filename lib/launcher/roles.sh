@@ -84,7 +84,7 @@ sshs_run_with() {
   while [ "$1" != -- ]; do shift; done
   shift
   export SSHS_DIR="$sshs_job_dir" PATH="$sshs_lib/bin${PATH:+:$PATH}"
-  command -v "$1" >/dev/null || { sshs_say "cannot run $1: not found" && exit 127; }
+  command -v "$1" >/dev/null || { sshs_say "cannot run $1: not found"; exit 127; }
   exec "$@"
 }
 
@@ -128,7 +128,7 @@ sshs_stop() {
 # Without Deno: `sshs --uninstall`. What the installation made is listed in its library.
 sshs_uninstall() {
   sshs_prefix=${sshs_lib%/lib/sshs}
-  [ "$sshs_prefix" != "$sshs_lib" ] || { sshs_say 'sshs is not installed here' && exit 1; }
+  [ "$sshs_prefix" != "$sshs_lib" ] || { sshs_say 'sshs is not installed here'; exit 1; }
   for sshs_word in ssh scp sftp sshs; do
     [ ! "$sshs_prefix/bin/$sshs_word" -ef "$sshs_lib/bin/$sshs_word" ] || rm -f "$sshs_prefix/bin/$sshs_word"
   done

@@ -39,7 +39,10 @@ sshs_is_real() {
 sshs_become() {
   trap - EXIT XFSZ
   case $sshs_task in
-  why) sshs_tell direct && exit ;;
+  why)
+    sshs_tell direct
+    exit
+    ;;
   open*) exit 3 ;;
   esac
   if [ -n "$sshs_only" ] && [ -z "$sshs_socket" ] && [ "$sshs_why" != words ]; then
@@ -98,6 +101,7 @@ sshs_tell() {
 # Runs plain ssh when the shell exits because it cannot fork: dash with status 2, bash with 254.
 sshs_rescue() {
   [ -z "$sshs_child" ] || kill "$sshs_child" 2>/dev/null
+  [ -z "$sshs_pipe" ] || exec 8<&- # nothing removes the pipe but the sleeper
   [ -z "$sshs_claim" ] || [ ! -e "$sshs_claim" ] || echo ended >"$sshs_claim"
   [ -z "$sshs_mine" ] || echo failed >>"$sshs_home/starter.$sshs_mine"
   sshs_plain "$@"
@@ -198,7 +202,7 @@ sshs_has_master() {
 # Does a master listen on the lane's socket, which no sleeper has taken over yet? It may have been killed since
 # its login. Without /proc ssh finds out. ssh binds the socket under a longer name, and links it to this one.
 sshs_listens() {
-  [ ! -e /proc/net/unix ] || (exec grep -q " $sshs_lane[.]sock" /proc/net/unix)
+  [ ! -e /proc/net/unix ] || (exec grep -qF " $sshs_lane.sock" /proc/net/unix)
 }
 
 # ---- where the state is ---------------------------------------------------------------------------------
@@ -206,9 +210,7 @@ sshs_listens() {
 # Sets sshs_dir as sshs_state() says, where the directory has to be found or made. ssh expands % and ${} in
 # -S. A longer path leaves no room for a socket's (state_dir.ts).
 sshs_settle_state() {
-  while :; do
-    case $sshs_dir in ?*/) sshs_dir=${sshs_dir%/} ;; *) break ;; esac # it would make a link look like its target
-  done
+  sshs_cut_slashes # they would make a link look like its target
   case $sshs_dir in *%* | *\$\{*) [ -n "${SSHS_DIR:-}" ] || sshs_dir='' ;; esac
   [ -n "$sshs_dir" ] || sshs_temporary
   # The first call of all makes it, so that calls at the same moment find each other in it. A job's is not
@@ -228,12 +230,17 @@ sshs_settle_state() {
   return 1
 } 2>/dev/null
 
+# Removes the slashes at the end of sshs_dir.
+sshs_cut_slashes() {
+  while :; do
+    case $sshs_dir in ?*/) sshs_dir=${sshs_dir%/} ;; *) return ;; esac
+  done
+}
+
 # Sets sshs_dir to sshs-UID in $TMPDIR or /tmp. Only a directory of ours that exists spares us id(1).
 sshs_temporary() {
   sshs_dir=${TMPDIR:-/tmp}
-  while :; do
-    case $sshs_dir in ?*/) sshs_dir=${sshs_dir%/} ;; *) break ;; esac
-  done
+  sshs_cut_slashes
   case $sshs_dir in /dev/* | /proc/* | /sys/* | *%* | *\$\{* | [!/]*) sshs_dir=/tmp ;; esac
   [ ${#sshs_dir} -le 43 ] || sshs_dir=/tmp
   for sshs_file in "$sshs_dir"/sshs-*; do

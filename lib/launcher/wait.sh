@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154,SC2034,SC3013
 # How a call waits: for a plan, for another's login, for a place on a lane, or for an answer about a lane in
-# doubt. Who waits sleeps in the kernel, in a read from a pipe of its own in <state>/waiting, and whoever ends the wait (the call that
-# logs in, the program, the sleeper) writes a line to it:
+# doubt. Who waits sleeps in the kernel, in a read from a pipe of its own in <state>/waiting, and whoever ends the
+# wait (the call that logs in, the program, the sleeper) writes a line to it:
 #
 #   place   look again: there may be a place on a lane
 #   login   look again, and log in if there is no place and nobody logs in
@@ -13,23 +13,24 @@
 
 # ---- waiting --------------------------------------------------------------------------------------------
 
-# Makes this call one that waits for $1 (an identity, or the pid of a call that asks the program), for at most
-# sshs_limit seconds. Fails if it is one already. Look once more before the first sshs_doze(): what you wait
-# for may have come before the pipe was there. Without pipes the call looks once a second.
+# Makes this call one that waits for $1 (an identity, or the pid of a call that asks the program), until
+# sshs_ticks is sshs_limit, also if it has waited before. Fails if it waits already. Look once more before the
+# first sshs_doze(): what you wait for may have come before the pipe was there. Without pipes the call looks
+# once a second.
 sshs_queue() {
   [ "$sshs_queued" != "$1" ] || return
   sshs_leave
-  sshs_queued=$1 sshs_dozed=0
-  sshs_pipe=$sshs_dir/waiting/$1.$$
+  sshs_queued=$1 sshs_pipe=$sshs_dir/waiting/$1.$$
   [ -d "$sshs_dir/waiting" ] || mkdir -m 700 "$sshs_dir/waiting"
   mkfifo -m 600 "$sshs_pipe" || { sshs_pipe='' && return 0; }
   true >"$sshs_dir/used" # the sleeper watches this file
-  # Opened for reading too, it does not wait for us. Before the traps: a child that begins with them may lose
-  # the signal that ends it.
-  sshs_timer_for "$sshs_limit" 1<>"$sshs_pipe" &
+  # Opened for both, it does not wait for another side. The timer begins before the traps: a child that begins
+  # with them may lose the signal that ends it. Then the timer alone has it open for writing.
+  command exec 8<>"$sshs_pipe" || { rm -f "$sshs_pipe"; sshs_pipe='' && return 0; }
+  sshs_timer_for "$((sshs_limit - sshs_ticks))" >&8 &
   sshs_timer=$!
   for sshs_word in HUP INT TERM; do trap "sshs_end_by $sshs_word" "$sshs_word"; done
-  [ -p "$sshs_pipe" ] && exec 8<"$sshs_pipe"
+  command exec 8<"$sshs_pipe"
 } 2>/dev/null
 
 # Ends $1 seconds from now, or with this call, and holds nothing of the caller's.
@@ -46,11 +47,11 @@ sshs_doze() {
   if [ -z "$sshs_pipe" ] || ! sshs_keep_ticking; then
     sleep 1
     sshs_news=tick
-    [ "$((sshs_dozed += 1))" -lt "$sshs_limit" ] || return
+    [ "$((sshs_ticks += 1))" -lt "$sshs_limit" ]
   else
     read -r sshs_news <&8 || return
+    [ "$sshs_news" != tick ] || : $((sshs_ticks += 1))
   fi
-  [ "$sshs_news" != tick ] || : $((sshs_ticks += 1))
 }
 
 # Makes this call one that does not wait.
@@ -67,20 +68,27 @@ sshs_leave() {
 # Ends this call, which waits, by the signal $1.
 sshs_end_by() {
   sshs_leave
+  trap - HUP INT TERM # the call may just have left
   kill "-$1" $$
   exit 255
 }
 
-# Wakes those who wait for $1, with the word $2: the first $3 of them, or all. A line to a pipe that is opened
-# for reading too never blocks, and is lost if nobody reads.
+# Wakes those who wait for $1, with the word $2: the first $3 of them, or all.
 sshs_wake_all() {
   sshs_count=0
   for sshs_file in "$sshs_dir/waiting/$1".*; do
     [ -p "$sshs_file" ] && [ "$sshs_count" -lt "${3:-1000000}" ] || continue
     : $((sshs_count += 1))
-    echo "$2" 1<>"$sshs_file"
+    sshs_poke "$sshs_file" "$2"
   done
 } 2>/dev/null
+
+# Writes the line $2 to the pipe $1. Opened for reading too, it never blocks, and the line is lost if nobody
+# reads. To open a pipe that has just been removed is to create a file.
+sshs_poke() {
+  echo "$2" 1<>"$1"
+  [ ! -f "$1" ] || rm -f "$1"
+}
 
 # Sees to it that a process wakes all who wait once a second, whoever else is gone. Fails if this call cannot
 # start it: that would hold what the caller has open above 9 for as long as others wait.
@@ -97,6 +105,7 @@ sshs_keep_ticking() {
   echo "$! $sshs_born" >"$sshs_file"
 }
 
+# Wakes all who wait once a second, as long as any does, and removes the pipes of those that were killed.
 sshs_tick() {
   trap - EXIT
   trap '' HUP INT QUIT TERM
@@ -109,13 +118,19 @@ sshs_tick() {
       [ -p "$sshs_file" ] || continue
       if kill -0 "${sshs_file#*.}"; then
         sshs_waits=yes
-        echo tick 1<>"$sshs_file"
+        sshs_poke "$sshs_file" tick
       else
         rm -f "$sshs_file"
       fi
     done
-    [ -n "$sshs_waits" ] || { rm -f ticker && exit; }
+    [ -n "$sshs_waits" ] || break
   done
+  rm -f ticker
+  # Who came meanwhile has seen that file: woken, it starts another ticker.
+  for sshs_file in *.*; do
+    [ ! -p "$sshs_file" ] || sshs_poke "$sshs_file" tick
+  done
+  exit
 }
 
 # ---- sharing --------------------------------------------------------------------------------------------
@@ -135,7 +150,7 @@ sshs_share() {
       sshs_leave
       ! sshs_find_place || sshs_ride "$@" # the lane may have opened only after we looked
       { sshs_more login && sshs_may_open; } || { sshs_why=limits && sshs_plain "$@"; }
-      [ "$sshs_task" != why ] || { sshs_more settle && sshs_tell share login && exit; }
+      [ "$sshs_task" != why ] || { sshs_tell share login; exit; }
       sshs_start "$@"
     elif [ "$sshs_failures" -ge 2 ]; then
       sshs_leave
@@ -194,7 +209,7 @@ sshs_say_why() {
 
 # For SSHS_TASK=why, which says what the call would wait for; and for SSHS=only, which waits for no login.
 sshs_does_not_wait() {
-  if [ "$sshs_task" = why ] && sshs_more settle; then
+  if [ "$sshs_task" = why ]; then
     case $sshs_attempt,$sshs_doubted in
     running,*) sshs_tell share wait ;;
     *,yes) sshs_tell share doubt ;;
