@@ -96,7 +96,9 @@ for (const [name, { there, refused, gone }] of Object.entries(BEFORE)) {
       const [dir] = /^.*\//.exec(`${home.prefix}/${path}`)!;
       Deno.mkdirSync(dir, { recursive: true });
       if (text) {
-        Deno.writeTextFileSync(`${home.prefix}/${path}`, text.replaceAll("PREFIX", home.prefix));
+        Deno.writeTextFileSync(`${home.prefix}/${path}`, text.replaceAll("PREFIX", home.prefix), {
+          mode: 0o755,
+        });
       }
     }
     const before = home.contents();

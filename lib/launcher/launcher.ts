@@ -22,8 +22,10 @@ import {
   VERSION,
 } from "../os/program.ts";
 import type { System } from "../os/system.ts";
+import { Complaint } from "../os/terminal.ts";
 import { LETTERS } from "../ssh/arguments.ts";
-import { InstallError, type TextFile } from "./new_files.ts";
+import { LAUNCHER_MARK } from "../ssh/real_ssh.ts";
+import type { NewFile } from "./new_files.ts";
 import ask from "./ask.sh" with { type: "text" };
 import closed from "./closed.sh" with { type: "text" };
 import launcher from "./launcher.sh" with { type: "text" };
@@ -41,9 +43,6 @@ const LAUNCHER = {
   "login.sh": login,
   "roles.sh": roles,
 };
-
-/** The second line of each script in bin: it tells a launcher of ours from the real ssh. */
-export const LAUNCHER_MARK = "# sshs launcher";
 
 /** The commands that are installed, and the stand-in for a shell that runs a ProxyCommand. */
 export const COMMANDS = ["ssh", "scp", "sftp", "sshs"] as const;
@@ -77,12 +76,12 @@ export function bareLauncher(): string[] {
  * Returns the files of a library whose path is absolute, the scripts last.
  *
  * @param program the path of the program
- * @throws {InstallError} if sh cannot hold a path
+ * @throws {Complaint} if sh cannot hold a path
  */
-export function libraryFiles(library: string, program: string, deno: string): TextFile[] {
+export function libraryFiles(library: string, program: string, deno: string): NewFile[] {
   const [lib, sshs_deno, sshs_program] = [library, deno, program].map((path) => {
     const word = quote(path);
-    if (word === undefined) throw new InstallError(`sh cannot hold the path ${path}`);
+    if (word === undefined) throw new Complaint(`sh cannot hold the path ${path}`);
     return word;
   });
   const script = `#!/bin/sh
@@ -98,7 +97,11 @@ exec "/usr/bin/\${0##*/}" "$@" # the library is gone
       text: i === 0 ? launcherText() : text,
     })),
     { path: `${library}/program`, text: place },
-    ...SCRIPTS.map((name) => ({ path: `${library}/bin/${name}`, text: script, isProgram: true })),
+    ...SCRIPTS.map((name) => ({
+      path: `${library}/bin/${name}`,
+      text: script,
+      kind: "program" as const,
+    })),
   ];
 }
 
@@ -114,10 +117,10 @@ export function denoPath(system: Pick<System, "env">): string {
 /**
  * Returns the text of the program.
  *
- * @throws {InstallError} if it is not in one file, or cannot be read
+ * @throws {Complaint} if it is not in one file, or cannot be read
  */
 export async function programText(system: Pick<System, "run">): Promise<string> {
-  if (!isBundle) throw new InstallError(`${PROGRAM} is not all of sshs`, "deno task bundle");
+  if (!isBundle) throw new Complaint(`${PROGRAM} is not all of sshs`, "deno task bundle");
   let path = PROGRAM;
   if (!path.startsWith("/")) {
     // What `deno install` has fetched.
@@ -125,6 +128,6 @@ export async function programText(system: Pick<System, "run">): Promise<string> 
     path = JSON.parse(stdout || "{}").modules?.[0]?.local;
   }
   const text = path && readText(path);
-  if (!text) throw new InstallError(`${PROGRAM} cannot be read`);
+  if (!text) throw new Complaint(`${PROGRAM} cannot be read`);
   return text.replace(/\n\/\/ denoCacheMetadata=.*$/, "");
 }

@@ -27,21 +27,6 @@ export function readText(path: string): string | undefined {
   return ifThere(() => Deno.readTextFileSync(path));
 }
 
-/** Returns the text of a file in Linux's /proc; `undefined` if there is none, or it is not ours to read. */
-export function readKernelFile(path: string): string | undefined {
-  return unlessGone(() => Deno.readTextFileSync(path));
-}
-
-/** Returns what is in Linux's /proc; `undefined` if there is no such thing, or it is not ours to see. */
-export function unlessGone<T>(look: () => T): T | undefined {
-  try {
-    return look();
-  } catch (error) {
-    // Of a process that ends between open(2) and read(2) Deno has ESRCH without a code.
-    if (!isSystemError(error) && !/\(os error 3\)/.test((error as Error).message)) throw error;
-  }
-}
-
 /**
  * Returns the bytes of a regular file. `"absent"`: there is none, or it has more than `limit` bytes.
  * `"denied"`: this user may not read it. `"other"`: a fifo or a socket, which only one process can read.
@@ -115,11 +100,11 @@ export function removeIfEmpty(dir: string): boolean {
 export function writeWhole(
   path: string,
   text: string,
-  options: { mode?: number; mtime?: number; linked?: boolean } = {},
+  options: { mtime?: number; linked?: boolean } = {},
 ): void {
   const draft = `${path}.${Deno.pid}`;
   try {
-    Deno.writeTextFileSync(draft, text, { mode: options.mode ?? 0o600 });
+    Deno.writeTextFileSync(draft, text, { mode: 0o600 });
     if (options.mtime !== undefined) setModified(draft, options.mtime);
     if (options.linked) {
       Deno.linkSync(draft, `${draft}.link`);
@@ -149,14 +134,6 @@ export function createDir(path: string): boolean {
   }
 }
 
-/** Makes a directory and its missing parents. Returns those it made, innermost first. */
-export function makeDirs(path: string): string[] {
-  if (exists(path)) return [];
-  const above = makeDirs(path.slice(0, path.lastIndexOf("/")) || "/");
-  Deno.mkdirSync(path);
-  return [path, ...above];
-}
-
 /**
  * Removes what is at a path of ours unless it is of the kind that we put there. Returns whether it did. If
  * left, it would be in the way of every later call, and a fifo would block the one that opens it.
@@ -178,11 +155,10 @@ export function isAbsence(error: unknown): boolean {
     error instanceof Deno.errors.FilesystemLoop;
 }
 
-/** Writes a file for this user only, or with another mode regardless of the umask. */
-export function writeText(path: string, text: string, mode = 0o600): void {
+/** Writes a file for this user only. */
+export function writeText(path: string, text: string): void {
   removeUnless(path, "isFile");
-  Deno.writeTextFileSync(path, text, { mode });
-  if (mode !== 0o600) Deno.chmodSync(path, mode);
+  Deno.writeTextFileSync(path, text, { mode: 0o600 });
 }
 
 /** Overwrites the beginning of a file without truncating it. */

@@ -22,8 +22,6 @@ const SYMBOLS = {
 
 /** Signals by number; these are the same on Linux, macOS and BSD. */
 export const SIGNAL_NUMBERS: { readonly [signal in Deno.Signal]?: number } = {
-  SIGHUP: 1,
-  SIGINT: 2,
   SIGQUIT: 3,
   SIGPIPE: 13,
   SIGTERM: 15,
@@ -45,17 +43,20 @@ function load() {
   }
 }
 
-/** Becomes the program at `path`. Returns only if that fails. */
-export function execv(path: string, argv: readonly Uint8Array[]): void {
-  const words = argv.map(terminated);
-  const pointers = new BigUint64Array(words.length + 1);
-  words.forEach((word, i) => {
-    pointers[i] = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(word)));
-  });
+/**
+ * Becomes the program that the first word names. Each word of its argv has a NUL at its end. Returns only if
+ * that fails.
+ */
+export function execv(words: Uint8Array<ArrayBuffer>): void {
+  const start = Deno.UnsafePointer.value(Deno.UnsafePointer.of(words));
+  const pointers: bigint[] = [];
+  for (let at = 0; at < words.length; at = words.indexOf(0, at) + 1) {
+    pointers.push(start + BigInt(at));
+  }
   // Rust's runtime ignores SIGPIPE, and an ignored signal stays ignored across exec: `ssh host | head`
   // would not end.
   libc()?.signal(SIGNAL_NUMBERS.SIGPIPE!, null);
-  libc()?.execv(terminated(new TextEncoder().encode(path)), pointers);
+  libc()?.execv(words, new BigUint64Array([...pointers, 0n]));
 }
 
 /** detach() checks descriptors up to this number: those that a shell or a job runner passes on are low. */
@@ -81,10 +82,4 @@ export function detach(): void {
 /** Returns unused memory to the system, except `kept` bytes. glibc only. */
 export function trimMemory(kept: number): void {
   libc()?.malloc_trim?.(BigInt(kept));
-}
-
-function terminated(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  const word = new Uint8Array(bytes.length + 1);
-  word.set(bytes);
-  return word;
 }

@@ -6,6 +6,7 @@
  */
 import { fromFileUrl } from "@std/path/posix/from-file-url";
 import { execv } from "./libc.ts";
+import { unlessGone } from "./processes.ts";
 import { say } from "./terminal.ts";
 
 /** The version of sshs. A sleeper or a plan of another version is not used. */
@@ -92,34 +93,21 @@ export async function become(
   before: readonly string[],
   argv: readonly string[],
 ): Promise<never> {
-  const encoder = new TextEncoder();
-  const own = [path, ...before].map((word) => encoder.encode(word));
-  const users = argv.some((word) => word.includes(LOST))
-    ? ownWords()?.slice(-argv.length)
-    : argv.map((word) => encoder.encode(word));
-  if (!users) fail("an argument is not UTF-8, and this system does not tell its bytes", 255);
-  execv(path, [...own, ...users]);
+  const words = [path, ...before, ...argv].map((word) => new TextEncoder().encode(`${word}\0`));
+  if (argv.some((word) => word.includes(LOST))) {
+    const own = unlessGone(() => Deno.readFileSync("/proc/self/cmdline"));
+    if (!own) {
+      say({ fault: "an argument is not UTF-8, and this system does not tell its bytes" });
+      Deno.exit(255);
+    }
+    let start = own.length;
+    for (let n = 0; n < argv.length; n++) start = own.lastIndexOf(0, start - 2) + 1;
+    words.splice(-argv.length, argv.length, own.subarray(start));
+  }
+  execv(new Uint8Array(words.flatMap((word) => [...word])));
   // No libc under a name that we know: the next best is to wait for it.
   const { code } = await new Deno.Command(path, { args: [...before, ...argv] }).spawn().status;
   Deno.exit(code);
-}
-
-/** Returns this process's own argv as bytes, which Linux tells. */
-function ownWords(): Uint8Array[] | undefined {
-  if (Deno.build.os !== "linux") return undefined;
-  const words: Uint8Array[] = [];
-  let rest = Deno.readFileSync("/proc/self/cmdline");
-  while (rest.length > 0) {
-    const end = rest.indexOf(0);
-    words.push(rest.subarray(0, end));
-    rest = rest.subarray(end + 1);
-  }
-  return words;
-}
-
-function fail(why: string, status: number): never {
-  say({ fault: why });
-  Deno.exit(status);
 }
 
 /**

@@ -19,7 +19,8 @@ export class NoConnection extends Error {
    * - `absent`: there is no such file
    * - `refused`: nobody listens
    * - `late`: the listener's queue was full until the deadline
-   * - `unusable`: any other error of the system, which is the cause
+   * - `unusable`: we may not open it, it is no socket, its name is too long, or no more files can be opened;
+   *   the error is the cause
    */
   constructor(readonly why: "absent" | "refused" | "late" | "unusable", cause: unknown) {
     super(cause instanceof Error ? cause.message : why, { cause });
@@ -40,7 +41,8 @@ export async function connectUnix(
       if (isAbsence(error)) return new NoConnection("absent", error);
       // EAGAIN: the queue is full (unix(7)). A master's holds 64 clients (mux.c), which a burst can fill.
       if (!(error instanceof Deno.errors.WouldBlock)) {
-        if (!isUnusable(error)) throw error;
+        // A name that is too long has no errno (Rust's SocketAddr).
+        if (!isSystemError(error) && !/SUN_LEN/.test((error as Error).message)) throw error;
         return new NoConnection("unusable", error);
       }
       if (performance.now() >= until) return new NoConnection("late", error);
@@ -72,15 +74,6 @@ export function socketOwner(path: string): number | null | "absent" | "other" {
   const info = linkStatOf(path);
   if (!info) return "absent";
   return info.isSocket ? info.uid : "other";
-}
-
-/**
- * Whether an error says that we may not open the socket, that it is none, that no more files can be
- * opened, or that its name is too long.
- */
-function isUnusable(error: unknown): boolean {
-  // A name that is too long has no errno (Rust's SocketAddr).
-  return isSystemError(error) || (error instanceof Error && /SUN_LEN/.test(error.message));
 }
 
 function wrap(conn: Deno.UnixConn): UnixConnection {
