@@ -1,6 +1,7 @@
 /** What the system says of processes: in /proc, and through ps(1) as on macOS and BSD. */
 import assert from "node:assert/strict";
-import { askPs, localAddress, unlessGone } from "../lib/os/processes.ts";
+import { unlessGone } from "../lib/os/files.ts";
+import { askPs, localAddress } from "../lib/os/processes.ts";
 
 /** Calls `look` with an environment that differs from this process's. */
 async function having<T>(env: Record<string, string>, look: () => Promise<T>): Promise<T> {

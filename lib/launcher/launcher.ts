@@ -15,7 +15,6 @@ import {
   FLAGS,
   inPath,
   isBundle,
-  MAIN,
   PROGRAM,
   quote,
   SLEEPER_FLAGS,
@@ -34,16 +33,6 @@ import roles from "./roles.sh" with { type: "text" };
 import settle from "./settle.sh" with { type: "text" };
 import wait from "./wait.sh" with { type: "text" };
 
-/** The files of the launcher, by name. The first begins with the head; the others have functions alone. */
-const LAUNCHER = {
-  "launcher.sh": launcher,
-  "settle.sh": settle,
-  "ask.sh": ask,
-  "wait.sh": wait,
-  "login.sh": login,
-  "roles.sh": roles,
-};
-
 /** The commands that are installed, and the stand-in for a shell that runs a ProxyCommand. */
 export const COMMANDS = ["ssh", "scp", "sftp", "sshs"] as const;
 const SCRIPTS = [...COMMANDS, "proxy"];
@@ -56,10 +45,15 @@ const HEAD = Object.entries({
   sleeper_flags: SLEEPER_FLAGS.join(" "),
 }).map(([name, value]) => `sshs_${name}=${quote(value)}\n`).join("");
 
-/** Returns the launcher's first file, head included. */
-export function launcherText(): string {
-  return HEAD + launcher;
-}
+/** The files of the launcher, by name. The first begins with the head; the others have functions alone. */
+export const LAUNCHER = {
+  "launcher.sh": HEAD + launcher,
+  "settle.sh": settle,
+  "ask.sh": ask,
+  "wait.sh": wait,
+  "login.sh": login,
+  "roles.sh": roles,
+};
 
 /** The line from which the launcher acts. */
 const BEGIN = '\nsshs_begin "$@"\n';
@@ -68,7 +62,7 @@ const BEGIN = '\nsshs_begin "$@"\n';
 export function bareLauncher(): string[] {
   const [first, ...others] = Object.values(LAUNCHER);
   const all = ["", ...others, "sshs_more() { :; }"].join("\n");
-  const text = HEAD + first.replace(BEGIN, () => all + BEGIN);
+  const text = first.replace(BEGIN, () => all + BEGIN);
   return ["/bin/sh", "-c", `sshs_lib=''\n${text}`, "sshs"];
 }
 
@@ -90,13 +84,12 @@ sshs_lib=${lib}
 [ ! -r "$sshs_lib/launcher.sh" ] || . "$sshs_lib/launcher.sh"
 exec "/usr/bin/\${0##*/}" "$@" # the library is gone
 `;
-  const place = `sshs_deno=${sshs_deno}\nsshs_program=${sshs_program}\n`;
   return [
-    ...Object.entries({ ...LAUNCHER, "closed.sh": closed }).map(([name, text], i) => ({
-      path: `${library}/${name}`,
-      text: i === 0 ? launcherText() : text,
-    })),
-    { path: `${library}/program`, text: place },
+    ...Object.entries({
+      ...LAUNCHER,
+      "closed.sh": closed,
+      "program": `sshs_deno=${sshs_deno}\nsshs_program=${sshs_program}\n`,
+    }).map(([name, text]) => ({ path: `${library}/${name}`, text })),
     ...SCRIPTS.map((name) => ({
       path: `${library}/bin/${name}`,
       text: script,
@@ -124,7 +117,7 @@ export async function programText(system: Pick<System, "run">): Promise<string> 
   let path = PROGRAM;
   if (!path.startsWith("/")) {
     // What `deno install` has fetched.
-    const { stdout } = await system.run(DENO, ["info", "--json", "--no-config", MAIN]);
+    const { stdout } = await system.run(DENO, ["info", "--json", "--no-config", PROGRAM]);
     path = JSON.parse(stdout || "{}").modules?.[0]?.local;
   }
   const text = path && readText(path);

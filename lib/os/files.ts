@@ -50,24 +50,15 @@ export function readFile(path: string, limit: number): Uint8Array | "absent" | "
  * none.
  */
 export function isExecutable(path: string): boolean {
-  try {
-    const { isFile, mode } = Deno.statSync(path);
-    return isFile && ((mode ?? 0) & 0o111) !== 0;
-  } catch {
-    return false;
-  }
+  const info = unlessGone(() => Deno.statSync(path));
+  return info !== undefined && info.isFile && ((info.mode ?? 0) & 0o111) !== 0;
 }
 
 /** Returns the first bytes of a file; none if we may not read it. */
 export function readHead(path: string, length: number): Uint8Array {
+  using file = unlessGone(() => Deno.openSync(path));
   const head = new Uint8Array(length);
-  try {
-    using file = Deno.openSync(path);
-    return head.subarray(0, file.readSync(head) ?? 0);
-  } catch (error) {
-    if (isAbsence(error) || isDenied(error)) return head.subarray(0, 0);
-    throw error;
-  }
+  return head.subarray(0, file?.readSync(head) ?? 0);
 }
 
 /** Returns a path with all its links resolved. */
@@ -222,5 +213,15 @@ export function ifThere<T>(act: () => T): T | undefined {
   } catch (error) {
     if (isAbsence(error)) return undefined;
     throw error;
+  }
+}
+
+/** Returns the result of `act`; `undefined` if there is no such thing, or it is not ours to see. */
+export function unlessGone<T>(act: () => T): T | undefined {
+  try {
+    return act();
+  } catch (error) {
+    // Of a process that ends while its files in /proc are read Deno has ESRCH without a code.
+    if (!isSystemError(error) && !/\(os error 3\)/.test((error as Error).message)) throw error;
   }
 }

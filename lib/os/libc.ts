@@ -20,13 +20,6 @@ const SYMBOLS = {
   malloc_trim: { parameters: ["usize"], result: "i32", optional: true },
 } as const;
 
-/** Signals by number; these are the same on Linux, macOS and BSD. */
-export const SIGNAL_NUMBERS: { readonly [signal in Deno.Signal]?: number } = {
-  SIGQUIT: 3,
-  SIGPIPE: 13,
-  SIGTERM: 15,
-};
-
 let loaded: ReturnType<typeof load> | null = null;
 
 function libc() {
@@ -55,9 +48,12 @@ export function execv(words: Uint8Array<ArrayBuffer>): void {
   }
   // Rust's runtime ignores SIGPIPE, and an ignored signal stays ignored across exec: `ssh host | head`
   // would not end.
-  libc()?.signal(SIGNAL_NUMBERS.SIGPIPE!, null);
+  libc()?.signal(SIGPIPE, null);
   libc()?.execv(words, new BigUint64Array([...pointers, 0n]));
 }
+
+/** The same on Linux, macOS and BSD. */
+const SIGPIPE = 13;
 
 /** detach() checks descriptors up to this number: those that a shell or a job runner passes on are low. */
 const DESCRIPTORS = 4096;

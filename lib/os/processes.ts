@@ -2,20 +2,10 @@
  * What the system says of processes: on Linux in /proc, elsewhere through ps(1). One that is gone is a
  * result, not an error.
  */
-import { isSystemError, namesIn } from "./files.ts";
-import { SIGNAL_NUMBERS } from "./libc.ts";
+import { isSystemError, namesIn, unlessGone } from "./files.ts";
 import { run } from "./run.ts";
 
-/** Returns what is in Linux's /proc; `undefined` if there is no such thing, or it is not ours to see. */
-export function unlessGone<T>(look: () => T): T | undefined {
-  try {
-    return look();
-  } catch (error) {
-    // Of a process that ends between open(2) and read(2) Deno has ESRCH without a code.
-    if (!isSystemError(error) && !/\(os error 3\)/.test((error as Error).message)) throw error;
-  }
-}
-
+/** Returns the text of a file in /proc. */
 function readKernelFile(path: string): string | undefined {
   return unlessGone(() => Deno.readTextFileSync(path));
 }
@@ -85,6 +75,9 @@ export async function askPs(): Promise<Map<number, { birth: string; words: strin
   }
 }
 
+/** Signals by number; these are the same on Linux, macOS and BSD. */
+const NUMBERS: { readonly [signal in Deno.Signal]?: number } = { SIGQUIT: 3, SIGTERM: 15 };
+
 /**
  * Whether a process handles a signal, from its `/proc/PID/status`; `undefined` without one. The value is a
  * mask, bit 0 for signal 1.
@@ -92,7 +85,7 @@ export async function askPs(): Promise<Map<number, { birth: string; words: strin
 export function catches(pid: number, signal: Deno.Signal): boolean | undefined {
   const status = readKernelFile(`/proc/${pid}/status`) ?? "";
   const mask = /^SigCgt:\s*([0-9a-f]+)$/m.exec(status)?.[1];
-  const number = SIGNAL_NUMBERS[signal];
+  const number = NUMBERS[signal];
   if (mask === undefined || number === undefined) return undefined;
   return (BigInt(`0x${mask}`) >> BigInt(number - 1) & 1n) === 1n;
 }

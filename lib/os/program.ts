@@ -6,7 +6,7 @@
  */
 import { fromFileUrl } from "@std/path/posix/from-file-url";
 import { execv } from "./libc.ts";
-import { unlessGone } from "./processes.ts";
+import { unlessGone } from "./files.ts";
 import { say } from "./terminal.ts";
 
 /** The version of sshs. A sleeper or a plan of another version is not used. */
@@ -32,13 +32,13 @@ export const FLAGS: readonly string[] = [
  * The sleeper works for a few ms every 5 s. V8's compilers and threads, waiting for more work, would double
  * its CPU time (0.36 % with 50 lanes instead of 0.15 %).
  */
-const V8_OF_SLEEPER = "--lite-mode,--single-threaded,--max-semi-space-size=1,--expose-gc";
-export const SLEEPER_FLAGS = [`--v8-flags=${V8_OF_SLEEPER}`];
+export const SLEEPER_FLAGS = [
+  "--v8-flags=--lite-mode,--single-threaded,--max-semi-space-size=1,--expose-gc",
+];
 
-/** The URL that this program was started from. */
-export const MAIN: string = Deno.mainModule;
+const MAIN: string = Deno.mainModule;
 
-/** The path of {@linkcode MAIN}, or the URL if it is not a file. */
+/** The path of the file that this program was started from, or the URL if it is not a file. */
 export const PROGRAM: string = MAIN.startsWith("file:") ? fromFileUrl(MAIN) : MAIN;
 
 /** Whether the whole program is in one file: only then is this module the main one. */
@@ -57,18 +57,15 @@ export function isDenoTooOld(version: string = DENO_VERSION): boolean {
   return version.localeCompare(OLDEST_DENO, "en", { numeric: true }) < 0;
 }
 
-const SHIM_MARK = "DENO_NODE_SHIM_ACTIVE";
-const SHIM_DIRECTORY = "/node_compat_bin";
-
 /**
  * Removes the directory that Deno puts first in PATH if there is no node: it contains a `node` that is
  * Deno, for programs that its children start (since 2.9, denoland/deno#34969).
  */
 export function restorePath(): void {
-  if (Deno.env.get(SHIM_MARK) === undefined) return;
+  const mark = "DENO_NODE_SHIM_ACTIVE";
   const [first, ...users] = (Deno.env.get("PATH") ?? "").split(":");
-  if (!first.endsWith(SHIM_DIRECTORY)) return;
-  Deno.env.delete(SHIM_MARK);
+  if (!Deno.env.has(mark) || !first.endsWith("/node_compat_bin")) return;
+  Deno.env.delete(mark);
   // If nothing else is in PATH, it was not set.
   if (users.length > 0) Deno.env.set("PATH", users.join(":"));
   else Deno.env.delete("PATH");

@@ -1,15 +1,9 @@
 /** Connections to unix sockets. Every failure of the other side is a value, not an exception. */
-import { isAbsence, isSystemError, linkStatOf, removePath, statOf } from "./files.ts";
+import { isAbsence, isSystemError, removePath, statOf } from "./files.ts";
 import { pause } from "./system.ts";
 
-export interface UnixConnection {
-  /** Reads into `chunk` and returns the number of bytes; `null` once either side has closed. */
-  read(chunk: Uint8Array): Promise<number | null>;
-  /** Writes all bytes. False: the connection is closed. */
-  write(bytes: Uint8Array): Promise<boolean>;
-  /** May be called twice. Pending reads and writes return that the connection is closed. */
-  close(): void;
-}
+/** A connection. A pending read or write ends with it. */
+export type UnixConnection = ReturnType<typeof wrap>;
 
 /** Why there is no connection. */
 export class NoConnection extends Error {
@@ -69,20 +63,15 @@ export function tryFiles(path: string): { readonly made: number } | { readonly p
   }
 }
 
-/** Returns the uid of the owner of the socket at a path. `"other"`: it is no socket, but e.g. a link. */
-export function socketOwner(path: string): number | null | "absent" | "other" {
-  const info = linkStatOf(path);
-  if (!info) return "absent";
-  return info.isSocket ? info.uid : "other";
-}
-
-function wrap(conn: Deno.UnixConn): UnixConnection {
+function wrap(conn: Deno.UnixConn) {
   let isOpen = true;
   return {
-    async read(chunk) {
+    /** Reads into `chunk` and returns the number of bytes; `null` once either side has closed. */
+    async read(chunk: Uint8Array): Promise<number | null> {
       return await unlessOver(conn.read(chunk)) ?? null;
     },
-    async write(bytes) {
+    /** Writes all bytes. False: the connection is closed. */
+    async write(bytes: Uint8Array): Promise<boolean> {
       for (let sent = 0; sent < bytes.length;) {
         const count = await unlessOver(conn.write(bytes.subarray(sent)));
         if (count === undefined) return false;
@@ -90,7 +79,8 @@ function wrap(conn: Deno.UnixConn): UnixConnection {
       }
       return true;
     },
-    close() {
+    /** May be called twice. */
+    close(): void {
       if (isOpen) conn.close();
       isOpen = false;
     },
