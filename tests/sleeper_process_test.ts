@@ -5,7 +5,7 @@ import { watchFile } from "../lib/os/watch_file.ts";
 import { isOpen } from "../lib/lane/lane.ts";
 import { Alarm } from "../lib/sleeper/alarm.ts";
 import { Sleeper } from "../lib/sleeper/sleeper.ts";
-import { isOlder, SleeperFile, sleeperPid, tellSleeper } from "../lib/sleeper/sleeper_file.ts";
+import { isOlder, sleeperPid, takeSleeperFile, tellSleeper } from "../lib/sleeper/sleeper_file.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { VERSION } from "../lib/os/program.ts";
 import { eventually, pause } from "./support/eventually.ts";
@@ -44,7 +44,7 @@ Deno.test("sleeperPid is that of the sleeper that is awake, or else being starte
     assert.equal(sleeperPid(dir, realSystem), undefined, "its pid is another's now");
     Deno.writeTextFileSync(`${dir}/sleeper.start`, `${Deno.ppid} 17\n`);
     assert.equal(sleeperPid(dir, realSystem), Deno.ppid);
-    using file = SleeperFile.tryTake({ stateDir: dir, spaces: "" }, { pid: Deno.pid });
+    using file = takeSleeperFile({ stateDir: dir, spaces: "" }, { pid: Deno.pid });
     assert.equal(sleeperPid(dir, realSystem), Deno.pid);
     assert.equal(file?.isMine(), true);
   } finally {

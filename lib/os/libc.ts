@@ -3,12 +3,13 @@
  * nothing, or returns.
  */
 
-const NAMES: Partial<Record<typeof Deno.build.os, readonly string[]>> = {
-  linux: ["libc.so.6", `libc.musl-${Deno.build.arch}.so.1`],
-  // A path: macOS looks for a bare name in the current directory too (dlopen(3)).
-  darwin: ["/usr/lib/libSystem.B.dylib"],
-  freebsd: ["libc.so.7"],
-};
+const NAMES = [
+  // First and with its path: macOS looks for a bare name in the current directory too (dlopen(3)).
+  "/usr/lib/libSystem.B.dylib",
+  "libc.so.6",
+  `libc.musl-${Deno.build.arch}.so.1`,
+  "libc.so.7", // FreeBSD
+];
 
 const SYMBOLS = {
   execv: { parameters: ["buffer", "buffer"], result: "i32" },
@@ -27,7 +28,7 @@ function libc() {
 }
 
 function load() {
-  for (const name of NAMES[Deno.build.os] ?? ["libc.so"]) {
+  for (const name of NAMES) {
     try {
       return Deno.dlopen(name, SYMBOLS).symbols;
     } catch {
