@@ -116,13 +116,7 @@ export function makeDir(path: string): void {
 
 /** Makes a directory for this user only. False: the path already exists. */
 export function createDir(path: string): boolean {
-  try {
-    Deno.mkdirSync(path, { mode: 0o700 });
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.AlreadyExists) return false;
-    throw error;
-  }
+  return unlessThere(() => Deno.mkdirSync(path, { mode: 0o700 }));
 }
 
 /**
@@ -160,11 +154,17 @@ export function overwrite(path: string, text: string): void {
 
 /** Creates a file for this user only. False: the path already exists, or its directory does not. */
 export function createText(path: string, text: string): boolean {
+  return ifThere(() =>
+    unlessThere(() => Deno.writeTextFileSync(path, text, { mode: 0o600, createNew: true }))
+  ) ?? false;
+}
+
+function unlessThere(create: () => void): boolean {
   try {
-    Deno.writeTextFileSync(path, text, { mode: 0o600, createNew: true });
+    create();
     return true;
   } catch (error) {
-    if (error instanceof Deno.errors.AlreadyExists || isAbsence(error)) return false;
+    if (error instanceof Deno.errors.AlreadyExists) return false;
     throw error;
   }
 }

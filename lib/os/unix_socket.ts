@@ -1,45 +1,38 @@
-/** Connections to unix sockets. Every failure of the other side is a value, not an exception. */
+/** Connections to unix sockets. That the other side is over is a value, not an exception. */
 import { isAbsence, isSystemError, removePath, statOf } from "./files.ts";
 import { pause } from "./system.ts";
 
 /** A connection. A pending read or write ends with it. */
 export type UnixConnection = ReturnType<typeof wrap>;
 
-/** Why there is no connection. */
+/** There is no such file, or nobody listens. */
 export class NoConnection extends Error {
   override name = "NoConnection";
 
-  /**
-   * - `absent`: there is no such file
-   * - `refused`: nobody listens
-   * - `late`: the listener's queue was full until the deadline
-   * - `unusable`: we may not open it, it is no socket, its name is too long, or no more files can be opened;
-   *   the error is the cause
-   */
-  constructor(readonly why: "absent" | "refused" | "late" | "unusable", cause: unknown) {
-    super(cause instanceof Error ? cause.message : why, { cause });
+  constructor(readonly why: "absent" | "refused", cause: Error) {
+    super(cause.message, { cause });
   }
 }
 
-/** Connects to a socket. Waits, for at most `deadline` ms, only while the listener's queue is full. */
+/**
+ * Connects to a socket. Waits, for at most `deadline` ms, only while the listener's queue is full.
+ *
+ * @throws {NoConnection} if nobody is there
+ * @throws {Deno.errors.WouldBlock} if the queue is still full; other errors of the system
+ */
 export async function connectUnix(
   path: string,
-  options: { readonly deadline: number },
-): Promise<UnixConnection | NoConnection> {
-  const until = performance.now() + options.deadline;
+  { deadline }: { readonly deadline: number },
+): Promise<UnixConnection> {
+  const until = performance.now() + deadline;
   while (true) {
     try {
       return wrap(await Deno.connect({ transport: "unix", path }));
     } catch (error) {
-      if (error instanceof Deno.errors.ConnectionRefused) return new NoConnection("refused", error);
-      if (isAbsence(error)) return new NoConnection("absent", error);
+      if (error instanceof Deno.errors.ConnectionRefused) throw new NoConnection("refused", error);
+      if (isAbsence(error)) throw new NoConnection("absent", error as Error);
       // EAGAIN: the queue is full (unix(7)). A master's holds 64 clients (mux.c), which a burst can fill.
-      if (!(error instanceof Deno.errors.WouldBlock)) {
-        // A name that is too long has no errno (Rust's SocketAddr).
-        if (!isSystemError(error) && !/SUN_LEN/.test((error as Error).message)) throw error;
-        return new NoConnection("unusable", error);
-      }
-      if (performance.now() >= until) return new NoConnection("late", error);
+      if (!(error instanceof Deno.errors.WouldBlock) || performance.now() >= until) throw error;
     }
     await pause(5);
   }
