@@ -210,34 +210,6 @@ async function denoInstall(home: Home, base: string, deno = Deno.execPath()): Pr
   return `${home.path}/.deno/bin/sshs`;
 }
 
-for (const first of ["deno uninstall", "sshs --uninstall"]) {
-  Deno.test(`deno install is all it takes, and ${first} first leaves nothing either`, async () => {
-    using home = new Home();
-    await using server = serve();
-    const shim = await denoInstall(home, server.base);
-    assert.equal((await home.run(shim, ["--list"])).stdout, "nothing is shared\n");
-    assert.match((await home.run(shim, ["-G", "-p", "77", "x"])).stdout, /^port 77$/m);
-    server.served.clear();
-    const { code, stderr } = await home.run(shim, ["--install"]);
-    assert.deepEqual([code, stderr], [0, ""]);
-    assert.deepEqual([...server.served], [], "it is installed as it was fetched");
-    const installed = home.contents();
-    await home.install();
-    assert.deepEqual(home.contents(), installed, "the same as from a file");
-
-    const removals: Record<string, [string, string[]]> = {
-      "deno uninstall": [Deno.execPath(), ["uninstall", "--global", "sshs"]],
-      "sshs --uninstall": [`${home.prefix}/bin/sshs`, ["--uninstall"]],
-    };
-    const second = Object.keys(removals).find((name) => name !== first)!;
-    for (const name of [first, second]) {
-      assert.equal((await home.run(...removals[name])).code, 0, name);
-    }
-    const files = Object.keys(home.contents(home.path)).filter((path) => !path.endsWith("/"));
-    assert.deepEqual(files, []);
-  });
-}
-
 /** tests/run.sh gets the oldest Deno that sshs supports, and says where it is. */
 const OLDEST = Deno.env.get("SSHS_OLDEST_DENO");
 
