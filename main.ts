@@ -14,10 +14,30 @@
  */
 import { answerCall } from "./lib/call/answer.ts";
 import type { Given } from "./lib/os/given.ts";
-import { ARGS } from "./lib/os/program.ts";
+import { ARGS, restorePath } from "./lib/os/program.ts";
 import { realSystem } from "./lib/os/system.ts";
 
+/** What the launcher calls the program for. */
+const TASKS: Record<string, (words: readonly string[], given: Given) => Promise<number>> = {
+  "--decide": (words, given) => answerCall(words, given, realSystem),
+  "--same": async ([digest, , ...argv], given) => {
+    const { sameConnection } = await import("./lib/ssh/same.ts");
+    return await sameConnection(digest, argv, given, realSystem);
+  },
+  "--try-socket": async ([path]) => {
+    const { tryFiles } = await import("./lib/os/unix_socket.ts");
+    return "problem" in tryFiles(path) ? 1 : 0;
+  },
+  "--take-back": async ([home, lane]) => {
+    const { takeBackAtOnce } = await import("./lib/lane/forwards.ts");
+    const { laneAt } = await import("./lib/lane/layout.ts");
+    return await takeBackAtOnce(laneAt(home, lane));
+  },
+  "--sleeper": async (_, given) => (await import("./lib/sleeper/sleeper.ts")).runSleeper(given),
+};
+
 async function main(argv: readonly string[]): Promise<number> {
+  restorePath();
   const isBare = argv[0] !== "--from";
   // To be installed it needs no launcher yet, and leaves none in the state directory.
   if (isBare && argv[0] !== "--install") {
@@ -27,29 +47,9 @@ async function main(argv: readonly string[]): Promise<number> {
   const [library, stateDir, ssh, job, spaces, ...words] = isBare
     ? ["", "", "", "", "", ...argv]
     : argv.slice(1);
-  const given: Given = { library, stateDir, ssh, job, spaces };
+  const given = { library, stateDir, ssh, job, spaces };
   const [first, ...rest] = words;
-  switch (first) {
-    case "--decide":
-      return await answerCall(rest, given, realSystem);
-    case "--same": {
-      const { sameConnection } = await import("./lib/ssh/same.ts");
-      return await sameConnection(rest[0], rest.slice(2), given, realSystem);
-    }
-    case "--try-socket": {
-      const { tryFiles } = await import("./lib/os/unix_socket.ts");
-      return "problem" in tryFiles(rest[0]) ? 1 : 0;
-    }
-    case "--take-back": {
-      const { takeBackAtOnce } = await import("./lib/lane/forwards.ts");
-      const { laneAt } = await import("./lib/lane/layout.ts");
-      return await takeBackAtOnce(laneAt(rest[0], rest[1]));
-    }
-    case "--sleeper": {
-      const { runSleeper } = await import("./lib/sleeper/sleeper.ts");
-      return await runSleeper(given);
-    }
-  }
+  if (Object.hasOwn(TASKS, first)) return await TASKS[first](rest, given);
   const { runCommand } = await import("./lib/commands/mod.ts");
   // `--job PID --with ...`: the process PID becomes the command.
   return first === "--job"

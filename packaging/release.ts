@@ -29,7 +29,7 @@ if (import.meta.main) {
 
 /** Writes the files of a release into a directory. `base`: the URL that they are to be served from. */
 async function release(dir: string, base: string): Promise<void> {
-  const fetched = { "sshs.js": await bundle(), "demo.sh": read("lib/launcher/demo.sh") };
+  const fetched = { "sshs.js": await bundle(), "demo.sh": read("packaging/demo.sh") };
   const sums = await sumsOf(fetched);
   const installer = read("install.sh")
     .replace(/^base=''$/m, () => `base='${base}'`)

@@ -26,7 +26,7 @@ Deno.test("the demo says what to install if there is no sshd", async () => {
   using home = new Home();
   const bin = `${home.path}/bin`;
   fillBin(bin, "sh mktemp rm ssh sleep", {});
-  const demo = Deno.readTextFileSync(`${REPOSITORY}lib/launcher/demo.sh`)
+  const demo = Deno.readTextFileSync(`${REPOSITORY}packaging/demo.sh`)
     .replace("/usr/sbin:/usr/local/sbin", "/nowhere"); // it looks outside of PATH too
   Deno.writeTextFileSync(`${home.path}/demo.sh`, demo);
   const args = [`${home.path}/demo.sh`, home.prefix, `${bin}/deno`];

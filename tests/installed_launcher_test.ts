@@ -138,7 +138,11 @@ const ROWS: Record<string, Row> = {
       const pids = scene.sandbox.sleepers().map(({ pid }) => pid);
       signal(pids, "SIGKILL");
       // Many an init is slow to reap zombies, and a shell's `kill -0` finds them until then.
-      return eventually("the sleeper is buried", () => !pids.some(isKnown), PATIENCE);
+      return eventually(
+        "the sleeper is buried",
+        () => !pids.some((pid) => isThere(`/proc/${pid}`)),
+        PATIENCE,
+      );
     },
     starts: ["sleeper"],
   },
@@ -151,11 +155,6 @@ const ROWS: Record<string, Row> = {
     starts: [],
   },
 };
-
-/** Whether a process exists, even as a zombie. */
-function isKnown(pid: number): boolean {
-  return [...Deno.readDirSync("/proc")].some(({ name }) => name === `${pid}`);
-}
 
 for (const [name, row] of Object.entries(ROWS)) {
   Deno.test(`an installed ssh needs no Deno and no login until ${name}`, async () => {

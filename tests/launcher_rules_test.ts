@@ -1,6 +1,6 @@
 /** What the launcher settles for each call: the words, the plan's name, the state directory, the real ssh, the job. */
 import assert from "node:assert/strict";
-import { LAUNCHER_MARK } from "../lib/launcher/launcher.ts";
+import { LAUNCHER_MARK } from "../lib/ssh/real_ssh.ts";
 import { canMakeAccounts } from "./support/account.ts";
 import { isThere } from "./support/is_there.ts";
 import { deadPid } from "./support/lanes.ts";

@@ -65,23 +65,37 @@ Deno.test("dotfiles: a script that clones or pulls, and installs, may run any nu
   assert.deepEqual(files(home), before);
 });
 
-Deno.test("Deno alone: deno install, and sshs --install; and once more to upgrade", async () => {
-  using home = new Home();
-  const www = `${home.path}/www`;
-  await Deno.mkdir(www);
-  await Deno.copyFile(`${DIST}/sshs.js`, `${www}/sshs.js`);
-  await using server = serve(www);
-  const script = recipe("With Deno alone").replaceAll("BASE", server.base);
-  await types(home, script);
-  assert.match(await types(home, "ssh -V 2>&1; sshs --version"), /^OpenSSH.*\nsshs /);
-  const first = files(home);
+for (const first of ["deno uninstall --global sshs", "sshs --uninstall"]) {
+  Deno.test(`Deno alone: deno install, sshs --install, and both to upgrade; ${first} first leaves nothing`, async () => {
+    using home = new Home();
+    const www = `${home.path}/www`;
+    await Deno.mkdir(www);
+    await Deno.copyFile(`${DIST}/sshs.js`, `${www}/sshs.js`);
+    await using server = serve(www);
+    const script = recipe("With Deno alone").replaceAll("BASE", server.base);
+    const [fetch, place] = script.trim().split(/\n */);
+    await types(home, fetch);
+    assert.match(
+      await types(home, "sshs --list; sshs -G -p 77 x"),
+      /^nothing is shared\n[^]*^port 77$/m,
+    );
+    server.served.clear();
+    await types(home, place);
+    assert.deepEqual([...server.served], [], "it is installed as it was fetched");
+    assert.match(await types(home, "ssh -V 2>&1; sshs --version"), /^OpenSSH.*\nsshs /);
+    const [installed, all] = [home.contents(), files(home)];
+    await home.install();
+    assert.deepEqual(home.contents(), installed, "the same as from a file");
 
-  const text = await Deno.readTextFile(`${www}/sshs.js`);
-  await Deno.writeTextFile(`${www}/sshs.js`, text.replaceAll(`"${VERSION}"`, '"99.0.0"'));
-  await types(home, script.replace("--global", "--global --force --reload"));
-  assert.match(await types(home, "sshs --version"), /^sshs 99\.0\.0,/);
-  assert.deepEqual(files(home), first);
+    const text = await Deno.readTextFile(`${www}/sshs.js`);
+    await Deno.writeTextFile(`${www}/sshs.js`, text.replaceAll(`"${VERSION}"`, '"99.0.0"'));
+    await types(home, script.replace("--global", "--global --force --reload"));
+    assert.match(await types(home, "sshs --version"), /^sshs 99\.0\.0,/);
+    assert.deepEqual(files(home), all);
 
-  await types(home, "sshs --uninstall; deno uninstall --global sshs; rm -r ~/www");
-  assert.deepEqual(files(home), []);
-});
+    const second = first.startsWith("sshs") ? "deno uninstall --global sshs" : "sshs --uninstall";
+    await types(home, `${first}; ${second}; rm -r ~/www`);
+    const left = Object.keys(home.contents(home.path)).filter((path) => !path.endsWith("/"));
+    assert.deepEqual(left, []);
+  });
+}

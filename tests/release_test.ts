@@ -30,14 +30,18 @@ for (const [name, deno] of Object.entries(WAYS)) {
           DENO_DIR: `${dir}/deno`,
           DENO_TLS_CA_STORE: "mozilla,system",
           SSHS_IMPORTS: "npm",
+          SSHS_BASE: "https://example.org",
         },
       }).output();
       assert.equal(code, 0, new TextDecoder().decode(stderr));
       assert.deepEqual([...Deno.readDirSync(`${dir}/out`)].map(({ name }) => name).sort(), [
         ...["CHANGES.md", "SHA256SUMS", "demo.sh", "install.sh", "sshs.js"],
       ]);
-      assert.equal(await Deno.readTextFile(`${dir}/out/SHA256SUMS`), text("SHA256SUMS"));
-      assert.equal(await Deno.readTextFile(`${dir}/out/sshs.js`), text("sshs.js"));
+      const made = (name: string) => Deno.readTextFileSync(`${dir}/out/${name}`);
+      assert.equal(made("install.sh").replace("https://example.org", ""), text("install.sh"));
+      const sums = /^.*sshs\.js\n.*demo\.sh\n/.exec(text("SHA256SUMS"))![0];
+      assert.ok(made("SHA256SUMS").startsWith(sums));
+      assert.equal(made("sshs.js"), text("sshs.js"));
     } finally {
       await Deno.remove(dir, { recursive: true });
     }

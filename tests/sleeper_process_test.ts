@@ -1,11 +1,11 @@
 /** The sleeper as a process: one at a time, detached from what started it, idle until it is woken. */
 import assert from "node:assert/strict";
 import { cutLog, logLine } from "../lib/os/log.ts";
-import { pollFile, watchFile } from "../lib/os/watch_file.ts";
+import { watchFile } from "../lib/os/watch_file.ts";
 import { isOpen } from "../lib/lane/lane.ts";
 import { Alarm } from "../lib/sleeper/alarm.ts";
 import { Sleeper } from "../lib/sleeper/sleeper.ts";
-import { isOlder, SleeperFile, sleeperPid, tellSleeper } from "../lib/sleeper/sleeper_file.ts";
+import { isOlder, sleeperPid, takeSleeperFile, tellSleeper } from "../lib/sleeper/sleeper_file.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { VERSION } from "../lib/os/program.ts";
 import { eventually, pause } from "./support/eventually.ts";
@@ -44,7 +44,7 @@ Deno.test("sleeperPid is that of the sleeper that is awake, or else being starte
     assert.equal(sleeperPid(dir, realSystem), undefined, "its pid is another's now");
     Deno.writeTextFileSync(`${dir}/sleeper.start`, `${Deno.ppid} 17\n`);
     assert.equal(sleeperPid(dir, realSystem), Deno.ppid);
-    using file = SleeperFile.tryTake({ stateDir: dir, spaces: "" }, { pid: Deno.pid });
+    using file = takeSleeperFile({ stateDir: dir, spaces: "" }, { pid: Deno.pid });
     assert.equal(sleeperPid(dir, realSystem), Deno.pid);
     assert.equal(file?.isMine(), true);
   } finally {
@@ -135,22 +135,20 @@ Deno.test("Alarm rings when it is due, and no later than it is told", async () =
   assert.ok(await wait(50) < 10_000, "and never later than it was due");
 });
 
-for (
-  const [name, watch] of [
-    ["watchFile", watchFile],
-    ["pollFile", (path: string, onWrite: () => void) => pollFile(path, onWrite, 20)],
-  ] as const
-) {
-  Deno.test(`${name} reports a write by sh, a removal, and a new file after it`, async () => {
-    const path = await Deno.makeTempFile();
+for (const isThere of [true, false]) {
+  const name = isThere ? "reports" : "polls if it cannot be watched, and reports";
+  Deno.test(`watchFile ${name} a write by sh, a removal, and a new file after it`, async () => {
+    const dir = await Deno.makeTempDir();
+    const path = `${dir}/used`;
     let told = 0;
     const tells = async (what: string) => {
       await eventually(what, () => told > 0, PATIENCE);
       await pause(50); // For the rest of the same change.
       told = 0;
     };
+    if (isThere) await Deno.writeTextFile(path, "");
     {
-      using _watch = watch(path, () => told++);
+      using _watch = watchFile(path, () => told++);
       await pause(50);
       await new Deno.Command("sh", { args: ["-c", 'true >"$0"', path] }).output();
       await tells("the write");
@@ -159,7 +157,7 @@ for (
       await Deno.writeTextFile(path, "");
       await tells("its successor");
     }
-    await Deno.remove(path);
+    await Deno.remove(dir, { recursive: true });
   });
 }
 

@@ -1,59 +1,53 @@
-/** What ps(1) is asked on macOS and BSD, where Linux has /proc. ps is simulated here. */
+/** What the system says of processes: in /proc, and through ps(1) as on macOS and BSD. */
 import assert from "node:assert/strict";
-import { birthsFromPs, commandLinesFromPs, localAddress } from "../lib/os/processes.ts";
 import { unlessGone } from "../lib/os/files.ts";
-import type { Output, RunOptions } from "../lib/os/system.ts";
+import { askPs, localAddress } from "../lib/os/processes.ts";
 
-/** Returns a system whose `run` gives one output, and records what it was asked. */
-function played(output: Partial<Output> | Error) {
-  const asked: { argv: string[]; env: Record<string, string> }[] = [];
-  const run = (path: string, args: readonly string[], { env = {} }: RunOptions = {}) => {
-    asked.push({ argv: [path, ...args], env });
-    if (output instanceof Error) return Promise.reject(output);
-    return Promise.resolve({ code: 0, stdout: "", stderr: "", ...output });
-  };
-  return { pid: 501, run, asked };
+/** Calls `look` with an environment that differs from this process's. */
+async function having<T>(env: Record<string, string>, look: () => Promise<T>): Promise<T> {
+  const before = Object.keys(env).map((name) => [name, Deno.env.get(name)] as const);
+  for (const [name, value] of Object.entries(env)) Deno.env.set(name, value);
+  try {
+    return await look();
+  } finally {
+    for (const [name, value] of before) {
+      if (value === undefined) Deno.env.delete(name);
+      else Deno.env.set(name, value);
+    }
+  }
 }
 
-/** Returns the words that ps was given, through a shell. */
-function psOf({ asked }: ReturnType<typeof played>): string {
-  const [, , script, , ...words] = asked[0].argv;
-  return [script.slice("exec ps ".length, -5), ...words].join(" ");
-}
-
-/** What Deno throws where fork(2) fails. */
-const NO_PROCESS = Object.assign(new Error("Resource temporarily unavailable"), { code: "EAGAIN" });
-
-Deno.test("birthsFromPs reads the start of each process, in one time zone", async () => {
-  const stdout = [
-    "  501 Wed Nov 25 22:57:01 2026    ",
-    " 7002 Thu Nov 26 01:00:00 2026",
-    "",
-  ].join("\n");
-  const system = played({ stdout });
-  const births = await birthsFromPs([501, 7002, 7003], system);
-  assert.deepEqual([...births], [
-    [501, "Wed Nov 25 22:57:01 2026"],
-    [7002, "Thu Nov 26 01:00:00 2026"],
-  ]);
-  assert.equal(psOf(system), "-o pid= -o lstart= -p 501,7002,7003");
-  assert.deepEqual(system.asked[0].env, { LC_ALL: "C", TZ: "UTC", COLUMNS: "100000" });
+Deno.test("askPs finds this process, the same in each time zone, language and width", async () => {
+  const env = ["UTC", "Asia/Tokyo"].map((TZ, i) => ({
+    TZ,
+    LC_ALL: "C.UTF-8",
+    COLUMNS: `${i + 20}`,
+  }));
+  const [utc, tokyo] = [await having(env[0], askPs), await having(env[1], askPs)];
+  assert.match(utc.get(Deno.pid)?.words ?? "", /deno.* test /);
+  assert.equal(tokyo.get(Deno.pid)?.birth, utc.get(Deno.pid)!.birth);
 });
 
-Deno.test("birthsFromPs returns none if ps cannot be started, or there is nothing to ask", async () => {
-  assert.deepEqual([...await birthsFromPs([501], played(NO_PROCESS))], []);
-  const idle = played({ stdout: "" });
-  assert.deepEqual([...await birthsFromPs([], idle)], []);
-  assert.deepEqual(idle.asked, []);
-});
-
-Deno.test("commandLinesFromPs lists all processes", async () => {
-  const system = played({ stdout: " 7002 ssh -S /s/1.sock -M -N -f host\n    1 init\n" });
-  assert.deepEqual([...await commandLinesFromPs(system)], [
-    [7002, "ssh -S /s/1.sock -M -N -f host "],
-    [1, "init "],
-  ]);
-  assert.equal(psOf(system), "-o pid= -A -o args=");
+Deno.test("askPs reads what ps prints on macOS; nothing if ps cannot be run", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    assert.equal((await having({ PATH: dir }, askPs)).size, 0);
+    const lines = [
+      "  501 Wed Nov 25 22:57:01 2026     ssh -S /s/1.sock -M -N -f host ",
+      " 7002 Thu Nov  5 01:00:00 2026     (sshd)",
+    ];
+    const script = `#!/bin/sh\ncat <<END\n${lines.join("\n")}\nEND\n`;
+    await Deno.writeTextFile(`${dir}/ps`, script, { mode: 0o755 });
+    assert.deepEqual(
+      [...await having({ PATH: `${dir}:${Deno.env.get("PATH")}` }, askPs)],
+      [
+        [501, { birth: "Wed Nov 25 22:57:01 2026", words: "ssh -S /s/1.sock -M -N -f host" }],
+        [7002, { birth: "Thu Nov  5 01:00:00 2026", words: "(sshd)" }],
+      ],
+    );
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
 });
 
 Deno.test("localAddress is that of a process's first TCP connection", {

@@ -15,7 +15,6 @@ import {
   writeWhole,
 } from "../os/files.ts";
 import type { Given } from "../os/given.ts";
-import { restorePath } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { print, words } from "../os/terminal.ts";
 import { parseSshArgs, type SshOption, withoutOptions } from "../ssh/arguments.ts";
@@ -43,7 +42,6 @@ export async function answerCall(
   given: Given,
   system: System,
 ): Promise<number> {
-  restorePath();
   const asker = announce(claim, caller) ? Number(caller) : undefined;
   const control = await controlOf(argv, given, system);
   if (control && mode !== "why") await prepareControl(control, Number(caller), system);

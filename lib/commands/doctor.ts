@@ -152,7 +152,7 @@ const ANOTHER_DIR = "export SSHS_DIR=/a/local/directory";
 
 async function* checkStateDir({ system, dir }: Subject): AsyncGenerator<Finding> {
   if (dir instanceof StateDirError) {
-    return yield warn(dir.message.replace(/^\//, "the state directory /"), dir.hint);
+    return yield warn(dir.message.replace(/^\//, "the state directory /"), dir.hint ?? ANOTHER_DIR);
   }
   yield ok(`the state directory is ${dir}, and yours alone`);
   // Through a shell, which says nothing if there is no such stat(1).

@@ -9,15 +9,14 @@ import {
   isInstalled,
   isShim,
   otherLauncher,
-  type Places,
-  placesBelow,
   prefixOf,
   uninstall,
+  ZSH_DIR,
 } from "../launcher/install.ts";
 import { denoPath } from "../launcher/launcher.ts";
-import { InstallError } from "../launcher/new_files.ts";
-import { fpathLine, pathLine, shellOf, startupFile } from "../launcher/startup_lines.ts";
-import { exists, isSystemError, removePath } from "../os/files.ts";
+import { pathLine, shellOf, startupFile } from "../launcher/startup_lines.ts";
+import { exists, removePath } from "../os/files.ts";
+import type { Given } from "../os/given.ts";
 import {
   DENO,
   DENO_VERSION,
@@ -25,36 +24,35 @@ import {
   isDenoTooOld,
   OLDEST_DENO,
   PROGRAM,
+  quote,
   VERSION,
 } from "../os/program.ts";
-import type { Given } from "../os/given.ts";
 import type { System } from "../os/system.ts";
-import { print, say } from "../os/terminal.ts";
+import { Complaint, print, say } from "../os/terminal.ts";
 import type { Shell } from "./command.ts";
 import { stop, type StopSystem } from "./stop.ts";
 
 /** The library of this program, if it is in one: the state directory's after `deno install` alone. */
 const LIBRARY = dirname(PROGRAM);
 
-/** Installs below `prefix`, else where this program is installed, else in ~/.local. Returns 1 on failure. */
+/** Installs below `prefix`, else where this program is installed, else in ~/.local. */
 export async function installCommand(
   prefix: string | undefined,
   system: Pick<System, "env" | "run" | "cwd">,
 ): Promise<number> {
-  return await orSay(async () => {
-    if (isDenoTooOld()) {
-      const found = `Deno ${DENO_VERSION} at ${DENO}`;
-      throw new InstallError(`${found} is older than ${OLDEST_DENO}`, "deno upgrade");
-    }
-    const places = placesBelow(absolute(prefix, system));
-    await install(places, system);
-    report(places, system);
-  });
+  if (isDenoTooOld()) {
+    const found = `Deno ${DENO_VERSION} at ${DENO}`;
+    throw new Complaint(`${found} is older than ${OLDEST_DENO}`, "deno upgrade");
+  }
+  const where = absolute(prefix, system);
+  await install(where, system);
+  report(where, system);
+  return 0;
 }
 
 /**
  * Removes what was installed, and closes what is shared, unless another installation uses it; open sessions
- * end only if `now`. Returns 1 on failure.
+ * end only if `now`.
  */
 export async function uninstallCommand(
   prefix: string | undefined,
@@ -62,29 +60,27 @@ export async function uninstallCommand(
   given: Given,
   system: StopSystem & Pick<System, "uid" | "cwd">,
 ): Promise<number> {
-  return await orSay(async () => {
-    const where = absolute(prefix, system);
-    const places = placesBelow(where);
-    // After `deno install` alone there is only what is in the state directory.
-    const isAlone = prefix === undefined && basename(LIBRARY) === "launcher";
-    const wasInstalled = isInstalled(places);
-    if (!wasInstalled && !isAlone) {
-      throw new InstallError(`sshs is not installed in ${where}`, "sshs --uninstall --prefix DIR");
-    }
-    const other = otherLauncher(places, LIBRARY, system);
-    if (other === undefined) {
-      await stop(undefined, now, given, system);
-    } else {
-      // A plan for a call through a jump host names the launcher that asked for it.
-      for (const dir of allStateDirs(given, system)) removePath(plansDir(dir));
-    }
-    uninstall(places);
-    // Last, since what runs may be in there.
-    if (other === undefined) removeState(given, system);
-    print(`sshs is removed from ${wasInstalled ? where : "its state directory"}`);
-    if (other !== undefined) print(`shared connections are left to ${other}`);
-    for (const line of leftovers(places, system)) print(line);
-  });
+  const where = absolute(prefix, system);
+  // After `deno install` alone there is only what is in the state directory.
+  const isAlone = prefix === undefined && basename(LIBRARY) === "launcher";
+  const wasInstalled = isInstalled(where);
+  if (!wasInstalled && !isAlone) {
+    throw new Complaint(`sshs is not installed in ${where}`, "sshs --uninstall --prefix DIR");
+  }
+  const other = otherLauncher(where, LIBRARY, system);
+  if (other === undefined) {
+    await stop(undefined, now, given, system);
+  } else {
+    // A plan for a call through a jump host names the launcher that asked for it.
+    for (const dir of allStateDirs(given, system)) removePath(plansDir(dir));
+  }
+  uninstall(where);
+  // Last, since what runs may be in there.
+  if (other === undefined) removeState(given, system);
+  print(`sshs is removed from ${wasInstalled ? where : "its state directory"}`);
+  if (other !== undefined) print(`shared connections are left to ${other}`);
+  print("Left, for you to remove if nothing else needs it:", ...leftovers(where, system));
+  return 0;
 }
 
 /** Prints the completions of `sshs` for a shell. */
@@ -93,61 +89,47 @@ export function completions(shell: Shell): number {
   return 0;
 }
 
-async function orSay(act: () => Promise<void>): Promise<number> {
-  try {
-    await act();
-    return 0;
-  } catch (error) {
-    if (!(error instanceof InstallError) && !isSystemError(error)) throw error;
-    say({ fault: error.message, hint: error instanceof InstallError ? error.hint : undefined });
-    return 1;
-  }
-}
-
+/** Returns a prefix without a slash at its end. */
 function absolute(prefix: string | undefined, system: Pick<System, "env" | "cwd">): string {
-  if (prefix !== undefined) return prefix.startsWith("/") ? prefix : `${system.cwd()}/${prefix}`;
   const home = system.env("HOME");
-  const found = prefixOf(LIBRARY) ?? (home && `${home}/.local`);
-  if (!found) throw new InstallError("HOME is not set", "sshs --install --prefix DIR");
-  return found;
+  const found = prefix ?? prefixOf(LIBRARY) ?? (home && `${home}/.local`);
+  if (!found) throw new Complaint("HOME is not set", "sshs --install --prefix DIR");
+  return (found.startsWith("/") ? found : `${system.cwd()}/${found}`).replace(/\/+$/, "");
 }
 
-function report(places: Places, system: Pick<System, "env">): void {
-  const shell = shellOf(system);
+function report(prefix: string, system: Pick<System, "env">): void {
+  const [shell, bin] = [shellOf(system), `${prefix}/bin`];
   const isZsh = basename(shell) === "zsh";
-  const first = inPath("ssh", system.env("PATH")).find(exists);
+  const isFirst = inPath("ssh", system.env("PATH")).find(exists) === `${bin}/ssh`;
   const lines = [
-    ...isZsh ? [fpathLine(dirname(places.completions.zsh))] : [],
-    ...first === `${places.bin}/ssh` ? [] : [pathLine(shell, places.bin)],
+    ...isZsh ? [`fpath=(${quote(prefix + ZSH_DIR)} $fpath)`] : [],
+    ...isFirst ? [] : [pathLine(shell, bin)],
   ];
   const home = `${system.env("HOME")}/`;
-  if (DENO.startsWith(home) && !places.bin.startsWith(home)) {
+  if (DENO.startsWith(home) && !bin.startsWith(home)) {
     say({
       fault: `other users cannot run ${DENO}, so that their calls are plain ssh`,
       hint: "install Deno for all users, then sshs once more",
     });
   }
-  const where = isZsh ? `${startupFile(shell)}, before compinit` : startupFile(shell);
-  print(
-    `sshs ${VERSION} is installed: ssh, scp, sftp and sshs in ${places.bin}`,
-    ...lines.length > 0 ? ["", `Add to ${where}, and run here:`] : [],
-    ...lines.map((line) => `  ${line}`),
-    ...["", "Then try:", "  ssh HOST true", "  sshs --list"],
-  );
+  print(`sshs ${VERSION} is installed: ssh, scp, sftp and sshs in ${bin}`);
+  if (lines.length > 0) {
+    const where = startupFile(shell) + (isZsh ? ", before compinit" : "");
+    print("", `Add to ${where}, and run here:`, ...lines.map((line) => `  ${line}`));
+  }
+  print("", "Then try:", "  ssh HOST true", "  sshs --list");
 }
 
-/** Says what is left of the user's own. */
-function* leftovers(places: Places, system: Pick<System, "env">): Generator<string> {
+/** Returns what is left of the user's own, a line each. */
+function leftovers(prefix: string, system: Pick<System, "env">): string[] {
+  const bin = `${prefix}/bin`;
   const settings = `${system.env("XDG_CONFIG_HOME") ?? `${system.env("HOME")}/.config`}/sshs`;
   const shim = inPath("sshs", system.env("PATH")).find(isShim);
-  const left = [
-    ...system.env("PATH")?.split(":").includes(places.bin)
-      ? [`the line for ${places.bin} in ${startupFile(shellOf(system))}`]
-      : [],
-    ...exists(settings) ? [settings] : [],
-    ...shim ? [`${shim}: deno uninstall --global sshs`] : [],
+  const isInPath = system.env("PATH")?.split(":").includes(bin);
+  return [
+    isInPath ? `the line for ${bin} in ${startupFile(shellOf(system))}` : "",
+    exists(settings) ? settings : "",
+    shim ? `${shim}: deno uninstall --global sshs` : "",
     `Deno: ${denoPath(system)}`,
-  ];
-  yield "Left, for you to remove if nothing else needs it:";
-  for (const what of left) yield `  ${what}`;
+  ].filter(Boolean).map((what) => `  ${what}`);
 }

@@ -2,11 +2,10 @@
  * Runs our own commands: `sshs --list` and the like. Their results go to stdout, as there is no session that
  * stdout would belong to.
  */
-import { StateDirError } from "../lane/state_dir.ts";
+import { isSystemError } from "../os/files.ts";
 import type { Given } from "../os/given.ts";
-import { restorePath } from "../os/program.ts";
 import type { System } from "../os/system.ts";
-import { print, say } from "../os/terminal.ts";
+import { Complaint, print, say } from "../os/terminal.ts";
 import { parseCommand } from "./command.ts";
 import { doctor } from "./doctor.ts";
 import { HELP, versionLine } from "./help.ts";
@@ -34,7 +33,6 @@ export async function runCommand(
   system: System,
   caller: number = system.pid,
 ): Promise<number> {
-  restorePath();
   const command = parseCommand(argv);
   try {
     switch (command.kind) {
@@ -77,8 +75,8 @@ export async function runCommand(
         return command satisfies never;
     }
   } catch (error) {
-    if (!(error instanceof StateDirError)) throw error;
-    say({ fault: error.message, hint: error.hint });
+    if (!(error instanceof Complaint) && !isSystemError(error)) throw error;
+    say({ fault: error.message, hint: error instanceof Complaint ? error.hint : undefined });
     return 1;
   }
 }

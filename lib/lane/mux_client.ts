@@ -98,13 +98,12 @@ export class MuxConnection implements Disposable {
     options: { deadline?: number } = {},
   ): Promise<MuxConnection> {
     const until = performance.now() + (options.deadline ?? 1000);
-    const conn = await connectUnix(socket, { deadline: until - performance.now() });
-    if (conn instanceof NoConnection) {
-      if (conn.why === "late") {
+    const conn = await connectUnix(socket, { deadline: until - performance.now() }).catch(
+      (error) => {
+        if (!(error instanceof Deno.errors.WouldBlock)) throw error;
         throw new DeadlineExceeded("Master did not take the connection in time");
-      }
-      throw conn.why === "unusable" ? conn.cause : conn;
-    }
+      },
+    );
     const connection = new MuxConnection(conn);
     try {
       const hello: MuxMessage = { type: MUX_MSG_HELLO, version: MUX_VERSION };

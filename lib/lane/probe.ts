@@ -1,7 +1,7 @@
 /** Finds out what is behind a control socket. A local check, which says nothing about the network. */
-import { isDenied } from "../os/files.ts";
+import { isDenied, linkStatOf } from "../os/files.ts";
 import { realSystem } from "../os/system.ts";
-import { NoConnection, socketOwner } from "../os/unix_socket.ts";
+import { NoConnection } from "../os/unix_socket.ts";
 import { isMuxTrouble, MuxClosed, MuxConnection } from "./mux_client.ts";
 
 /**
@@ -42,11 +42,11 @@ async function probeOnce(socket: string, until: number): Promise<Probe> {
   try {
     // connect(2) refuses a plain file as it refuses a stale socket, so we look at the entry first. Only
     // connecting can tell whether anybody listens.
-    const owner = socketOwner(socket);
-    if (owner === "absent") return { kind: "absent" };
-    if (owner === "other") return { kind: "foreign", reason: "Not a socket" };
-    if (owner !== realSystem.uid()) {
-      return { kind: "foreign", reason: `Socket belongs to user ${owner}` };
+    const info = linkStatOf(socket);
+    if (!info) return { kind: "absent" };
+    if (!info.isSocket) return { kind: "foreign", reason: "Not a socket" };
+    if (info.uid !== realSystem.uid()) {
+      return { kind: "foreign", reason: `Socket belongs to user ${info.uid}` };
     }
     using connection = await MuxConnection.connect(socket, { deadline: until - performance.now() });
     return { kind: "alive", pid: await connection.alive({ deadline: until - performance.now() }) };

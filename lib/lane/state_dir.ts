@@ -18,16 +18,11 @@ import {
 } from "../os/files.ts";
 import type { Given } from "../os/given.ts";
 import type { System } from "../os/system.ts";
+import { Complaint } from "../os/terminal.ts";
 
 /** Why the state directory cannot be used, and what to do about it. */
-export class StateDirError extends Error {
+export class StateDirError extends Complaint {
   override name = "StateDirError";
-  readonly hint: string;
-
-  constructor(message: string, hint: string) {
-    super(message);
-    this.hint = hint;
-  }
 }
 
 /** The hint for a state directory that cannot be used. */

@@ -15,15 +15,16 @@ import {
   FLAGS,
   inPath,
   isBundle,
-  MAIN,
   PROGRAM,
   quote,
   SLEEPER_FLAGS,
   VERSION,
 } from "../os/program.ts";
 import type { System } from "../os/system.ts";
+import { Complaint } from "../os/terminal.ts";
 import { LETTERS } from "../ssh/arguments.ts";
-import { InstallError, type TextFile } from "./new_files.ts";
+import { LAUNCHER_MARK } from "../ssh/real_ssh.ts";
+import type { NewFile } from "./new_files.ts";
 import ask from "./ask.sh" with { type: "text" };
 import closed from "./closed.sh" with { type: "text" };
 import launcher from "./launcher.sh" with { type: "text" };
@@ -31,19 +32,6 @@ import login from "./login.sh" with { type: "text" };
 import roles from "./roles.sh" with { type: "text" };
 import settle from "./settle.sh" with { type: "text" };
 import wait from "./wait.sh" with { type: "text" };
-
-/** The files of the launcher, by name. The first begins with the head; the others have functions alone. */
-const LAUNCHER = {
-  "launcher.sh": launcher,
-  "settle.sh": settle,
-  "ask.sh": ask,
-  "wait.sh": wait,
-  "login.sh": login,
-  "roles.sh": roles,
-};
-
-/** The second line of each script in bin: it tells a launcher of ours from the real ssh. */
-export const LAUNCHER_MARK = "# sshs launcher";
 
 /** The commands that are installed, and the stand-in for a shell that runs a ProxyCommand. */
 export const COMMANDS = ["ssh", "scp", "sftp", "sshs"] as const;
@@ -57,10 +45,15 @@ const HEAD = Object.entries({
   sleeper_flags: SLEEPER_FLAGS.join(" "),
 }).map(([name, value]) => `sshs_${name}=${quote(value)}\n`).join("");
 
-/** Returns the launcher's first file, head included. */
-export function launcherText(): string {
-  return HEAD + launcher;
-}
+/** The files of the launcher, by name. The first begins with the head; the others have functions alone. */
+export const LAUNCHER = {
+  "launcher.sh": HEAD + launcher,
+  "settle.sh": settle,
+  "ask.sh": ask,
+  "wait.sh": wait,
+  "login.sh": login,
+  "roles.sh": roles,
+};
 
 /** The line from which the launcher acts. */
 const BEGIN = '\nsshs_begin "$@"\n';
@@ -69,7 +62,7 @@ const BEGIN = '\nsshs_begin "$@"\n';
 export function bareLauncher(): string[] {
   const [first, ...others] = Object.values(LAUNCHER);
   const all = ["", ...others, "sshs_more() { :; }"].join("\n");
-  const text = HEAD + first.replace(BEGIN, () => all + BEGIN);
+  const text = first.replace(BEGIN, () => all + BEGIN);
   return ["/bin/sh", "-c", `sshs_lib=''\n${text}`, "sshs"];
 }
 
@@ -77,12 +70,12 @@ export function bareLauncher(): string[] {
  * Returns the files of a library whose path is absolute, the scripts last.
  *
  * @param program the path of the program
- * @throws {InstallError} if sh cannot hold a path
+ * @throws {Complaint} if sh cannot hold a path
  */
-export function libraryFiles(library: string, program: string, deno: string): TextFile[] {
+export function libraryFiles(library: string, program: string, deno: string): NewFile[] {
   const [lib, sshs_deno, sshs_program] = [library, deno, program].map((path) => {
     const word = quote(path);
-    if (word === undefined) throw new InstallError(`sh cannot hold the path ${path}`);
+    if (word === undefined) throw new Complaint(`sh cannot hold the path ${path}`);
     return word;
   });
   const script = `#!/bin/sh
@@ -91,14 +84,17 @@ sshs_lib=${lib}
 [ ! -r "$sshs_lib/launcher.sh" ] || . "$sshs_lib/launcher.sh"
 exec "/usr/bin/\${0##*/}" "$@" # the library is gone
 `;
-  const place = `sshs_deno=${sshs_deno}\nsshs_program=${sshs_program}\n`;
   return [
-    ...Object.entries({ ...LAUNCHER, "closed.sh": closed }).map(([name, text], i) => ({
-      path: `${library}/${name}`,
-      text: i === 0 ? launcherText() : text,
+    ...Object.entries({
+      ...LAUNCHER,
+      "closed.sh": closed,
+      "program": `sshs_deno=${sshs_deno}\nsshs_program=${sshs_program}\n`,
+    }).map(([name, text]) => ({ path: `${library}/${name}`, text })),
+    ...SCRIPTS.map((name) => ({
+      path: `${library}/bin/${name}`,
+      text: script,
+      kind: "program" as const,
     })),
-    { path: `${library}/program`, text: place },
-    ...SCRIPTS.map((name) => ({ path: `${library}/bin/${name}`, text: script, isProgram: true })),
   ];
 }
 
@@ -114,17 +110,17 @@ export function denoPath(system: Pick<System, "env">): string {
 /**
  * Returns the text of the program.
  *
- * @throws {InstallError} if it is not in one file, or cannot be read
+ * @throws {Complaint} if it is not in one file, or cannot be read
  */
 export async function programText(system: Pick<System, "run">): Promise<string> {
-  if (!isBundle) throw new InstallError(`${PROGRAM} is not all of sshs`, "deno task bundle");
+  if (!isBundle) throw new Complaint(`${PROGRAM} is not all of sshs`, "deno task bundle");
   let path = PROGRAM;
   if (!path.startsWith("/")) {
     // What `deno install` has fetched.
-    const { stdout } = await system.run(DENO, ["info", "--json", "--no-config", MAIN]);
+    const { stdout } = await system.run(DENO, ["info", "--json", "--no-config", PROGRAM]);
     path = JSON.parse(stdout || "{}").modules?.[0]?.local;
   }
   const text = path && readText(path);
-  if (!text) throw new InstallError(`${PROGRAM} cannot be read`);
+  if (!text) throw new Complaint(`${PROGRAM} cannot be read`);
   return text.replace(/\n\/\/ denoCacheMetadata=.*$/, "");
 }

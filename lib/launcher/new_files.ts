@@ -1,36 +1,22 @@
 /** Files and links that are put in place, all or none of them. */
 import { dirname } from "@std/path/posix/dirname";
 import {
+  exists,
   isSystemError,
   linkStatOf,
-  makeDirs,
   readText,
   removeIfEmpty,
   removePath,
   writeText,
 } from "../os/files.ts";
+import { Complaint } from "../os/terminal.ts";
 
-/** A file by its text. */
-export interface TextFile {
+/** A file by its text, or a symbolic link by its target. */
+export interface NewFile {
   readonly path: string;
   readonly text: string;
-  /** Whether it is to be run. */
-  readonly isProgram?: boolean;
-}
-
-/** A symbolic link by its target. */
-export interface NewLink {
-  readonly path: string;
-  readonly target: string;
-}
-
-/** Why sshs cannot be installed or removed, and what to do about it. */
-export class InstallError extends Error {
-  override name = "InstallError";
-
-  constructor(message: string, readonly hint?: string) {
-    super(message);
-  }
+  /** A file that is not to be run, unless this says so. */
+  readonly kind?: "program" | "link";
 }
 
 /**
@@ -39,38 +25,41 @@ export class InstallError extends Error {
  *
  * @param options.isShared whether others may read them
  * @param options.list a file to which the directories that were made are added, innermost first
- * @throws {InstallError} if a file cannot be written; nothing has changed then
+ * @throws {Complaint} if a file cannot be written; nothing has changed then
  */
 export function putInPlace(
-  files: readonly (TextFile | NewLink)[],
+  files: readonly NewFile[],
   { isShared = false, list }: { isShared?: boolean; list?: string } = {},
 ): void {
   // rename(2) replaces anything else, where a draft can be written beside it.
   const taken = files.find(({ path }) => linkStatOf(path)?.isDirectory);
-  if (taken) throw new InstallError(`${taken.path} is a directory`, `mv ${taken.path} ELSEWHERE`);
+  if (taken) throw new Complaint(`${taken.path} is a directory`, `mv ${taken.path} ELSEWHERE`);
   const mask = isShared ? 0o755 : 0o700;
   const made: string[] = [];
   const staged: string[] = [];
-  const stage = (file: TextFile | NewLink): void => {
-    const draft = `${file.path}.new`;
+  const makeDir = (dir: string): void => {
+    if (exists(dir)) return;
+    makeDir(dirname(dir));
+    Deno.mkdirSync(dir);
+    made.unshift(dir);
+    Deno.chmodSync(dir, mask);
+  };
+  const stage = ({ path, text, kind }: NewFile): void => {
+    const draft = `${path}.new`;
     staged.push(draft);
-    for (const dir of makeDirs(dirname(file.path)).reverse()) {
-      made.unshift(dir);
-      Deno.chmodSync(dir, mask);
-    }
+    makeDir(dirname(path));
     removePath(draft);
-    if ("target" in file) return Deno.symlinkSync(file.target, draft);
-    writeText(draft, file.text);
-    Deno.chmodSync(draft, file.isProgram ? mask : mask & 0o644);
+    if (kind === "link") return Deno.symlinkSync(text, draft);
+    writeText(draft, text);
+    Deno.chmodSync(draft, kind === "program" ? mask : mask & 0o644);
   };
   try {
     files.forEach(stage);
-    const before = list === undefined ? undefined : readText(list) ?? "";
-    if (list) stage({ path: list, text: made.map((dir) => `${dir}\n`).join("") + before });
+    if (list) stage({ path: list, text: [...made, readText(list) ?? ""].join("\n") });
     for (const draft of staged) Deno.renameSync(draft, draft.slice(0, -".new".length));
   } catch (error) {
     staged.forEach(removePath);
     made.forEach(removeIfEmpty);
-    throw isSystemError(error) ? new InstallError(error.message) : error;
+    throw isSystemError(error) ? new Complaint(error.message) : error;
   }
 }

@@ -15,17 +15,13 @@ export function pathLine(shell: string, bin: string): string {
   return word === bin ? `export PATH="${bin}:$PATH"` : `export PATH=${word}:"$PATH"`;
 }
 
-/** Returns the line that makes zsh find completions in `directory`. It must come before `compinit`. */
-export function fpathLine(directory: string): string {
-  return `fpath=(${quote(directory)} $fpath)`;
-}
+const FILES: Record<string, string> = {
+  bash: "~/.bashrc",
+  zsh: "~/.zshrc",
+  fish: "~/.config/fish/config.fish",
+};
 
 /** Returns the file that a shell reads when it starts, as users write its path. */
 export function startupFile(shell: string): string {
-  const files: Record<string, string> = {
-    bash: "~/.bashrc",
-    zsh: "~/.zshrc",
-    fish: "~/.config/fish/config.fish",
-  };
-  return files[basename(shell)] ?? "~/.profile";
+  return FILES[basename(shell)] ?? "~/.profile";
 }

@@ -27,21 +27,6 @@ export function readText(path: string): string | undefined {
   return ifThere(() => Deno.readTextFileSync(path));
 }
 
-/** Returns the text of a file in Linux's /proc; `undefined` if there is none, or it is not ours to read. */
-export function readKernelFile(path: string): string | undefined {
-  return unlessGone(() => Deno.readTextFileSync(path));
-}
-
-/** Returns what is in Linux's /proc; `undefined` if there is no such thing, or it is not ours to see. */
-export function unlessGone<T>(look: () => T): T | undefined {
-  try {
-    return look();
-  } catch (error) {
-    // Of a process that ends between open(2) and read(2) Deno has ESRCH without a code.
-    if (!isSystemError(error) && !/\(os error 3\)/.test((error as Error).message)) throw error;
-  }
-}
-
 /**
  * Returns the bytes of a regular file. `"absent"`: there is none, or it has more than `limit` bytes.
  * `"denied"`: this user may not read it. `"other"`: a fifo or a socket, which only one process can read.
@@ -65,24 +50,15 @@ export function readFile(path: string, limit: number): Uint8Array | "absent" | "
  * none.
  */
 export function isExecutable(path: string): boolean {
-  try {
-    const { isFile, mode } = Deno.statSync(path);
-    return isFile && ((mode ?? 0) & 0o111) !== 0;
-  } catch {
-    return false;
-  }
+  const info = unlessGone(() => Deno.statSync(path));
+  return info !== undefined && info.isFile && ((info.mode ?? 0) & 0o111) !== 0;
 }
 
 /** Returns the first bytes of a file; none if we may not read it. */
 export function readHead(path: string, length: number): Uint8Array {
+  using file = unlessGone(() => Deno.openSync(path));
   const head = new Uint8Array(length);
-  try {
-    using file = Deno.openSync(path);
-    return head.subarray(0, file.readSync(head) ?? 0);
-  } catch (error) {
-    if (isAbsence(error) || isDenied(error)) return head.subarray(0, 0);
-    throw error;
-  }
+  return head.subarray(0, file?.readSync(head) ?? 0);
 }
 
 /** Returns a path with all its links resolved. */
@@ -115,11 +91,11 @@ export function removeIfEmpty(dir: string): boolean {
 export function writeWhole(
   path: string,
   text: string,
-  options: { mode?: number; mtime?: number; linked?: boolean } = {},
+  options: { mtime?: number; linked?: boolean } = {},
 ): void {
   const draft = `${path}.${Deno.pid}`;
   try {
-    Deno.writeTextFileSync(draft, text, { mode: options.mode ?? 0o600 });
+    Deno.writeTextFileSync(draft, text, { mode: 0o600 });
     if (options.mtime !== undefined) setModified(draft, options.mtime);
     if (options.linked) {
       Deno.linkSync(draft, `${draft}.link`);
@@ -140,21 +116,7 @@ export function makeDir(path: string): void {
 
 /** Makes a directory for this user only. False: the path already exists. */
 export function createDir(path: string): boolean {
-  try {
-    Deno.mkdirSync(path, { mode: 0o700 });
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.AlreadyExists) return false;
-    throw error;
-  }
-}
-
-/** Makes a directory and its missing parents. Returns those it made, innermost first. */
-export function makeDirs(path: string): string[] {
-  if (exists(path)) return [];
-  const above = makeDirs(path.slice(0, path.lastIndexOf("/")) || "/");
-  Deno.mkdirSync(path);
-  return [path, ...above];
+  return unlessThere(() => Deno.mkdirSync(path, { mode: 0o700 }));
 }
 
 /**
@@ -178,11 +140,10 @@ export function isAbsence(error: unknown): boolean {
     error instanceof Deno.errors.FilesystemLoop;
 }
 
-/** Writes a file for this user only, or with another mode regardless of the umask. */
-export function writeText(path: string, text: string, mode = 0o600): void {
+/** Writes a file for this user only. */
+export function writeText(path: string, text: string): void {
   removeUnless(path, "isFile");
-  Deno.writeTextFileSync(path, text, { mode });
-  if (mode !== 0o600) Deno.chmodSync(path, mode);
+  Deno.writeTextFileSync(path, text, { mode: 0o600 });
 }
 
 /** Overwrites the beginning of a file without truncating it. */
@@ -193,11 +154,17 @@ export function overwrite(path: string, text: string): void {
 
 /** Creates a file for this user only. False: the path already exists, or its directory does not. */
 export function createText(path: string, text: string): boolean {
+  return ifThere(() =>
+    unlessThere(() => Deno.writeTextFileSync(path, text, { mode: 0o600, createNew: true }))
+  ) ?? false;
+}
+
+function unlessThere(create: () => void): boolean {
   try {
-    Deno.writeTextFileSync(path, text, { mode: 0o600, createNew: true });
+    create();
     return true;
   } catch (error) {
-    if (error instanceof Deno.errors.AlreadyExists || isAbsence(error)) return false;
+    if (error instanceof Deno.errors.AlreadyExists) return false;
     throw error;
   }
 }
@@ -246,5 +213,15 @@ export function ifThere<T>(act: () => T): T | undefined {
   } catch (error) {
     if (isAbsence(error)) return undefined;
     throw error;
+  }
+}
+
+/** Returns the result of `act`; `undefined` if there is no such thing, or it is not ours to see. */
+export function unlessGone<T>(act: () => T): T | undefined {
+  try {
+    return act();
+  } catch (error) {
+    // Of a process that ends while its files in /proc are read Deno has ESRCH without a code.
+    if (!isSystemError(error) && !/\(os error 3\)/.test((error as Error).message)) throw error;
   }
 }

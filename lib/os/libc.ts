@@ -3,12 +3,13 @@
  * nothing, or returns.
  */
 
-const NAMES: Partial<Record<typeof Deno.build.os, readonly string[]>> = {
-  linux: ["libc.so.6", `libc.musl-${Deno.build.arch}.so.1`],
-  // A path: macOS looks for a bare name in the current directory too (dlopen(3)).
-  darwin: ["/usr/lib/libSystem.B.dylib"],
-  freebsd: ["libc.so.7"],
-};
+const NAMES = [
+  // First and with its path: macOS looks for a bare name in the current directory too (dlopen(3)).
+  "/usr/lib/libSystem.B.dylib",
+  "libc.so.6",
+  `libc.musl-${Deno.build.arch}.so.1`,
+  "libc.so.7", // FreeBSD
+];
 
 const SYMBOLS = {
   execv: { parameters: ["buffer", "buffer"], result: "i32" },
@@ -20,15 +21,6 @@ const SYMBOLS = {
   malloc_trim: { parameters: ["usize"], result: "i32", optional: true },
 } as const;
 
-/** Signals by number; these are the same on Linux, macOS and BSD. */
-export const SIGNAL_NUMBERS: { readonly [signal in Deno.Signal]?: number } = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGQUIT: 3,
-  SIGPIPE: 13,
-  SIGTERM: 15,
-};
-
 let loaded: ReturnType<typeof load> | null = null;
 
 function libc() {
@@ -36,7 +28,7 @@ function libc() {
 }
 
 function load() {
-  for (const name of NAMES[Deno.build.os] ?? ["libc.so"]) {
+  for (const name of NAMES) {
     try {
       return Deno.dlopen(name, SYMBOLS).symbols;
     } catch {
@@ -45,18 +37,24 @@ function load() {
   }
 }
 
-/** Becomes the program at `path`. Returns only if that fails. */
-export function execv(path: string, argv: readonly Uint8Array[]): void {
-  const words = argv.map(terminated);
-  const pointers = new BigUint64Array(words.length + 1);
-  words.forEach((word, i) => {
-    pointers[i] = BigInt(Deno.UnsafePointer.value(Deno.UnsafePointer.of(word)));
-  });
+/**
+ * Becomes the program that the first word names. Each word of its argv has a NUL at its end. Returns only if
+ * that fails.
+ */
+export function execv(words: Uint8Array<ArrayBuffer>): void {
+  const start = Deno.UnsafePointer.value(Deno.UnsafePointer.of(words));
+  const pointers: bigint[] = [];
+  for (let at = 0; at < words.length; at = words.indexOf(0, at) + 1) {
+    pointers.push(start + BigInt(at));
+  }
   // Rust's runtime ignores SIGPIPE, and an ignored signal stays ignored across exec: `ssh host | head`
   // would not end.
-  libc()?.signal(SIGNAL_NUMBERS.SIGPIPE!, null);
-  libc()?.execv(terminated(new TextEncoder().encode(path)), pointers);
+  libc()?.signal(SIGPIPE, null);
+  libc()?.execv(words, new BigUint64Array([...pointers, 0n]));
 }
+
+/** The same on Linux, macOS and BSD. */
+const SIGPIPE = 13;
 
 /** detach() checks descriptors up to this number: those that a shell or a job runner passes on are low. */
 const DESCRIPTORS = 4096;
@@ -81,10 +79,4 @@ export function detach(): void {
 /** Returns unused memory to the system, except `kept` bytes. glibc only. */
 export function trimMemory(kept: number): void {
   libc()?.malloc_trim?.(BigInt(kept));
-}
-
-function terminated(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  const word = new Uint8Array(bytes.length + 1);
-  word.set(bytes);
-  return word;
 }

@@ -1,10 +1,12 @@
-import { ifThere, namesIn, removeUnless, statOf } from "./files.ts";
+import { ifThere, namesIn, removePath, removeUnless, statOf } from "./files.ts";
 
 /** A file whose lock (flock) this process holds. */
 export class LockedFile implements Disposable {
+  readonly #path: string;
   readonly #file: Deno.FsFile;
 
-  private constructor(file: Deno.FsFile) {
+  private constructor(path: string, file: Deno.FsFile) {
+    this.#path = path;
     this.#file = file;
   }
 
@@ -17,9 +19,9 @@ export class LockedFile implements Disposable {
     const options = { read: true, write: true, create: true, mode: 0o600 };
     const file = ifThere(() => Deno.openSync(path, options));
     if (!file) return undefined;
-    const locked = new LockedFile(file);
+    const locked = new LockedFile(path, file);
     // The file may have been removed before we locked it: others will lock its successor.
-    if (file.tryLockSync(true) && locked.isAt(path)) return locked;
+    if (file.tryLockSync(true) && locked.isMine()) return locked;
     file.close();
   }
 
@@ -46,10 +48,15 @@ export class LockedFile implements Disposable {
     return namesIn("/proc/self/fd").find(isMine) ?? "";
   }
 
-  /** Whether a path leads to this file. */
-  isAt(path: string): boolean {
-    const [mine, there] = [this.#file.statSync(), statOf(path)];
+  /** Whether its path still leads to this file. */
+  isMine(): boolean {
+    const [mine, there] = [this.#file.statSync(), statOf(this.#path)];
     return there !== undefined && there.ino === mine.ino && there.dev === mine.dev;
+  }
+
+  /** Removes the file, if it is still this one. */
+  remove(): void {
+    if (this.isMine()) removePath(this.#path);
   }
 
   [Symbol.dispose](): void {

@@ -2,16 +2,12 @@
  * What the system says of processes: on Linux in /proc, elsewhere through ps(1). One that is gone is a
  * result, not an error.
  */
-import { isSystemError, namesIn, readKernelFile, unlessGone } from "./files.ts";
-import { SIGNAL_NUMBERS } from "./libc.ts";
+import { isSystemError, namesIn, unlessGone } from "./files.ts";
+import { run } from "./run.ts";
 
-/** What runs ps(1). */
-interface Runner {
-  run(
-    path: string,
-    args: readonly string[],
-    options: { readonly env: Record<string, string> },
-  ): Promise<{ readonly stdout: string }>;
+/** Returns the text of a file in /proc. */
+function readKernelFile(path: string): string | undefined {
+  return unlessGone(() => Deno.readTextFileSync(path));
 }
 
 /** Returns the target of one of the kernel's own links, such as "pid:[4026531836]". */
@@ -37,67 +33,50 @@ export function isZombie(pid: number): boolean {
 }
 
 /**
- * Returns when these processes were born: field 22 on Linux, else what ps says. Leaves out those that have
- * ended, or all if the system does not say.
+ * Returns when these processes were born: field 22 on Linux, else what ps says. A birth is an opaque word
+ * that never changes; the same pid with another birth is another process. Leaves out those that have ended,
+ * or all if the system does not say.
  */
-export async function births(
-  pids: readonly number[],
-  system: Runner,
-): Promise<Map<number, string>> {
-  if (!fieldsOf(Deno.pid)) return await birthsFromPs(pids, system);
+export async function births(pids: readonly number[]): Promise<Map<number, string>> {
+  const table = fieldsOf(Deno.pid) ? undefined : await askPs();
   return new Map(pids.flatMap((pid) => {
     const fields = fieldsOf(pid);
     // A zombie has ended, though its parent may take long to reap it.
-    return fields && fields[0] !== "Z" ? [[pid, fields[19]]] : [];
+    const birth = fields?.[0] === "Z" ? undefined : fields?.[19] ?? table?.get(pid)?.birth;
+    return birth ? [[pid, birth]] : [];
   }));
 }
 
-/** Exported for its test: Linux has /proc. */
-export async function birthsFromPs(
-  pids: readonly number[],
-  system: Runner,
-): Promise<Map<number, string>> {
-  if (pids.length === 0) return new Map();
-  return await askPs(["-o", "lstart=", "-p", pids.join(",")], system);
-}
-
-/** Returns the command lines of all processes, their words separated by blanks. */
-export async function commandLines(system: Runner): Promise<Map<number, string>> {
+/** Returns the command lines of all processes, each word with a blank after it. */
+export async function commandLines(): Promise<Map<number, string>> {
   const pids = namesIn("/proc").filter((name) => /^\d+$/.test(name));
-  if (pids.length === 0) return await commandLinesFromPs(system);
+  if (pids.length === 0) {
+    return new Map(Array.from(await askPs(), ([pid, { words }]) => [pid, `${words} `]));
+  }
   return new Map(pids.flatMap((pid) => {
     const words = readKernelFile(`/proc/${pid}/cmdline`);
     return words ? [[Number(pid), words.replaceAll("\0", " ")]] : [];
   }));
 }
 
-/** Exported for its test: Linux has /proc. */
-export async function commandLinesFromPs(
-  system: Runner,
-): Promise<Map<number, string>> {
-  const lines = await askPs(["-A", "-o", "args="], system);
-  return new Map([...lines].map(([pid, words]) => [pid, `${words} `]));
-}
-
-/** Returns what ps(1) prints after the pid of each process. Its dates depend on TZ, its width on COLUMNS. */
-async function askPs(
-  words: readonly string[],
-  system: Runner,
-): Promise<Map<number, string>> {
+/** Returns what ps(1) says of all processes. Exported for its test: Linux has /proc. */
+export async function askPs(): Promise<Map<number, { birth: string; words: string }>> {
+  // Its dates depend on TZ, its width on COLUMNS.
   const env = { LC_ALL: "C", TZ: "UTC", COLUMNS: "100000" };
-  // Through a shell, which has a PATH if we have none.
-  const argv = ["-c", 'exec ps -o pid= "$@"', "sh", ...words];
-  let stdout: string;
   try {
-    stdout = (await system.run("/bin/sh", argv, { env })).stdout;
+    // Through a shell, which has a PATH if we have none.
+    const script = "exec ps -A -o pid= -o lstart= -o args=";
+    const { stdout } = await run("/bin/sh", ["-c", script], { env });
+    const lines = stdout.matchAll(/^ *(\d+) +(\w+ +\w+ +\d+ \S+ \d+) +(.*?) *$/gm);
+    return new Map(Array.from(lines, ([, pid, birth, words]) => [Number(pid), { birth, words }]));
   } catch (error) {
     if (!isSystemError(error)) throw error;
     return new Map(); // Cannot start a process.
   }
-  return new Map(
-    Array.from(stdout.matchAll(/^ *(\d+) +(.+?) *$/gm), ([, pid, rest]) => [Number(pid), rest]),
-  );
 }
+
+/** Signals by number; these are the same on Linux, macOS and BSD. */
+const NUMBERS: { readonly [signal in Deno.Signal]?: number } = { SIGQUIT: 3, SIGTERM: 15 };
 
 /**
  * Whether a process handles a signal, from its `/proc/PID/status`; `undefined` without one. The value is a
@@ -106,7 +85,7 @@ async function askPs(
 export function catches(pid: number, signal: Deno.Signal): boolean | undefined {
   const status = readKernelFile(`/proc/${pid}/status`) ?? "";
   const mask = /^SigCgt:\s*([0-9a-f]+)$/m.exec(status)?.[1];
-  const number = SIGNAL_NUMBERS[signal];
+  const number = NUMBERS[signal];
   if (mask === undefined || number === undefined) return undefined;
   return (BigInt(`0x${mask}`) >> BigInt(number - 1) & 1n) === 1n;
 }
@@ -116,20 +95,20 @@ export function catches(pid: number, signal: Deno.Signal): boolean | undefined {
  * server, which it opens before any forward's. Linux only, and `undefined` behind a proxy.
  */
 export function localAddress(pid: number): string | undefined {
-  const sockets = unlessGone(() => namesIn(`/proc/${pid}/fd`)) ?? [];
-  const inodes = sockets.sort((a, b) => Number(a) - Number(b)).map((descriptor) =>
-    /^socket:\[(\d+)\]$/.exec(kernelLink(`/proc/${pid}/fd/${descriptor}`) ?? "")?.[1]
-  );
   const rows = ["tcp", "tcp6"].flatMap((name) =>
     (readKernelFile(`/proc/${pid}/net/${name}`) ?? "").split("\n").map((row) =>
       row.trim().split(/\s+/)
     )
   );
   // Columns: the local address in hex, the other end's, the state (01: established), and the inode.
-  const first = inodes.map((inode) =>
-    inode && rows.find((row) => row[9] === inode && row[3] === "01")
-  ).find(Boolean);
-  return first ? addressFrom(first[1].split(":")[0]) : undefined;
+  const ends = new Map(
+    rows.filter((row) => row[3] === "01").map((row) => [`socket:[${row[9]}]`, row[1]]),
+  );
+  const descriptors = unlessGone(() => namesIn(`/proc/${pid}/fd`)) ?? [];
+  const first = descriptors.sort((a, b) => Number(a) - Number(b))
+    .map((descriptor) => ends.get(kernelLink(`/proc/${pid}/fd/${descriptor}`) ?? ""))
+    .find(Boolean);
+  return first && addressFrom(first.split(":")[0]);
 }
 
 /** Returns an address that /proc/net/tcp{,6} has as words of 32 bits, in the machine's order, in hex. */

@@ -6,6 +6,7 @@
  */
 import { fromFileUrl } from "@std/path/posix/from-file-url";
 import { execv } from "./libc.ts";
+import { unlessGone } from "./files.ts";
 import { say } from "./terminal.ts";
 
 /** The version of sshs. A sleeper or a plan of another version is not used. */
@@ -31,13 +32,13 @@ export const FLAGS: readonly string[] = [
  * The sleeper works for a few ms every 5 s. V8's compilers and threads, waiting for more work, would double
  * its CPU time (0.36 % with 50 lanes instead of 0.15 %).
  */
-const V8_OF_SLEEPER = "--lite-mode,--single-threaded,--max-semi-space-size=1,--expose-gc";
-export const SLEEPER_FLAGS = [`--v8-flags=${V8_OF_SLEEPER}`];
+export const SLEEPER_FLAGS = [
+  "--v8-flags=--lite-mode,--single-threaded,--max-semi-space-size=1,--expose-gc",
+];
 
-/** The URL that this program was started from. */
-export const MAIN: string = Deno.mainModule;
+const MAIN: string = Deno.mainModule;
 
-/** The path of {@linkcode MAIN}, or the URL if it is not a file. */
+/** The path of the file that this program was started from, or the URL if it is not a file. */
 export const PROGRAM: string = MAIN.startsWith("file:") ? fromFileUrl(MAIN) : MAIN;
 
 /** Whether the whole program is in one file: only then is this module the main one. */
@@ -56,18 +57,15 @@ export function isDenoTooOld(version: string = DENO_VERSION): boolean {
   return version.localeCompare(OLDEST_DENO, "en", { numeric: true }) < 0;
 }
 
-const SHIM_MARK = "DENO_NODE_SHIM_ACTIVE";
-const SHIM_DIRECTORY = "/node_compat_bin";
-
 /**
  * Removes the directory that Deno puts first in PATH if there is no node: it contains a `node` that is
  * Deno, for programs that its children start (since 2.9, denoland/deno#34969).
  */
 export function restorePath(): void {
-  if (Deno.env.get(SHIM_MARK) === undefined) return;
+  const mark = "DENO_NODE_SHIM_ACTIVE";
   const [first, ...users] = (Deno.env.get("PATH") ?? "").split(":");
-  if (!first.endsWith(SHIM_DIRECTORY)) return;
-  Deno.env.delete(SHIM_MARK);
+  if (!Deno.env.has(mark) || !first.endsWith("/node_compat_bin")) return;
+  Deno.env.delete(mark);
   // If nothing else is in PATH, it was not set.
   if (users.length > 0) Deno.env.set("PATH", users.join(":"));
   else Deno.env.delete("PATH");
@@ -92,34 +90,21 @@ export async function become(
   before: readonly string[],
   argv: readonly string[],
 ): Promise<never> {
-  const encoder = new TextEncoder();
-  const own = [path, ...before].map((word) => encoder.encode(word));
-  const users = argv.some((word) => word.includes(LOST))
-    ? ownWords()?.slice(-argv.length)
-    : argv.map((word) => encoder.encode(word));
-  if (!users) fail("an argument is not UTF-8, and this system does not tell its bytes", 255);
-  execv(path, [...own, ...users]);
+  const words = [path, ...before, ...argv].map((word) => new TextEncoder().encode(`${word}\0`));
+  if (argv.some((word) => word.includes(LOST))) {
+    const own = unlessGone(() => Deno.readFileSync("/proc/self/cmdline"));
+    if (!own) {
+      say({ fault: "an argument is not UTF-8, and this system does not tell its bytes" });
+      Deno.exit(255);
+    }
+    let start = own.length;
+    for (let n = 0; n < argv.length; n++) start = own.lastIndexOf(0, start - 2) + 1;
+    words.splice(-argv.length, argv.length, own.subarray(start));
+  }
+  execv(new Uint8Array(words.flatMap((word) => [...word])));
   // No libc under a name that we know: the next best is to wait for it.
   const { code } = await new Deno.Command(path, { args: [...before, ...argv] }).spawn().status;
   Deno.exit(code);
-}
-
-/** Returns this process's own argv as bytes, which Linux tells. */
-function ownWords(): Uint8Array[] | undefined {
-  if (Deno.build.os !== "linux") return undefined;
-  const words: Uint8Array[] = [];
-  let rest = Deno.readFileSync("/proc/self/cmdline");
-  while (rest.length > 0) {
-    const end = rest.indexOf(0);
-    words.push(rest.subarray(0, end));
-    rest = rest.subarray(end + 1);
-  }
-  return words;
-}
-
-function fail(why: string, status: number): never {
-  say({ fault: why });
-  Deno.exit(status);
 }
 
 /**

@@ -12,12 +12,22 @@ export interface Message {
   readonly hint?: string;
 }
 
-/** Makes text from elsewhere harmless for a terminal: control characters become visible. */
+/** A failure that is for the user to mend: what is wrong, and what to do about it. */
+export class Complaint extends Error {
+  override name = "Complaint";
+
+  constructor(message: string, readonly hint?: string) {
+    super(message);
+  }
+}
+
+/** Makes text from elsewhere, JSON too, harmless for a terminal: control characters become visible. */
 export function harmless(text: string): string {
   // deno-lint-ignore no-control-regex
   return text.replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, (char) => {
     const code = char.charCodeAt(0);
-    return code < 0x20 ? `^${String.fromCharCode(code + 64)}` : `\\u${code.toString(16)}`;
+    if (code < 0x20) return `^${String.fromCharCode(code + 64)}`;
+    return `\\u${code.toString(16).padStart(4, "0")}`;
   });
 }
 
@@ -52,7 +62,7 @@ export const words = {
     fault: "no ssh in PATH but the launcher of sshs",
     hint: "install OpenSSH, or set SSHS_SSH to the path of its ssh",
   }),
-  notShared: ({ message, hint }: { message: string; hint: string }): Message => ({
+  notShared: ({ message, hint }: Pick<Complaint, "message" | "hint">): Message => ({
     fault: `not shared: ${message}`,
     hint,
   }),
@@ -75,13 +85,9 @@ export function print(...lines: readonly string[]): void {
   }
 }
 
-/** Prints a value as JSON, with characters escaped that a terminal could take for more than text. */
+/** Prints a value as JSON. */
 export function printJson(value: unknown): void {
-  const text = JSON.stringify(value, null, 2);
-  print(text.replace(
-    /[\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g,
-    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  ));
+  print(harmless(JSON.stringify(value, null, 2)));
 }
 
 /** Returns the size of the terminal on stdout; `undefined` if it is no terminal, or one without a size. */

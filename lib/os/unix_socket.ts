@@ -1,49 +1,38 @@
-/** Connections to unix sockets. Every failure of the other side is a value, not an exception. */
-import { isAbsence, isSystemError, linkStatOf, removePath, statOf } from "./files.ts";
+/** Connections to unix sockets. That the other side is over is a value, not an exception. */
+import { isAbsence, isSystemError, removePath, statOf } from "./files.ts";
 import { pause } from "./system.ts";
 
-export interface UnixConnection {
-  /** Reads into `chunk` and returns the number of bytes; `null` once either side has closed. */
-  read(chunk: Uint8Array): Promise<number | null>;
-  /** Writes all bytes. False: the connection is closed. */
-  write(bytes: Uint8Array): Promise<boolean>;
-  /** May be called twice. Pending reads and writes return that the connection is closed. */
-  close(): void;
-}
+/** A connection. A pending read or write ends with it. */
+export type UnixConnection = ReturnType<typeof wrap>;
 
-/** Why there is no connection. */
+/** There is no such file, or nobody listens. */
 export class NoConnection extends Error {
   override name = "NoConnection";
 
-  /**
-   * - `absent`: there is no such file
-   * - `refused`: nobody listens
-   * - `late`: the listener's queue was full until the deadline
-   * - `unusable`: any other error of the system, which is the cause
-   */
-  constructor(readonly why: "absent" | "refused" | "late" | "unusable", cause: unknown) {
-    super(cause instanceof Error ? cause.message : why, { cause });
+  constructor(readonly why: "absent" | "refused", cause: Error) {
+    super(cause.message, { cause });
   }
 }
 
-/** Connects to a socket. Waits, for at most `deadline` ms, only while the listener's queue is full. */
+/**
+ * Connects to a socket. Waits, for at most `deadline` ms, only while the listener's queue is full.
+ *
+ * @throws {NoConnection} if nobody is there
+ * @throws {Deno.errors.WouldBlock} if the queue is still full; other errors of the system
+ */
 export async function connectUnix(
   path: string,
-  options: { readonly deadline: number },
-): Promise<UnixConnection | NoConnection> {
-  const until = performance.now() + options.deadline;
+  { deadline }: { readonly deadline: number },
+): Promise<UnixConnection> {
+  const until = performance.now() + deadline;
   while (true) {
     try {
       return wrap(await Deno.connect({ transport: "unix", path }));
     } catch (error) {
-      if (error instanceof Deno.errors.ConnectionRefused) return new NoConnection("refused", error);
-      if (isAbsence(error)) return new NoConnection("absent", error);
+      if (error instanceof Deno.errors.ConnectionRefused) throw new NoConnection("refused", error);
+      if (isAbsence(error)) throw new NoConnection("absent", error as Error);
       // EAGAIN: the queue is full (unix(7)). A master's holds 64 clients (mux.c), which a burst can fill.
-      if (!(error instanceof Deno.errors.WouldBlock)) {
-        if (!isUnusable(error)) throw error;
-        return new NoConnection("unusable", error);
-      }
-      if (performance.now() >= until) return new NoConnection("late", error);
+      if (!(error instanceof Deno.errors.WouldBlock) || performance.now() >= until) throw error;
     }
     await pause(5);
   }
@@ -67,29 +56,15 @@ export function tryFiles(path: string): { readonly made: number } | { readonly p
   }
 }
 
-/** Returns the uid of the owner of the socket at a path. `"other"`: it is no socket, but e.g. a link. */
-export function socketOwner(path: string): number | null | "absent" | "other" {
-  const info = linkStatOf(path);
-  if (!info) return "absent";
-  return info.isSocket ? info.uid : "other";
-}
-
-/**
- * Whether an error says that we may not open the socket, that it is none, that no more files can be
- * opened, or that its name is too long.
- */
-function isUnusable(error: unknown): boolean {
-  // A name that is too long has no errno (Rust's SocketAddr).
-  return isSystemError(error) || (error instanceof Error && /SUN_LEN/.test(error.message));
-}
-
-function wrap(conn: Deno.UnixConn): UnixConnection {
+function wrap(conn: Deno.UnixConn) {
   let isOpen = true;
   return {
-    async read(chunk) {
+    /** Reads into `chunk` and returns the number of bytes; `null` once either side has closed. */
+    async read(chunk: Uint8Array): Promise<number | null> {
       return await unlessOver(conn.read(chunk)) ?? null;
     },
-    async write(bytes) {
+    /** Writes all bytes. False: the connection is closed. */
+    async write(bytes: Uint8Array): Promise<boolean> {
       for (let sent = 0; sent < bytes.length;) {
         const count = await unlessOver(conn.write(bytes.subarray(sent)));
         if (count === undefined) return false;
@@ -97,7 +72,8 @@ function wrap(conn: Deno.UnixConn): UnixConnection {
       }
       return true;
     },
-    close() {
+    /** May be called twice. */
+    close(): void {
       if (isOpen) conn.close();
       isOpen = false;
     },

@@ -8,36 +8,33 @@ const POLL = 1000;
  * the result is disposed of.
  */
 export function watchFile(path: string, onWrite: () => void): Disposable {
-  let watcher: Deno.FsWatcher;
-  try {
-    watcher = Deno.watchFs(path);
-  } catch {
-    return pollFile(path, onWrite); // No more watches are available, or this system has none.
-  }
-  let close = () => watcher.close();
-  const read = async () => {
+  let stop: () => void;
+  const poll = () => {
+    const look = () => statOf(path)?.mtime?.getTime();
+    let last = look();
+    const timer = setInterval(() => {
+      const now = look();
+      if (now !== last) onWrite();
+      last = now;
+    }, POLL);
+    stop = () => clearInterval(timer);
+  };
+  const read = async (watcher: Deno.FsWatcher) => {
     for await (const { kind } of watcher) {
       if (kind === "remove") {
         // The system watches this file, not one that may replace it.
         watcher.close();
-        const poll = pollFile(path, onWrite);
-        close = () => poll[Symbol.dispose]();
+        poll();
       }
       onWrite();
     }
   };
-  read();
-  return { [Symbol.dispose]: () => close() };
-}
-
-/** Like watchFile(), by checking the file every `every` ms. Exported for its test. */
-export function pollFile(path: string, onWrite: () => void, every: number = POLL): Disposable {
-  const look = () => statOf(path)?.mtime?.getTime();
-  let last = look();
-  const timer = setInterval(() => {
-    const now = look();
-    if (now !== last) onWrite();
-    last = now;
-  }, every);
-  return { [Symbol.dispose]: () => clearInterval(timer) };
+  try {
+    const watcher = Deno.watchFs(path);
+    stop = () => watcher.close();
+    read(watcher);
+  } catch {
+    poll(); // No more watches are available, or this system has none.
+  }
+  return { [Symbol.dispose]: () => stop() };
 }

@@ -12,6 +12,7 @@ import { allLanes, type Lane, plansDir, sleeperLogPath, usedPath } from "../lane
 import { type LaneRecord, readRecord, startOf } from "../lane/record.ts";
 import { isJobDir } from "../lane/state_dir.ts";
 import { exists, isSystemError, namesIn, removePath, writeText } from "../os/files.ts";
+import type { LockedFile } from "../os/locked_file.ts";
 import { logLine } from "../os/log.ts";
 import { watchFile } from "../os/watch_file.ts";
 import type { Given } from "../os/given.ts";
@@ -21,7 +22,7 @@ import { Alarm } from "./alarm.ts";
 import { type Hands, HeldLane, type HeldSystem } from "./held_lane.ts";
 import { Agents } from "./lane_agent.ts";
 import { clearUnused, endAttempt, endJob, isAbandoned, isLoggingIn } from "./leftovers.ts";
-import { SleeperFile } from "./sleeper_file.ts";
+import { takeSleeperFile } from "./sleeper_file.ts";
 import { Waiting } from "./waiting.ts";
 
 export type SleeperSystem =
@@ -88,7 +89,7 @@ export class Sleeper {
   /** Looks after the lanes until there are none. Returns the exit status. */
   async run(): Promise<number> {
     for (;;) {
-      using file = SleeperFile.tryTake(this.#given, this.#system);
+      using file = takeSleeperFile(this.#given, this.#system);
       if (!file) return 0;
       this.#log("awake");
       // First, as somebody may have been waiting for as long as we took to start.
@@ -109,7 +110,7 @@ export class Sleeper {
     }
   }
 
-  async #watch(file: SleeperFile, waiting: Waiting): Promise<void> {
+  async #watch(file: LockedFile, waiting: Waiting): Promise<void> {
     this.#touchUsed();
     using _watch = watchFile(usedPath(this.#dir), () => {
       waiting.serve();

@@ -36,51 +36,27 @@ export function isOlder(version: string, other: string): boolean {
   return i >= 0 && !(mine[i] > theirs[i]);
 }
 
-/** The right to be the sleeper of a state directory. */
-export class SleeperFile implements Disposable {
-  readonly #path: string;
-  readonly #file: LockedFile;
-
-  private constructor(path: string, file: LockedFile) {
-    this.#path = path;
-    this.#file = file;
+/**
+ * Takes the right to be the sleeper of a state directory. Returns `undefined` if a sleeper of this version or a
+ * later one is awake, or if the directory is gone. A sleeper of an older version finds out that the file is not
+ * its own any more.
+ */
+export function takeSleeperFile(
+  { stateDir, spaces }: Pick<Given, "stateDir" | "spaces">,
+  { pid }: Pick<System, "pid">,
+): LockedFile | undefined {
+  const path = sleeperPath(stateDir);
+  let file = LockedFile.tryTake(path);
+  if (!file) {
+    // Its holder may not have written its version yet.
+    const version = readText(path)?.split("\n")[1];
+    if (!version || !isOlder(version, VERSION)) return undefined;
+    removePath(path);
+    file = LockedFile.tryTake(path);
   }
-
-  /**
-   * Takes the file. Returns `undefined` if a sleeper of this version or a later one is awake, or if the state
-   * directory is gone. A sleeper of an older version finds out that the file is not its own any more.
-   */
-  static tryTake(
-    { stateDir, spaces }: Pick<Given, "stateDir" | "spaces">,
-    { pid }: Pick<System, "pid">,
-  ): SleeperFile | undefined {
-    const path = sleeperPath(stateDir);
-    let file = LockedFile.tryTake(path);
-    if (!file) {
-      // Its holder may not have written its version yet.
-      const version = readText(path)?.split("\n")[1];
-      if (!version || !isOlder(version, VERSION)) return undefined;
-      removePath(path);
-      file = LockedFile.tryTake(path);
-    }
-    file?.write([pid, VERSION, file.descriptor, spaces, ""].join("\n"));
-    removePath(startPath(stateDir));
-    return file && new SleeperFile(path, file);
-  }
-
-  /** Whether the state directory still exists and its sleeper is this one. */
-  isMine(): boolean {
-    return this.#file.isAt(this.#path);
-  }
-
-  /** Removes the file: from now on calls start another sleeper. */
-  remove(): void {
-    if (this.isMine()) removePath(this.#path);
-  }
-
-  [Symbol.dispose](): void {
-    this.#file[Symbol.dispose]();
-  }
+  file?.write([pid, VERSION, file.descriptor, spaces, ""].join("\n"));
+  removePath(startPath(stateDir));
+  return file;
 }
 
 /** Starts a sleeper if none is awake: the launcher does. Without one, lanes close after their grace. */

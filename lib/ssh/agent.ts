@@ -2,6 +2,7 @@
  * The keys in an SSH agent: asks it, and says which of them ssh offers. A key is compared as a whole, so
  * here it is its data in base64, as in the second word of a public key's line.
  */
+import { isSystemError } from "../os/files.ts";
 import type { System } from "../os/system.ts";
 import { connectUnix, NoConnection, type UnixConnection } from "../os/unix_socket.ts";
 import type { SshConfig } from "./config_dump.ts";
@@ -68,10 +69,13 @@ export async function agentKeys(
   options: { readonly deadline: number },
 ): Promise<readonly string[] | "silent" | "absent"> {
   const start = performance.now();
-  const connection = await connectUnix(socket, options);
-  if (connection instanceof NoConnection) {
-    return connection.why === "absent" || connection.why === "refused" ? "absent" : "silent";
-  }
+  const connection = await connectUnix(socket, options).catch((error: Error) => {
+    if (error instanceof NoConnection) return "absent";
+    // A name that is too long has no errno (Rust's SocketAddr).
+    if (isSystemError(error) || /SUN_LEN/.test(error.message)) return "silent";
+    throw error;
+  });
+  if (typeof connection === "string") return connection;
   const left = Math.max(0, Math.ceil(options.deadline - (performance.now() - start)));
   // Not setTimeout(): its first use costs as much as all the rest.
   AbortSignal.timeout(left).addEventListener("abort", () => connection.close());

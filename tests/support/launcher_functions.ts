@@ -1,5 +1,5 @@
 /** Runs single functions of the launcher, in each shell that may be /bin/sh. */
-import { launcherText } from "../../lib/launcher/launcher.ts";
+import { LAUNCHER } from "../../lib/launcher/launcher.ts";
 import { quote } from "../../lib/os/program.ts";
 import { REPOSITORY } from "./programs.ts";
 import { SHELLS } from "./shells.ts";
@@ -31,7 +31,7 @@ export function textWith(
   script: string,
   { settings = {}, replace = [] }: ScriptOptions = {},
 ): string {
-  const first = launcherText();
+  const first = LAUNCHER["launcher.sh"];
   if (!first.includes(BEGIN)) throw new Error("another launcher");
   const rest = MORE.map((name) => Deno.readTextFileSync(`${REPOSITORY}lib/launcher/${name}.sh`));
   let text = [first.slice(0, first.indexOf(BEGIN)), ...rest].join("\n");

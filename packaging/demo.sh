@@ -1,7 +1,7 @@
 #!/bin/sh
 # Shows an installed sshs at work against a throwaway sshd on loopback: `sh install.sh --demo`.
 #
-#   sh lib/launcher/demo.sh PREFIX DENO
+#   sh packaging/demo.sh PREFIX DENO
 #
 # Keys, configuration and state are in a temporary directory, which is removed at the end.
 set -eu
