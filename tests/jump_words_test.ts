@@ -87,7 +87,9 @@ const PROXIES: readonly [command: string, expected: string[] | undefined][] = [
   ["  ssh  -q\t-W %h:%p ann@b ", [...OURS, "-q", "ann@b"]],
   ['ssh -qp2222 -l ann -W "%h:%p" -- b', [...OURS, "-qp2222", "-l", "ann", "--", "b"]],
   ["ssh -i ~/.ssh/k -W %h:%p b", [...OURS, "-i", "/home/ann/.ssh/k", "b"]],
-  ["ssh -F '/my cfg' -o 'User=x y' -W %h:%p b", [...OURS, "-F", "/my cfg", "-o", "User=x y", "b"]],
+  [`ssh -F '/c~' -o "User=x" -W %h:%p b`, [...OURS, "-F", "/c~", "-o", "User=x", "b"]],
+  // The launcher's own ProxyCommand could not quote such words.
+  ["ssh -F '/my cfg' -W %h:%p b", undefined],
   ["ssh -J a,c -oBatchMode=yes -W %h:%p b", [...OURS, "-J", "a,c", "-oBatchMode=yes", "b"]],
   // Which user it is depends on the order.
   ["ssh ann@b -W %h:%p -l bob", [...OURS, "ann@b", "-l", "bob"]],
