@@ -118,7 +118,7 @@ async function decideOn(
     return { kind: "direct", reason, basis: { ...basis, files } };
   }
   const tickets = await ticketsOf(config, system);
-  if (tickets.isHidden && tickets.facts && config.get("gssapidelegatecredentials") === "yes") {
+  if (tickets.areHidden && config.get("gssapidelegatecredentials") === "yes") {
     return { kind: "direct", reason: "it hands on a Kerberos ticket that sshs cannot watch" };
   }
   const quiet = isQuiet(basis);
@@ -138,7 +138,7 @@ async function decideOn(
     ...{ keys: keys.digest, tickets: tickets.facts, jump: jump?.identityText },
   });
   const forwards = sharesAgentOrDisplay(config);
-  const ends = [keys.until, tickets.until, jump?.until].filter((end) => end !== undefined);
+  const until = Math.min(keys.until, tickets.until, jump?.until ?? Infinity);
   return {
     ...basis,
     kind: "share",
@@ -150,18 +150,18 @@ async function decideOn(
     resolved: `${config.get("user")}@${config.get("hostname")}:${config.get("port")}`,
     linger: isJobDir(stateDir) ? Infinity : lingerOf(config, settings, forwards),
     maxAge: settings.maxAge,
-    until: ends.length > 0 ? Math.min(...ends) : undefined,
+    until: isFinite(until) ? until : undefined,
     maxSessions: settings.maxSessions,
     listens: forwardsOf(config) ?? [],
     forwards,
     agent: agentOf(config, system),
     offers: {
-      identitiesOnly: config.get("identitiesonly") === "yes",
+      identitiesOnly: config.get("identitiesonly") === "yes" && keys.areNamed,
       publicKeys: keys.publicKeys,
     },
     files: [...files, ...tickets.files],
     isWatchable: !basis.mayChange && keys.areUsable && !dependsOnDirectory(config, cwd) &&
-      !(tickets.isHidden && tickets.facts) && (jump?.isWatchable ?? true),
+      !tickets.areHidden && (jump?.isWatchable ?? true),
     batch: config.get("batchmode") === "yes",
     quiet,
     spaces: given.spaces,

@@ -85,23 +85,16 @@ export async function agentKeys(
   }
 }
 
-/** Reads one message, a length and a body, and returns the body. */
+/** Reads one message: a length, which stays in front, and a body. */
 async function readMessage(connection: UnixConnection): Promise<Uint8Array | undefined> {
-  const head = await readExactly(connection, 4);
-  const length = head && new DataView(head.buffer).getUint32(0);
-  if (!length || length > MAX_AGENT_REPLY_LEN) return undefined;
-  return await readExactly(connection, length);
-}
-
-async function readExactly(
-  connection: UnixConnection,
-  length: number,
-): Promise<Uint8Array | undefined> {
-  const bytes = new Uint8Array(length);
-  for (let have = 0; have < length;) {
-    const count = await connection.read(bytes.subarray(have));
+  let bytes: Uint8Array = new Uint8Array(0);
+  const part = new Uint8Array(16 * 1024);
+  for (let length = 4; bytes.length < length;) {
+    const count = await connection.read(part);
     if (count === null) return undefined;
-    have += count;
+    bytes = new Uint8Array([...bytes, ...part.subarray(0, count)]);
+    if (bytes.length >= 4) length = 4 + new DataView(bytes.buffer).getUint32(0);
+    if (length > MAX_AGENT_REPLY_LEN) return undefined;
   }
   return bytes;
 }
@@ -109,6 +102,7 @@ async function readExactly(
 /** Returns the keys in an answer. An agent that refuses has none to offer. */
 function keysIn(answer: Uint8Array): string[] | undefined {
   return parseWire(answer, (reader) => {
+    reader.uint32();
     const type = reader.byte();
     if (type === SSH_AGENT_FAILURE) return [];
     if (type !== SSH_AGENT_IDENTITIES_ANSWER) return undefined;
