@@ -19,7 +19,7 @@ import { restorePath } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { print, words } from "../os/terminal.ts";
 import { parseSshArgs, type SshOption, withoutOptions } from "../ssh/arguments.ts";
-import { parseConfigOption } from "../ssh/config_line.ts";
+import { parseConfigOption } from "../ssh/config_text.ts";
 import { readConfig } from "../ssh/configuration.ts";
 import { withoutValues } from "../ssh/identity.ts";
 import { answerText } from "./answer_text.ts";

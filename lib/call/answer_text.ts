@@ -12,7 +12,7 @@ import { hasProxyCommand } from "../ssh/environment.ts";
 import { jumpCommand } from "../ssh/jump.ts";
 import { isScript } from "../ssh/real_ssh.ts";
 import { connectionDigest } from "../ssh/same.ts";
-import { dependsOnDirectory } from "../ssh/working_directory.ts";
+import { dependsOnDirectory } from "../ssh/connection_lines.ts";
 import { callsOf, type Direct, type Shared } from "./decision.ts";
 
 /** What the answer needs besides the decision. */

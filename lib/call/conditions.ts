@@ -137,9 +137,7 @@ function pathsOf(
     }
     for (const { path, text } of texts) {
       if (!path.startsWith("/")) return undefined;
-      const included = includedPaths(path, text, home);
-      files.push(path, ...included.files);
-      directories.push(...included.directories);
+      files.push(path, ...includedPaths(path, text, home));
     }
   }
   return { files, directories };

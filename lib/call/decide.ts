@@ -17,7 +17,7 @@ import { keyFiles, readKeys } from "../ssh/key_files.ts";
 import { isScript } from "../ssh/real_ssh.ts";
 import { fitsRequest } from "../ssh/request_size.ts";
 import { ticketsOf } from "../ssh/tickets.ts";
-import { dependsOnDirectory } from "../ssh/working_directory.ts";
+import { dependsOnDirectory } from "../ssh/connection_lines.ts";
 import type { Basis, ConfigText, Direct, Shared } from "./decision.ts";
 import { directByConfig, directByWords, lingerOf, putMasterAside, wantsQuiet } from "./rules.ts";
 import { readSettingsFile, type Settings, type SettingsFile, settingsFor } from "./settings.ts";

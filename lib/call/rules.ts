@@ -11,7 +11,7 @@ import {
   withoutOptions,
 } from "../ssh/arguments.ts";
 import type { SshConfig } from "../ssh/config_dump.ts";
-import { parseConfigOption } from "../ssh/config_line.ts";
+import { parseConfigOption } from "../ssh/config_text.ts";
 import { isUntrustedX11, slowExec } from "../ssh/configuration.ts";
 import type { Direct } from "./decision.ts";
 import type { Settings } from "./settings.ts";
