@@ -89,21 +89,3 @@ export async function readConfig(
   const reason = code === 0 ? "ssh -G names no host" : `ssh -G ended with ${code}`;
   return { kind: "failed", reason: config.warnings.at(-1) ?? reason };
 }
-
-/** How long a `Match exec` may take before logging in is better than asking first, ms. */
-const SLOW = 400;
-
-/**
- * Returns why a call goes direct because of the time that its configuration took (`took`, ms). With a slow
- * `Match exec`, asking costs more than a shared connection saves, since ssh runs it again for the session.
- */
-export function slowExec(config: SshConfig, took: number): string | undefined {
-  if (config.execs.length === 0 || took <= SLOW) return undefined;
-  return `Match exec takes ${(took / 1000).toFixed(1)} s, and sharing would run it again`;
-}
-
-/** Whether X11 forwarding is limited in time, from the start of a connection (client_x11_get_proto()). */
-export function isUntrustedX11(config: SshConfig): boolean {
-  return config.get("forwardx11") === "yes" && config.get("forwardx11trusted") !== "yes" &&
-    (config.get("forwardx11timeout") ?? "0") !== "0";
-}
