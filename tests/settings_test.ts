@@ -82,24 +82,22 @@ Deno.test("settingsFor takes the first value of each setting: hosts in order, th
   assert.deepEqual(of("a.example.com"), {
     share: false,
     forwards: false,
-    apart: false,
+    copies: "together",
     maxAge: Infinity,
     problem: undefined,
     maxSessions: 20,
     linger: 0,
-    lingerForHost: true,
-    lingerSet: true,
+    lingerFrom: "host",
   });
   assert.deepEqual(of("b.example.com"), {
     share: true,
     forwards: false,
-    apart: false,
+    copies: "together",
     maxAge: Infinity,
     problem: undefined,
     maxSessions: 3,
     linger: 300,
-    lingerForHost: false,
-    lingerSet: true,
+    lingerFrom: "user",
   });
 });
 
@@ -107,13 +105,12 @@ Deno.test("settingsFor has defaults", () => {
   assert.deepEqual(settingsFor("host", undefined, NO_ENVIRONMENT), {
     share: true,
     forwards: false,
-    apart: false,
+    copies: "together",
     maxAge: Infinity,
     problem: undefined,
     maxSessions: DEFAULT_MAX_SESSIONS,
     linger: DEFAULT_LINGER,
-    lingerForHost: false,
-    lingerSet: false,
+    lingerFrom: "default",
   });
 });
 
@@ -172,8 +169,8 @@ Deno.test("the settings fail closed, and say what is wrong", async () => {
     assert.deepEqual(readSettingsFile(system), { path, rules: [{ host: "*" }] });
     await Deno.mkdir(`${dir}/sshs`);
     await Deno.writeTextFile(path, '{ "linger": 5, "maxAge": "8h", "copies": "apart" }');
-    const { linger, maxAge, apart } = settingsFor("host", readSettingsFile(system), system);
-    assert.deepEqual([linger, maxAge, apart], [5, 8 * 3600, true]);
+    const { linger, maxAge, copies } = settingsFor("host", readSettingsFile(system), system);
+    assert.deepEqual([linger, maxAge, copies], [5, 8 * 3600, "apart"]);
     for (const [text, problem] of FAULTS) {
       await Deno.writeTextFile(path, text);
       const settings = settingsFor("host", readSettingsFile(system), system);

@@ -18,7 +18,7 @@ import { print, words } from "../os/terminal.ts";
 import { withoutValues } from "../ssh/identity.ts";
 import { answerText } from "./answer_text.ts";
 import { conditionsOf } from "./conditions.ts";
-import { controlOf, prepareControl } from "./control.ts";
+import { controlSocket } from "./control.ts";
 import { decide } from "./decide.ts";
 import { type Direct, direct, type Shared } from "./decision.ts";
 import { planText, writePlan } from "./plan.ts";
@@ -38,10 +38,10 @@ export async function answerCall(
 ): Promise<number> {
   restorePath();
   const asker = claim !== "" && announce(claim, caller) ? Number(caller) : undefined;
-  const control = await controlOf(argv, given, system);
-  if (control && mode !== "why") await prepareControl(control, Number(caller), system);
-  const decision = control
-    ? { ...direct("-O controls the shared connection"), socket: control.lane.socket }
+  const pid = mode === "why" ? undefined : Number(caller);
+  const socket = await controlSocket(argv, pid, given, system);
+  const decision = socket
+    ? { ...direct("-O controls the shared connection"), socket }
     : prepared(await decide(argv, given, system));
   const answer = await answerText(decision, given, system);
   if (answer === undefined) return 1;

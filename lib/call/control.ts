@@ -6,7 +6,7 @@
  */
 import { closeLane } from "../lane/closing.ts";
 import { isOpen, retire } from "../lane/lane.ts";
-import { identityDir, type Lane, lanesOf } from "../lane/layout.ts";
+import { identityDir, lanesOf } from "../lane/layout.ts";
 import { createText, exists } from "../os/files.ts";
 import type { Given } from "../os/given.ts";
 import type { System } from "../os/system.ts";
@@ -17,14 +17,6 @@ import { decide, type DecideSystem } from "./decide.ts";
 import { putMasterAside } from "./rules.ts";
 import { readSettingsFile, settingsOf } from "./settings.ts";
 
-export interface Control {
-  readonly command: string;
-  /** The lane that ssh talks to: the newest open one. */
-  readonly lane: Lane;
-  /** All others, open or retired. */
-  readonly others: readonly Lane[];
-}
-
 /** The commands in mux.c and ssh.c, up to 10.5. */
 const COMMANDS = ["check", "exit", "stop", "forward", "cancel", "proxy", "conninfo", "channels"];
 
@@ -32,14 +24,18 @@ const COMMANDS = ["check", "exit", "stop", "forward", "cancel", "proxy", "connin
 const OF_REQUEST = "ODLR";
 
 /**
- * Returns the lanes that the call talks to; `undefined` if it has no -O, names its own socket, or there is
- * no lane.
+ * Returns the socket of the lane that the call talks to; `undefined` if it has no -O, names its own socket, or
+ * there is no lane. Does for the other lanes what ssh will do for that one, and makes sure that the next call
+ * finds no lane that was told to end.
+ *
+ * @param pid the process that becomes ssh: its lease keeps the lane until ssh is done; without it nothing is done
  */
-export async function controlOf(
+export async function controlSocket(
   argv: readonly string[],
+  pid: number | undefined,
   given: Given,
-  system: DecideSystem,
-): Promise<Control | undefined> {
+  system: DecideSystem & Pick<System, "births" | "isAlive" | "kill">,
+): Promise<string | undefined> {
   const args = parseSshArgs(argv);
   if (args.kind !== "call") return undefined;
   const call = putMasterAside(args, settingsOf(args, readSettingsFile(system), system));
@@ -50,30 +46,21 @@ export async function controlOf(
   const decision = await decide(session, given, system);
   if (decision.kind === "direct") return undefined;
   const lanes = lanesOf(identityDir(decision)).sort((a, b) => Number(b.name) - Number(a.name));
-  const lane = lanes.find((lane) => isOpen(lane) && exists(lane.socket));
-  const answer = lane && await readConfig(given.ssh, call, system);
+  const newest = lanes.find((lane) => isOpen(lane) && exists(lane.socket));
+  const answer = newest && await readConfig(given.ssh, call, system);
   if (answer?.kind !== "config") return undefined;
   // The user's own master, from their configuration, takes precedence.
   const own = answer.config.get("controlpath") ?? "none";
-  if (own !== "none" && exists(own)) return undefined;
-  return lane && { command, lane, others: lanes.filter((other) => other !== lane) };
+  if (!newest || (own !== "none" && exists(own))) return undefined;
+  if (pid !== undefined) createText(`${newest.leases}/${pid}.via`, "");
+  if (pid !== undefined && (command === "exit" || command === "stop")) {
+    retire(newest);
+    const others = lanes.filter((lane) => lane !== newest);
+    await Promise.all(others.map((lane) => closeLane(lane, system, { now: command === "exit" })));
+  }
+  return newest.socket;
 }
 
 function namesSocket({ letter, value = "" }: SshOption): boolean {
   return letter === "S" || (letter === "o" && parseConfigOption(value).key === "controlpath");
-}
-
-/**
- * Does for the other lanes what ssh will do for the newest, and makes sure that the next call finds no lane
- * that was told to end. `pid` is the process that becomes ssh: its lease keeps the lane until ssh is done.
- */
-export async function prepareControl(
-  { command, lane, others }: Control,
-  pid: number,
-  system: Pick<System, "births" | "isAlive" | "kill">,
-): Promise<void> {
-  createText(`${lane.leases}/${pid}.via`, "");
-  if (command !== "exit" && command !== "stop") return;
-  retire(lane);
-  await Promise.all(others.map((other) => closeLane(other, system, { now: command === "exit" })));
 }

@@ -158,7 +158,7 @@ async function decideOn(
     stateDir,
     identity: await shortDigest(text),
     identityText: text,
-    copies: settings.apart ? await shortDigest(`${text}copies\n`) : undefined,
+    copies: settings.copies === "apart" ? await shortDigest(`${text}copies\n`) : undefined,
     record,
     listens: forwardsOf(config) ?? [],
     files: [...files, ...tickets.files],

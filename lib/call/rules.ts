@@ -168,12 +168,12 @@ const LOOPBACK_LINGER = 10;
 
 /** Returns the seconds that a lane stays after its last session, taking ssh_config into account. */
 export function lingerOf(config: SshConfig, settings: Settings, forwards: boolean): number {
-  if (settings.lingerForHost) return settings.linger;
+  if (settings.lingerFrom === "host") return settings.linger;
   const persist = config.get("controlpersist");
   // ssh prints "no" when nothing is set, so it means nothing.
   if (persist === "yes") return Infinity;
   if (persist && /^\d+$/.test(persist)) return Number(persist);
-  if (settings.lingerSet) return settings.linger;
+  if (settings.lingerFrom === "user") return settings.linger;
   // An idle master that can forward would leave the agent exposed to the server.
   if (forwards) return 0;
   return isLoopback(config.get("hostname") ?? "") ? LOOPBACK_LINGER : settings.linger;

@@ -12,26 +12,29 @@ import { isSystemError, readText, statOf } from "../os/files.ts";
 import type { System } from "../os/system.ts";
 import { hostOf, type SshCall } from "../ssh/arguments.ts";
 
-export interface Settings {
-  /** False: calls to the host go direct. "always": calls that name their own master are shared too. */
-  readonly share: boolean | "always";
-  /** True: calls that forward ports are shared too. */
-  readonly forwards: boolean;
-  /** True: copies (scp, sftp, rsync) have connections of their own. */
-  readonly apart: boolean;
-  /** Maximum sessions on a lane; sshd's own MaxSessions is 10 unless set. */
-  readonly maxSessions: number;
-  /** Seconds after which a lane takes no more sessions; Infinity: never. */
-  readonly maxAge: number;
+/** An entry of "hosts", or what the file says for all hosts ("*"). */
+interface Rule {
+  readonly host: string;
   /**
    * Seconds that a lane stays after its last session (Infinity: forever), unless ssh_config's
    * ControlPersist says otherwise.
    */
-  readonly linger: number;
-  /** True: `linger` was set for this host in our own file, and overrides ControlPersist. */
-  readonly lingerForHost: boolean;
-  /** True: the user set the linger; it is not our default. */
-  readonly lingerSet: boolean;
+  readonly linger?: number;
+  /** Seconds after which a lane takes no more sessions; Infinity: never. */
+  readonly maxAge?: number;
+  /** Maximum sessions on a lane; sshd's own MaxSessions is 10 unless set. */
+  readonly maxSessions?: number;
+  /** False: calls to the host go direct. "always": calls that name their own master are shared too. */
+  readonly share?: boolean | "always";
+  /** True: calls that forward ports are shared too. */
+  readonly forwards?: boolean;
+  /** "apart": copies (scp, sftp, rsync) have connections of their own. */
+  readonly copies?: "apart" | "together";
+}
+
+export interface Settings extends Required<Omit<Rule, "host">> {
+  /** Where the linger is from: our own file overrides ControlPersist if it names the host. */
+  readonly lingerFrom: "host" | "user" | "default";
   /** What is wrong with the file or the environment, for the user. */
   readonly problem?: string;
 }
@@ -40,18 +43,8 @@ export interface Settings {
 export interface SettingsFile {
   readonly path: string;
   readonly rules: readonly Rule[];
-  /** What is wrong with the file, and where. */
+  /** What is wrong with it, and where. */
   readonly problem?: string;
-}
-
-interface Rule {
-  readonly host: string;
-  readonly linger?: number;
-  readonly maxAge?: number;
-  readonly maxSessions?: number;
-  readonly share?: boolean | "always";
-  readonly forwards?: boolean;
-  readonly copies?: "apart" | "together";
 }
 
 export const DEFAULT_LINGER = 600;
@@ -103,12 +96,11 @@ export function settingsFor(
   return {
     share: problem === undefined && (first("share") ?? true),
     forwards: first("forwards") ?? false,
-    apart: first("copies") === "apart",
+    copies: first("copies") ?? "together",
     maxSessions: maxSessions ?? DEFAULT_MAX_SESSIONS,
     maxAge: first("maxAge") ?? Infinity,
     linger: linger ?? DEFAULT_LINGER,
-    lingerForHost: ofHost !== undefined,
-    lingerSet: linger !== undefined,
+    lingerFrom: ofHost !== undefined ? "host" : linger !== undefined ? "user" : "default",
     problem,
   };
 }

@@ -1,7 +1,4 @@
-/**
- * The keys in an SSH agent: asks it, and says which of them ssh offers. A key is compared as a whole, so
- * here it is its data in base64, as in the second word of a public key's line.
- */
+/** The keys in an SSH agent, each as base64, the second word of its line in a `.pub` file. */
 import type { System } from "../os/system.ts";
 import { connectUnix, NoConnection, type UnixConnection } from "../os/unix_socket.ts";
 import type { SshConfig } from "./config_dump.ts";
@@ -59,9 +56,8 @@ const MAX_AGENT_REPLY_LEN = 256 * 1024;
 const MAX_AGENT_IDENTITIES = 2048;
 
 /**
- * Returns the public keys in an agent, in its order, in base64. `"absent"`: nobody listens
- * there. `"silent"`: no answer within `deadline` (ms), one that we do not understand, or a socket
- * that we cannot connect to.
+ * Returns the public keys in an agent, in its order. `"absent"`: nobody listens there. `"silent"`: no answer
+ * within `deadline` (ms), one that we do not understand, or a socket that we cannot connect to.
  */
 export async function agentKeys(
   socket: string,

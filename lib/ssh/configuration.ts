@@ -46,20 +46,14 @@ export function connectionWords(call: SshCall, without = ""): string[] {
   return ["-o", "SendEnv=*", ...withoutOptions(call, ({ letter }) => left.includes(letter))];
 }
 
-/** The configuration, or why there is none: ssh refuses the call and will say so itself. */
+/**
+ * The configuration and how long ssh took for it, ms; or why there is none: ssh refuses the call and will say
+ * so itself. `begun` is what it had read when we stopped waiting for a `Match exec`: no values, but files and
+ * programs.
+ */
 export type ConfigAnswer =
-  | {
-    readonly kind: "config";
-    readonly config: SshConfig;
-    /** How long ssh took for it, ms. */
-    readonly took: number;
-  }
-  | {
-    readonly kind: "failed";
-    readonly reason: string;
-    /** What it had read when we stopped waiting for a `Match exec`: no values, but files and programs. */
-    readonly begun?: SshConfig;
-  };
+  | { readonly kind: "config"; readonly config: SshConfig; readonly took: number }
+  | { readonly kind: "failed"; readonly reason: string; readonly begun?: SshConfig };
 
 /**
  * How long ssh may take for its configuration, ms: a `Match exec` may take long. Well below the 10 s after
