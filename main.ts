@@ -12,7 +12,7 @@
  * lanes open. Exits as ssh does, with 2 for wrong use of a command of ours, or with 126 or 127 if ssh cannot be
  * run.
  */
-import { answerCall } from "./lib/call/answer.ts";
+import { answerCall, isAsDecided } from "./lib/call/answer.ts";
 import type { Given } from "./lib/os/given.ts";
 import { ARGS } from "./lib/os/program.ts";
 import { realSystem } from "./lib/os/system.ts";
@@ -32,10 +32,8 @@ async function main(argv: readonly string[]): Promise<number> {
   switch (first) {
     case "--decide":
       return await answerCall(rest, given, realSystem);
-    case "--same": {
-      const { sameConnection } = await import("./lib/ssh/same.ts");
-      return await sameConnection(rest[0], rest.slice(2), given, realSystem);
-    }
+    case "--same":
+      return await isAsDecided(rest, given, realSystem);
     case "--try-socket": {
       const { tryFiles } = await import("./lib/os/unix_socket.ts");
       return "problem" in tryFiles(rest[0]) ? 1 : 0;

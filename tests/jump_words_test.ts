@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { parseSshArgs, type SshCall, withoutOptions } from "../lib/ssh/arguments.ts";
 import { parseConfigDump } from "../lib/ssh/config_dump.ts";
-import { jumpCall, jumpCommand, ownJumpWords, proxyJump } from "../lib/ssh/jump.ts";
+import { jumpCall, jumpCommand, proxyJump } from "../lib/ssh/jump.ts";
 import { SHELLS } from "./support/shells.ts";
 
 /** The words for every jump host. */
@@ -72,10 +72,7 @@ Deno.test("jumpCommand quotes words for any shell, or returns undefined", () => 
       .map((word): [string[], undefined] => [["/bin/ssh", word], undefined]),
   ];
   for (const [[launcher, ...argv], expected] of rows) {
-    const command = jumpCommand(launcher, argv);
-    assert.equal(command, expected, `${argv}`);
-    const config = parseConfigDump(`proxycommand ${command ?? "none"}`, "");
-    assert.deepEqual(ownJumpWords(config), expected && argv, `${argv}`);
+    assert.equal(jumpCommand(launcher, argv), expected, `${argv}`);
   }
 });
 

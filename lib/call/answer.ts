@@ -43,7 +43,7 @@ export async function answerCall(
   const decision = socket
     ? { ...direct("-O controls the shared connection"), socket }
     : prepared(await decide(argv, given, system));
-  const answer = await answerText(decision, given, system);
+  const answer = answerText(decision, given, system);
   if (answer === undefined) return 1;
   if (decision.kind === "share") await checkAgents(identityDir(decision), system);
   await keepPlan(decision, answer, { asker, given, key }, system);
@@ -51,6 +51,21 @@ export async function answerCall(
   if (claim !== "" && claimOf(claim, caller)) removePath(claim);
   print(answer.trimEnd());
   return 0;
+}
+
+/**
+ * Returns the exit status 0 if a call (IDENTITY -- ARGV) still leads where it led before its login, else 1. ssh
+ * reads its configuration again for a master, and a `Match exec`, a network, a name server or a wrapper around
+ * ssh may answer otherwise than before: the lane would have another key, user or host than its identity says.
+ */
+export async function isAsDecided(
+  [identity, , ...argv]: readonly string[],
+  given: Given,
+  system: System,
+): Promise<number> {
+  restorePath();
+  const decision = await decide(argv, given, system);
+  return decision.kind === "share" && decision.identity === identity ? 0 : 1;
 }
 
 /**

@@ -13,7 +13,6 @@ import { dependsOnDirectory } from "../ssh/connection_lines.ts";
 import { hasProxyCommand } from "../ssh/environment.ts";
 import { jumpCommand } from "../ssh/jump.ts";
 import { isScript } from "../ssh/real_ssh.ts";
-import { connectionDigest } from "../ssh/same.ts";
 import { callsOf, type Direct, type Shared } from "./decision.ts";
 import { quoted, UNQUOTABLE } from "./plan.ts";
 
@@ -21,14 +20,14 @@ import { quoted, UNQUOTABLE } from "./plan.ts";
  * Returns the answer; its last line sets sshs_kind. Returns `undefined` if part of it cannot be written as sh:
  * the call then becomes plain ssh.
  */
-export async function answerText(
+export function answerText(
   decision: Shared | Direct,
   given: Given,
   system: Pick<System, "env">,
-): Promise<string | undefined> {
+): string | undefined {
   const text = decision.kind === "direct"
     ? directText(decision, given)
-    : await sharedText(decision, given, system);
+    : sharedText(decision, given, system);
   return text?.includes(UNQUOTABLE) ? undefined : text;
 }
 
@@ -42,11 +41,11 @@ function directText({ notice, reason, socket = "" }: Direct, { ssh }: Given): st
   });
 }
 
-async function sharedText(
+function sharedText(
   decision: Shared,
   { library, spaces, ssh }: Given,
   system: Pick<System, "env">,
-): Promise<string | undefined> {
+): string | undefined {
   const { config, copies, jump, notice, record } = decision;
   const calls = callsOf(decision);
   const master = masterArguments(decision, `${library}/bin/ssh`);
@@ -79,7 +78,8 @@ async function sharedText(
     // Up to 8.4 a master that has gone to the background keeps its stderr (fork_postauth() in ssh.c).
     logged: yesIf(major < 8 || (major === 8 && minor < 5)),
     marks: yesIf(calls.some(startsSsh) || isScript(ssh)),
-    expects: mayChange ? await connectionDigest(calls.map(({ config }) => config)) : "",
+    // After the login the decision is made once more: isAsDecided() in answer.ts.
+    expects: mayChange ? decision.identity : "",
     // If the login adds a key to the agent, the sleeper records the agent's keys after that.
     agent: addsKeys ? "" : record.agent ?? "",
     // "/" keeps no mounted file system busy during the linger. But what is asked again, for the master and for

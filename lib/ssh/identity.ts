@@ -17,7 +17,7 @@
  * | working directory      | if a relative path counts             | nothing is kept
  * | uid, namespaces, job   | as they are                           | likewise, by the launcher
  * | Match exec, localnetwork, a wrapper around ssh, names that DNS makes canonical: the lines of `ssh -G`;
- * |                        | nothing is kept, and the lines are asked for again after the login (same.ts)
+ * |                        | nothing is kept, and the identity is made again after the login (call/answer.ts)
  *
  * Not in it, and why:
  * - **known_hosts.** The host's key was verified when the connection began. ssh itself rewrites the file, so

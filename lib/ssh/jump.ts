@@ -110,9 +110,6 @@ function shellWords(command: string, home?: string): string[] | undefined {
   return words.includes(undefined) ? undefined : words as string[];
 }
 
-/** How a master's ProxyCommand begins that is the launcher on its way to the jump host. */
-const OF_LAUNCHER = ["env", "SSHS_TASK=jump"];
-
 /**
  * Returns the ProxyCommand with which a master reaches its jump host over that one's own lane. The user's
  * shell, whichever that is, reads it, and ssh substitutes tokens before: `undefined` if a word needs more than
@@ -121,15 +118,9 @@ const OF_LAUNCHER = ["env", "SSHS_TASK=jump"];
  * @param launcher the path of the launcher, which is the jump host's ssh
  */
 export function jumpCommand(launcher: string, argv: readonly string[]): string | undefined {
-  const quoted = [...OF_LAUNCHER, launcher, ...argv].map((word) => {
+  const quoted = ["env", "SSHS_TASK=jump", launcher, ...argv].map((word) => {
     if (word !== TARGET && (/[%~]/.test(word) || word.startsWith("="))) return undefined;
     return PLAIN.test(word) ? word : QUOTED.exec(`'${word}'`)?.[0];
   });
   return quoted.includes(undefined) ? undefined : quoted.join(" ");
-}
-
-/** Returns the argv of the jump host's call if a configuration has a ProxyCommand of jumpCommand(). */
-export function ownJumpWords(config: SshConfig): string[] | undefined {
-  const words = shellWords(config.get("proxycommand") ?? "") ?? [];
-  return OF_LAUNCHER.every((word, i) => words[i] === word) ? words.slice(3) : undefined;
 }
