@@ -29,7 +29,7 @@ Deno.test("jumpCall builds the same words as ssh.c", () => {
     ["ann@[fe80::1]:22", ["t"], ["-l", "ann", "-p", "22", ...TAIL, "fe80::1"]],
     ["a,ssh://x@b:1,c", ["t"], ["-J", "a,ssh://x@b:1", ...TAIL, "c"]],
     ["b", ["-F", "x", "-F", "cfg", "t"], ["-F", "cfg", ...TAIL, "b"]],
-    ["b", ["-vv", "t", "-v", "-v", "id"], ["-vvv", ...TAIL, "b"]],
+    ["b", ["-vv", "t", "-v", "id"], [...TAIL, "b"]],
     ["b", ["-i", "key", "-o", "User=x", "-4", "t"], [...TAIL, "b"]],
   ];
   for (const [proxyjump, argv, expected] of rows) {

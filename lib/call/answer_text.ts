@@ -7,7 +7,6 @@ import type { Given } from "../os/given.ts";
 import { inPath } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { harmless, messageText } from "../os/terminal.ts";
-import type { SshConfig } from "../ssh/config_dump.ts";
 import { connectionWords } from "../ssh/configuration.ts";
 import { dependsOnDirectory } from "../ssh/connection_lines.ts";
 import { hasProxyCommand } from "../ssh/environment.ts";
@@ -31,12 +30,11 @@ export function answerText(
   return text?.includes(UNQUOTABLE) ? undefined : text;
 }
 
-function directText({ notice, reason, socket = "" }: Direct, { ssh }: Given): string {
+function directText({ notice, socket = "" }: Direct, { ssh }: Given): string {
   return assignments({
     ssh,
     notice: notice ? messageText(notice) : "",
     socket,
-    reason: harmless(reason),
     kind: "direct",
   });
 }
@@ -72,7 +70,7 @@ function sharedText(
     // The session has a terminal even if the call has none: `-tt`, `RequestTTY force`.
     forced: yesIf(config.get("requesttty") === "force"),
     timeout: /^\d+$/.test(timeout) ? timeout : "",
-    proxy: proxyOf(decision),
+    proxy: jump ? "jump" : hasProxyCommand(config) ? "command" : "",
     listens: decision.listens.map((forward) => JSON.stringify(forward)).join("\n"),
     warnings: config.warnings.join("\n"),
     // Up to 8.4 a master that has gone to the background keeps its stderr (fork_postauth() in ssh.c).
@@ -138,14 +136,6 @@ function beforeMaster(find: (name: string) => string): string[] {
 function startsSsh({ config, jump }: Shared): boolean {
   return jump !== undefined || hasProxyCommand(config) || config.execs.length > 0 ||
     (config.get("knownhostscommand") ?? "none") !== "none";
-}
-
-/** Returns what connects a call through a proxy: the user's ProxyCommand, or a jump host. */
-export function proxyOf(
-  { config, jump }: { readonly config: SshConfig; readonly jump?: unknown },
-): "" | "command" | "jump" {
-  if (jump) return "jump";
-  return hasProxyCommand(config) ? "command" : "";
 }
 
 /**

@@ -26,7 +26,8 @@ export function jumpWords(
 
 /**
  * Returns the jump host's argv for ProxyJump. As in ssh.c, the last of a chain is the jump host, the others
- * are its own jump hosts, and of the call's options it gets only -F and -v.
+ * are its own jump hosts, and of the call's options it gets only
+ * -F (and -v, with which a call logs in nowhere).
  */
 export function jumpCall(call: SshCall, config: SshConfig): string[] | undefined {
   // ssh -G does not print "none"; it prints `[user@]host[:port]`, an address in brackets.
@@ -36,13 +37,11 @@ export function jumpCall(call: SshCall, config: SshConfig): string[] | undefined
   const host = address ?? name ?? "";
   if (![config.get("hostname") ?? "", host, user ?? "user"].every(isValid)) return undefined;
   const file = call.options.findLast(({ letter }) => letter === "F")?.value;
-  const verbosity = call.options.filter(({ letter }) => letter === "v").length;
   return [
     ...(user === undefined ? [] : ["-l", user]),
     ...(port === undefined ? [] : ["-p", port]),
     ...(hops.length > 1 ? ["-J", hops.slice(0, -1).join(",")] : []),
     ...(file === undefined ? [] : ["-F", file]),
-    ...(verbosity === 0 ? [] : [`-${"v".repeat(Math.min(verbosity, 3))}`]),
     ...CHANNEL_ONLY,
     "--",
     host,
