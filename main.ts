@@ -12,7 +12,7 @@
  * lanes open. Exits as ssh does, with 2 for wrong use of a command of ours, or with 126 or 127 if ssh cannot be
  * run.
  */
-import { answerCall } from "./lib/call/answer.ts";
+import { answerCall, isAsDecided } from "./lib/call/answer.ts";
 import type { Given } from "./lib/os/given.ts";
 import { ARGS, restorePath } from "./lib/os/program.ts";
 import { realSystem } from "./lib/os/system.ts";
@@ -20,10 +20,7 @@ import { realSystem } from "./lib/os/system.ts";
 /** What the launcher calls the program for. */
 const TASKS: Record<string, (words: readonly string[], given: Given) => Promise<number>> = {
   "--decide": (words, given) => answerCall(words, given, realSystem),
-  "--same": async ([digest, , ...argv], given) => {
-    const { sameConnection } = await import("./lib/ssh/same.ts");
-    return await sameConnection(digest, argv, given, realSystem);
-  },
+  "--same": (words, given) => isAsDecided(words, given, realSystem),
   "--try-socket": async ([path]) => {
     const { tryFiles } = await import("./lib/os/unix_socket.ts");
     return "problem" in tryFiles(path) ? 1 : 0;

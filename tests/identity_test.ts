@@ -5,7 +5,7 @@ import { readConfig } from "../lib/ssh/configuration.ts";
 import { shortDigest } from "../lib/ssh/digest.ts";
 import { environmentNames, REDIRECTING } from "../lib/ssh/environment.ts";
 import { type IdentityContext, identityText, sharesAgentOrDisplay } from "../lib/ssh/identity.ts";
-import { dependsOnDirectory } from "../lib/ssh/working_directory.ts";
+import { dependsOnDirectory } from "../lib/ssh/connection_lines.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { needProgram } from "./support/programs.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { parseSshArgs, type SshCall, withoutOptions } from "../lib/ssh/arguments.ts";
 import { parseConfigDump } from "../lib/ssh/config_dump.ts";
-import { jumpCall, jumpCommand, ownJumpWords, proxyJump } from "../lib/ssh/jump.ts";
+import { jumpCall, jumpCommand, proxyJump } from "../lib/ssh/jump.ts";
 import { SHELLS } from "./support/shells.ts";
 
 /** The words for every jump host. */
@@ -29,7 +29,7 @@ Deno.test("jumpCall builds the same words as ssh.c", () => {
     ["ann@[fe80::1]:22", ["t"], ["-l", "ann", "-p", "22", ...TAIL, "fe80::1"]],
     ["a,ssh://x@b:1,c", ["t"], ["-J", "a,ssh://x@b:1", ...TAIL, "c"]],
     ["b", ["-F", "x", "-F", "cfg", "t"], ["-F", "cfg", ...TAIL, "b"]],
-    ["b", ["-vv", "t", "-v", "-v", "id"], ["-vvv", ...TAIL, "b"]],
+    ["b", ["-vv", "t", "-v", "id"], [...TAIL, "b"]],
     ["b", ["-i", "key", "-o", "User=x", "-4", "t"], [...TAIL, "b"]],
   ];
   for (const [proxyjump, argv, expected] of rows) {
@@ -72,10 +72,7 @@ Deno.test("jumpCommand quotes words for any shell, or returns undefined", () => 
       .map((word): [string[], undefined] => [["/bin/ssh", word], undefined]),
   ];
   for (const [[launcher, ...argv], expected] of rows) {
-    const command = jumpCommand(launcher, argv);
-    assert.equal(command, expected, `${argv}`);
-    const config = parseConfigDump(`proxycommand ${command ?? "none"}`, "");
-    assert.deepEqual(ownJumpWords(config), expected && argv, `${argv}`);
+    assert.equal(jumpCommand(launcher, argv), expected, `${argv}`);
   }
 });
 
@@ -87,7 +84,9 @@ const PROXIES: readonly [command: string, expected: string[] | undefined][] = [
   ["  ssh  -q\t-W %h:%p ann@b ", [...OURS, "-q", "ann@b"]],
   ['ssh -qp2222 -l ann -W "%h:%p" -- b', [...OURS, "-qp2222", "-l", "ann", "--", "b"]],
   ["ssh -i ~/.ssh/k -W %h:%p b", [...OURS, "-i", "/home/ann/.ssh/k", "b"]],
-  ["ssh -F '/my cfg' -o 'User=x y' -W %h:%p b", [...OURS, "-F", "/my cfg", "-o", "User=x y", "b"]],
+  [`ssh -F '/c~' -o "User=x" -W %h:%p b`, [...OURS, "-F", "/c~", "-o", "User=x", "b"]],
+  // The launcher's own ProxyCommand could not quote such words.
+  ["ssh -F '/my cfg' -W %h:%p b", undefined],
   ["ssh -J a,c -oBatchMode=yes -W %h:%p b", [...OURS, "-J", "a,c", "-oBatchMode=yes", "b"]],
   // Which user it is depends on the order.
   ["ssh ann@b -W %h:%p -l bob", [...OURS, "ann@b", "-l", "bob"]],

@@ -46,8 +46,6 @@ interface Change {
   env?: Record<string, string | undefined>;
 }
 
-const NOTHING_WATCHED = { same: [], absent: [], newer: [], pins: [] };
-
 /** Each makes a plan void that held. watches_test.ts has what may happen to files. */
 const SPOILERS: Readonly<Record<string, (box: Box) => Change | void>> = {
   "another destination": () => ({ args: ["host2", "true"] }),
@@ -72,13 +70,14 @@ const SPOILERS: Readonly<Record<string, (box: Box) => Change | void>> = {
     return { env: { ONE: "1".repeat(40_000), TWO: "2".repeat(40_000) } };
   },
   "a file that was not there before": (box) => {
-    box.plan(["host"], { watches: { ...NOTHING_WATCHED, absent: [`${box.dir}/key`] } });
+    box.plan(["host"], { watches: [{ path: `${box.dir}/key` }] });
     box.date("key", -1000);
   },
   "a directory of Includes that has changed": (box) => {
-    Deno.mkdirSync(`${box.dir}/config.d`);
-    box.plan(["host"], { watches: { ...NOTHING_WATCHED, newer: [`${box.dir}/config.d`] } });
-    box.date("config.d", 10);
+    const path = `${box.dir}/config.d`;
+    Deno.mkdirSync(path);
+    box.plan(["host"], { watches: [{ path, stamp: `${box.dir}/stamp` }] });
+    box.date("stamp", -10);
   },
   "no ssh any more": (box) => {
     Deno.renameSync(`${box.dir}/real/ssh`, `${box.dir}/real/ssh2`);
@@ -134,9 +133,7 @@ testInShells("a plan is void as soon as one of its conditions fails", async (she
 
 testInShells("a plan that is cut short anywhere is void and harmless", (shell) => {
   using box = new Box();
-  box.plan(["host"], {
-    watches: { same: [], absent: ["/nowhere/it's"], newer: [], pins: [] },
-  });
+  box.plan(["host"], { watches: [{ path: "/nowhere/it's" }] });
   const text = Deno.readTextFileSync(box.planPath());
   const step = shell[0].endsWith("dash") ? 7 : 23;
   // Losing only the final newline does not matter.
@@ -170,12 +167,10 @@ testInShells("a plan never runs the text of a path or a variable", (shell) => {
     const watched = `${box.dir}/watch ${hostile}`;
     Deno.mkdirSync(watched);
     Deno.utimeSync(watched, 0, 0);
-    const watches = {
-      same: [{ path: watched, stamp: watched }],
-      absent: [`${watched}/absent`],
-      newer: [watched],
-      pins: [{ link: watched, target: watched }],
-    };
+    const watches = [
+      { path: watched, stamp: watched, target: watched },
+      { path: `${watched}/absent` },
+    ];
     box.plan(["host"], { watches }, { host: hostile });
     const args = ["host", hostile];
     const called = box.call(shell, args, { cwd: box.dir });
@@ -300,13 +295,14 @@ Deno.test("quote refuses text that a shell or Deno cannot hold", () => {
 });
 
 Deno.test("planText writes no plan that it could not write faithfully", () => {
-  const sound = { environment: { PATH: "/bin" }, job: "", sent: [], watches: NOTHING_WATCHED };
+  const sound = { environment: { PATH: "/bin" }, job: "", sent: [], watches: [] };
   const textOf = (conditions: Conditions) => planText("host", conditions, "sshs_kind=direct\n");
   assert.match(textOf(sound)!, /\nsshs_kind=direct\n\}\n$/);
   const faults = [
-    { watches: { ...NOTHING_WATCHED, absent: ["/etc/\uFFFD"] } },
-    { watches: { ...NOTHING_WATCHED, newer: ["relative"] } },
-    { watches: { ...NOTHING_WATCHED, pins: [{ link: "/a\0b", target: "/a" }] } },
+    { watches: [{ path: "/etc/\uFFFD" }] },
+    { watches: [{ path: "relative" }] },
+    { watches: [{ path: "/x", stamp: "/a\0b" }] },
+    { watches: [{ path: "/x", stamp: "/y", target: "relative" }] },
     { watches: undefined },
     { environment: {} },
     { environment: { PATH: "/bin", "A;touch pwned;": "" } },

@@ -51,9 +51,7 @@ for (const page of ["GUIDE.md", "sshs.1"]) {
   Deno.test(`the settings in ${page} are valid as printed`, async () => {
     const text = await Deno.readTextFile(`${REPOSITORY}${page}`);
     const [, settings] = /^((?: {4})?\{ "linger": [^]*?\] \})$/m.exec(text)!;
-    const { rules, problems } = parseSettings(settings);
-    assert.deepEqual(problems, []);
-    assert.ok(rules.length > 3);
+    assert.ok(parseSettings(settings).length > 3);
   });
 }
 

@@ -18,7 +18,7 @@ Deno.test("fitsRequest counts the command and the variables that are sent", () =
     ["sendenv BIG_*", large, [], true],
     ["sendenv BIG_*", { ...large, BIG_3: "x".repeat(20 * KIB) }, [], false],
     ["sendenv *", { ...large, Z: "x".repeat(20 * KIB) }, [], false],
-    ["sendenv BIG_?", { ...large, BIG_33: "x".repeat(20 * KIB) }, [], true],
+    ["sendenv OTHER", { ...large, BIG_33: "x".repeat(20 * KIB) }, [], true],
     ["sendenv BIG_1", euros, [], false],
     ["sendenv BIG.1", euros, [], true],
     [`setenv A=${"x".repeat(255 * KIB)}`, {}, [], false],

@@ -1,13 +1,6 @@
 import assert from "node:assert/strict";
 import type { Direct } from "../lib/call/decision.ts";
-import {
-  directByConfig,
-  directByWords,
-  lingerOf,
-  putMasterAside,
-  takesPlace,
-  wantsQuiet,
-} from "../lib/call/rules.ts";
+import { directByConfig, directByWords, lingerOf, putMasterAside } from "../lib/call/rules.ts";
 import { parseSettings, settingsFor } from "../lib/call/settings.ts";
 import { parseSshArgs } from "../lib/ssh/arguments.ts";
 import { parseConfigDump, versionOf } from "../lib/ssh/config_dump.ts";
@@ -111,6 +104,10 @@ const CONFIG: readonly (readonly [lines: string, outcome: string | RegExp])[] = 
   ["controlmaster yes", "share"],
   ["controlmaster false", "share"],
   ["forkafterauthentication yes", /background/],
+  ["forwardx11 yes\nforwardx11trusted no\nforwardx11timeout 1200", /untrusted X11/],
+  ["forwardx11 yes\nforwardx11trusted no\nforwardx11timeout 0", "share"],
+  ["forwardx11 yes\nforwardx11trusted yes\nforwardx11timeout 1200", "share"],
+  ["forwardx11 no\nforwardx11trusted no\nforwardx11timeout 1200", "share"],
   ["forkafterauthentication no", "share"],
   ["proxyjump jump", "share"],
   ["forwardagent yes\nforwardx11 yes", "share"],
@@ -126,6 +123,23 @@ Deno.test("directByConfig sends a call direct if its work ends with its own proc
     if (typeof expected === "string") assert.equal(found, expected, lines);
     else assert.match(found, expected, lines);
   }
+});
+
+Deno.test("directByConfig lets a channel do without a session, and a slow Match exec run once", () => {
+  const channel = callOf("-W target:22 host");
+  const config = parseConfigDump("sessiontype none", "");
+  assert.equal(directByConfig(channel, config, NO_SETTINGS, 0), undefined);
+  const exec = parseConfigDump("", "debug1: Executing command: 'true'\n");
+  for (const [dump, took, expected] of [[exec, 100, "share"], [config, 5000, /none/]] as const) {
+    assert.match(
+      outcome(directByConfig(callOf("host"), dump, NO_SETTINGS, took)),
+      RegExp(expected),
+    );
+  }
+  assert.match(
+    outcome(directByConfig(callOf("host"), exec, NO_SETTINGS, 500)),
+    /^Match exec takes/,
+  );
 });
 
 Deno.test("directByConfig obeys the switch in our own settings", () => {
@@ -200,34 +214,6 @@ Deno.test("versionOf reads major and minor", () => {
   assert.deepEqual(versionOf("dropbear"), [0, 0]);
 });
 
-Deno.test("takesPlace tells a session from a channel", () => {
-  assert.equal(takesPlace(callOf("host")), true);
-  assert.equal(takesPlace(callOf("-s host sftp")), true);
-  assert.equal(takesPlace(callOf("-W target:22 host")), false);
-});
-
-Deno.test("wantsQuiet recognizes -q, BatchMode and LogLevel", () => {
-  for (
-    const [words, quiet] of [
-      [["host"], false],
-      [["-v", "host"], false],
-      [["-q", "host"], true],
-      [["-tq", "host"], true],
-      [["host", "echo", "-q"], false],
-      [["-o", "BatchMode=yes", "host"], true],
-      [["-oBatchMode=YES", "host"], true],
-      [["-o", "batchmode true", "host"], true],
-      [["-o", "BatchMode=no", "host"], false],
-      [["-o", "LogLevel=QUIET", "host"], true],
-      [["-o", "LogLevel=fatal", "host"], true],
-      [["-o", "LogLevel=ERROR", "host"], false],
-    ] as const
-  ) {
-    const args = parseSshArgs(words);
-    assert.equal(args.kind === "call" && wantsQuiet(args.options), quiet, words.join(" "));
-  }
-});
-
 /** The linger by settings (JSON), SSHS_LINGER and the ControlPersist of `ssh -G`. */
 const LINGER: readonly (readonly [
   settings: string,
@@ -244,7 +230,6 @@ const LINGER: readonly (readonly [
   ["{}", "5", "no", false, 5],
   ["{}", "5", "90", false, 90],
   ["{}", "1h", undefined, false, 3600],
-  ["{}", "nonsense", undefined, false, 0],
   ['{ "linger": "2m" }', undefined, undefined, false, 120],
   ['{ "linger": "2m" }', "5", undefined, false, 5],
   ['{ "linger": "2m" }', undefined, "90", false, 90],
@@ -263,7 +248,7 @@ const LINGER: readonly (readonly [
 
 Deno.test("lingerOf asks the host's own settings, then ssh_config, then the rest", () => {
   for (const [text, environment, persist, forwards, seconds] of LINGER) {
-    const file = { path: "config.json", ...parseSettings(text) };
+    const file = { path: "config.json", rules: parseSettings(text) };
     const settings = settingsFor("host", file, {
       env: (name) => name === "SSHS_LINGER" ? environment : undefined,
     });

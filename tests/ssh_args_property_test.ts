@@ -1,7 +1,7 @@
 /** Random command lines: the parser must agree with the real `ssh -G` on each. */
 import assert from "node:assert/strict";
 import { hostOf, parseSshArgs, type SshCall } from "../lib/ssh/arguments.ts";
-import { parseConfigOption } from "../lib/ssh/config_line.ts";
+import { parseConfigOption } from "../lib/ssh/config_text.ts";
 import { needProgram, run } from "./support/programs.ts";
 
 const SEED = 20240601;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { hostOf, parseSshArgs, type SshOption, withoutOptions } from "../lib/ssh/arguments.ts";
-import { parseConfigOption } from "../lib/ssh/config_line.ts";
+import { parseConfigOption } from "../lib/ssh/config_text.ts";
 
 /** Formats a command line as below: options, the destination in <>, options after it, `:` command. */
 function show(argv: readonly string[]): string {

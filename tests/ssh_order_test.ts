@@ -73,7 +73,7 @@ Deno.test("what ssh -G and a master get leads where the user's own words lead", 
       const [own, asked, master] = await Promise.all([
         linesOf(ssh, argv),
         linesOf(ssh, dumpArguments(call).slice(1)),
-        linesOf(ssh, masterArguments({ call }, { launcher: "/l", grace: 10 })!),
+        linesOf(ssh, masterArguments({ call, record: { grace: 10 } }, "/l")!),
       ]);
       const note = JSON.stringify(argv);
       assert.deepEqual(asked, own, `ssh -G of ${note}`);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { watchTests } from "../lib/call/plan.ts";
+import { planText, watchTests } from "../lib/call/plan.ts";
 import { dependsOnMore, dependsOnSession, includedPaths } from "../lib/ssh/config_text.ts";
-import { watchesOf } from "../lib/ssh/watches.ts";
+import { type Watch, watchesOf } from "../lib/ssh/watches.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { pause } from "./support/eventually.ts";
 import { run } from "./support/programs.ts";
@@ -37,7 +37,7 @@ class Home implements AsyncDisposable {
       `${this.dir}/ssh/${n}`
     );
     const options = { stamps: `${this.dir}/stamps`, since };
-    return watchesOf(files, [`${this.dir}/ssh/config.d`], options, realSystem);
+    return watchesOf([...files, `${this.dir}/ssh/config.d`], options, realSystem);
   }
 
   /** Writes the plan as of now, and resolves to its tests. */
@@ -47,7 +47,7 @@ class Home implements AsyncDisposable {
     assert.ok(watches);
     await Deno.writeTextFile(`${this.dir}/plan`, "");
     await Deno.utime(`${this.dir}/plan`, new Date(since), new Date(since - 1000));
-    return watchTests(watches)!.join(" &&\n");
+    return watchTests(watches).join(" &&\n");
   }
 
   async holds(shell: readonly string[], tests: string): Promise<boolean> {
@@ -111,18 +111,19 @@ Deno.test("watchesOf makes each stamp once, and another one for another time", a
   await using home = await Home.create();
   const stamps = () => Array.from(Deno.readDirSync(`${home.dir}/stamps`), ({ name }) => name);
   const first = await home.watches();
+  const { path, stamp = "" } = first![0];
   assert.equal(stamps().length, 4);
   assert.deepEqual(await home.watches(), first);
   // Half made: its time is still that of its creation.
-  await Deno.utime(first!.same[0].stamp, new Date(), new Date());
+  await Deno.utime(stamp, new Date(), new Date());
   assert.deepEqual(await home.watches(), first);
   assert.equal(
-    Deno.statSync(first!.same[0].stamp).mtime!.getTime(),
-    Deno.statSync(first!.same[0].path).mtime!.getTime(),
+    Deno.statSync(stamp).mtime!.getTime(),
+    Deno.statSync(path).mtime!.getTime(),
   );
   await home.sh("cp -p kb ssh/k"); // in place
   await pause(20);
-  assert.notDeepEqual((await home.watches())!.same, first!.same);
+  assert.notDeepEqual(await home.watches(), first);
   assert.equal(stamps().length, 5);
 });
 
@@ -139,28 +140,28 @@ Deno.test("watchesOf reports links and missing files", async () => {
   await using home = await Home.create();
   const watches = (await home.watches())!;
   const at = (name: string) => `${home.dir}/${name}`;
-  assert.deepEqual(watches.pins, [{ link: at("ssh/link"), target: at("elsewhere/k2") }]);
-  assert.deepEqual(watches.absent, [at("ssh/k-cert.pub"), at("ssh/id_rsa")]);
-  assert.deepEqual(watches.newer, []);
-  await home.sh("touch ssh/config.d");
-  const changed = (await home.watches())!;
-  assert.deepEqual(changed.newer, [at("ssh/config.d")], "too young for a stamp");
-  assert.equal(changed.same.length, watches.same.length - 1);
+  const links = watches.filter(({ target }) => target).map(({ path, target }) => [path, target]);
+  assert.deepEqual(links, [[at("ssh/link"), at("elsewhere/k2")]]);
+  const absent = (it: typeof watches) => it.filter(({ stamp }) => !stamp).map(({ path }) => path);
+  assert.deepEqual(absent(watches), [at("ssh/k-cert.pub"), at("ssh/id_rsa")]);
   await Deno.remove(at("elsewhere/k2"));
-  assert.ok((await home.watches())!.absent.includes(at("ssh/link")), "a link that leads nowhere");
+  assert.ok(absent((await home.watches())!).includes(at("ssh/link")), "a link that leads nowhere");
+  await home.sh("touch ssh/config.d");
+  assert.equal(await home.watches(), undefined, "too young for a stamp");
 });
 
 Deno.test("watchTests write no path that is relative or that no shell can hold", () => {
-  const none = { same: [], absent: [], newer: [], pins: [] };
-  assert.deepEqual(watchTests(none), []);
-  assert.deepEqual(watchTests({ ...none, absent: ["/it's"] }), [
+  assert.deepEqual(watchTests([{ path: "/it's" }]), [
     "sshs_void='/it'\\''s'",
     '[ ! -e "$sshs_void" ]',
   ]);
+  const sound = { environment: { PATH: "/bin" }, job: "", sent: [] };
+  const textOf = (watch: Watch) => planText("host", { ...sound, watches: [watch] }, "");
+  assert.ok(textOf({ path: "/x", stamp: "/y", target: "/z" }));
   for (const path of ["k", "/a\0b", "/a\uFFFD"]) {
-    assert.equal(watchTests({ ...none, absent: [path] }), undefined);
-    assert.equal(watchTests({ ...none, same: [{ path: "/x", stamp: path }] }), undefined);
-    assert.equal(watchTests({ ...none, pins: [{ link: path, target: "/x" }] }), undefined);
+    assert.equal(textOf({ path }), undefined);
+    assert.equal(textOf({ path: "/x", stamp: path }), undefined);
+    assert.equal(textOf({ path: "/x", stamp: "/y", target: path }), undefined);
   }
 });
 
@@ -206,22 +207,21 @@ Deno.test("dependsOnSession finds the criteria that may match differently for a 
   assert.equal(dependsOnSession("Match exec x\nRemoteCommand y\n# Match command z"), false);
 });
 
-Deno.test("includedPaths separates named files from the directories of globs", () => {
-  const rows: [text: string, files: string[], directories: string[]][] = [
-    ["", [], []],
-    ["Include /etc/ssh/ssh_config.d/*.conf", [], ["/etc/ssh/ssh_config.d"]],
-    ["Include /*", [], ["/"]],
-    ["Include ~/.ssh/config.d/[ab]", [], ["/home/ann/.ssh/config.d"]],
-    ["Include ~/c /x", ["/home/ann/c", "/x"], []],
-    ['Host x\n\tinclude="/b c"/d\n# Include /e\nIncluded /f', ["/b c/d"], []],
-    ["Include work", ["/home/ann/.ssh/work", "/etc/ssh/work"], []],
-    ["Include w/?.conf w/x", ["/home/ann/.ssh/w/x", "/etc/ssh/w/x"], [
-      "/home/ann/.ssh/w",
-      "/etc/ssh/w",
+Deno.test("includedPaths names files, and the directories of globs", () => {
+  const rows: [text: string, paths: string[]][] = [
+    ["", []],
+    ["Include /nowhere/ssh_config.d/*.conf", ["/nowhere/ssh_config.d"]],
+    ["Include /nowhere/*", ["/nowhere"]],
+    ["Include ~/.ssh/config.d/[ab]", ["/home/ann/.ssh/config.d"]],
+    ["Include ~/c /x", ["/home/ann/c", "/x"]],
+    ['Host x\n\tinclude="/b c"/d\n# Include /e\nIncluded /f', ["/b c/d"]],
+    ["Include work", ["/home/ann/.ssh/work", "/etc/ssh/work"]],
+    ["Include w/?.conf w/x", [
+      ...["/home/ann/.ssh/w", "/etc/ssh/w"],
+      ...["/home/ann/.ssh/w/x", "/etc/ssh/w/x"],
     ]],
   ];
-  for (const [text, files, directories] of rows) {
-    const expected = { files, directories };
-    assert.deepEqual(includedPaths("/etc/ssh/ssh_config", text, "/home/ann"), expected, text);
+  for (const [text, paths] of rows) {
+    assert.deepEqual(includedPaths("/etc/ssh/ssh_config", text, "/home/ann"), paths, text);
   }
 });

@@ -3,9 +3,8 @@
  * the plan void, or keeps the call from being shared. Each row was shared wrongly by 0.2.0.
  */
 import assert from "node:assert/strict";
-import { connectionDigest, sameConnection } from "../lib/ssh/same.ts";
-import { callsOf } from "../lib/call/decision.ts";
-import { answerText, masterArguments } from "../lib/call/answer_text.ts";
+import { isAsDecided } from "../lib/call/answer.ts";
+import { answerText } from "../lib/call/answer_text.ts";
 import { parseSshArgs } from "../lib/ssh/arguments.ts";
 import { readConfig } from "../lib/ssh/configuration.ts";
 import { Decider } from "./support/decider.ts";
@@ -204,7 +203,7 @@ for (const [name, { host = "h", before, change, plan, same = false }] of Object.
   });
 }
 
-Deno.test("wrong connection 8: what a Match exec answers is asked again with the master's words", async () => {
+Deno.test("wrong connection 8: what a Match exec answers is asked again after the login", async () => {
   using decider = new Decider();
   const flag = `${decider.dir}/flag`;
   decider.write(
@@ -223,9 +222,10 @@ Host proxied
   for (const host of ["h", "behind", "proxied"]) {
     const shared = await decider.share(host);
     assert.equal(await decider.keep(shared), false, "nothing is kept");
-    const digest = await connectionDigest(callsOf(shared).map(({ config }) => config));
-    const words = masterArguments(shared, { launcher: "/l/bin/ssh", grace: 10 })!;
-    const ask = () => sameConnection(digest, words, decider.given, decider.system);
+    const text = answerText(shared, decider.given, decider.system)!;
+    const expects = /^sshs_expects='(\w+)'$/m.exec(text)![1];
+    const argv = ["-F", `${decider.dir}/config`, host];
+    const ask = () => isAsDecided([expects, "--", ...argv], decider.given, decider.system);
     assert.equal(await ask(), 0, host);
     decider.write("flag", "");
     assert.equal(await ask(), 1, `${host}, for whom the Match exec now answers otherwise`);
@@ -255,13 +255,17 @@ Deno.test("wrong connection 12: a lane lives no longer than its certificate or i
       "19700101:20330405060708Z",
       `${key}.pub`,
     );
-    const { until } = await decider.share("-i", key, "h");
+    const { until } = (await decider.share("-i", key, "h")).record;
     assert.equal(until, Date.UTC(2033, 3, 5, 6, 7, 8) / 1000, type);
     await run("-q", "-s", ca, "-I", "id", "-n", "ann", "-V", "19700101:20010101", `${key}.pub`);
-    assert.equal((await decider.share("-i", key, "h")).until, undefined, "no server takes it");
+    assert.equal(
+      (await decider.share("-i", key, "h")).record.until,
+      undefined,
+      "no server takes it",
+    );
   }
   kinit(decider, tgt("alice"), tgt("alice", now + 10, "host/h"));
-  assert.equal((await decider.share("k")).until, now + HOUR);
+  assert.equal((await decider.share("k")).record.until, now + HOUR);
 });
 
 Deno.test("wrong connection 1: a ticket that no shell can watch is never handed on unseen", async () => {
@@ -319,11 +323,13 @@ Deno.test("settings that are not understood are said, but never under -q or Batc
   const said = await decider.decide("h");
   assert.equal(said.kind, "direct");
   assert.match(said.notice!.fault, /x is unknown/);
-  for (const option of ["-q", "-oBatchMode=yes", "-oLogLevel=QUIET"]) {
-    const quiet = await decider.decide(option, "h");
-    assert.deepEqual([quiet.kind, quiet.notice], ["direct", undefined], option);
+  const quiet = ["-q", "-tq", "-oBatchMode=YES", "-oLogLevel=QUIET", "-ologlevel fatal"];
+  for (const [options, isSaid] of [[quiet, false], [["-oBatchMode=no", "-v"], true]] as const) {
+    for (const option of options) {
+      const { kind, notice } = await decider.decide(option, "other", "echo", "-q");
+      assert.deepEqual([kind, notice !== undefined], ["direct", isSaid], option);
+    }
   }
-  assert.equal((await decider.share("other")).notice!.fault, said.notice!.fault);
 });
 
 Deno.test("a plan sets what the launcher uses, and copies have an identity of their own", async () => {
@@ -331,7 +337,7 @@ Deno.test("a plan sets what the launcher uses, and copies have an identity of th
   decider.write(".config/sshs/config.json", '{ "copies": "apart", "maxAge": "8h" }');
   const shared = await decider.share("p");
   const { given, system } = decider;
-  const text = (await answerText(shared, { given, look: 1, system }))!;
+  const text = answerText(shared, given, system)!;
   const script = `${text}\nfor v in home copies marks expects logged record; do
     eval "printf '%s\\n' \"\\$sshs_$v\""; done; sshs_master printf '<%s>' -S x`;
   const { stdout } = await new Deno.Command("/bin/sh", { args: ["-c", script] }).output();

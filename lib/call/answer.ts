@@ -1,11 +1,8 @@
 /** Answers the launcher (`--decide`): says what to do with a call, and writes the plan for the next one. */
 import { checkAgents } from "../lane/agent_keys.ts";
-import { closeLane } from "../lane/closing.ts";
-import { isOpen, lookSeconds, retire } from "../lane/lane.ts";
-import { aboutPath, identityDir, type Lane, lanesOf } from "../lane/layout.ts";
+import { aboutPath, identityDir } from "../lane/layout.ts";
 import { CHOOSE_ANOTHER } from "../lane/state_dir.ts";
 import {
-  createText,
   exists,
   isSystemError,
   makeDir,
@@ -17,17 +14,13 @@ import {
 import type { Given } from "../os/given.ts";
 import type { System } from "../os/system.ts";
 import { print, words } from "../os/terminal.ts";
-import { parseSshArgs, type SshOption, withoutOptions } from "../ssh/arguments.ts";
-import { parseConfigOption } from "../ssh/config_line.ts";
-import { readConfig } from "../ssh/configuration.ts";
 import { withoutValues } from "../ssh/identity.ts";
 import { answerText } from "./answer_text.ts";
 import { conditionsOf } from "./conditions.ts";
-import { decide, type DecideSystem, settingsOf } from "./decide.ts";
-import type { Direct, Shared } from "./decision.ts";
+import { controlSocket } from "./control.ts";
+import { decide } from "./decide.ts";
+import { type Direct, direct, type Shared } from "./decision.ts";
 import { planText, writePlan } from "./plan.ts";
-import { putMasterAside } from "./rules.ts";
-import { readSettingsFile } from "./settings.ts";
 
 /**
  * Prints what the launcher must do with a call, and writes it as a plan if the same arguments will lead to
@@ -42,18 +35,34 @@ export async function answerCall(
   given: Given,
   system: System,
 ): Promise<number> {
-  const asker = announce(claim, caller) ? Number(caller) : undefined;
-  const control = await controlOf(argv, given, system);
-  if (control && mode !== "why") await prepareControl(control, Number(caller), system);
-  const decision = control ? directTo(control) : prepared(await decide(argv, given, system));
-  const answer = await answerText(decision, { given, look: lookSeconds(system), system });
+  const asker = claim !== "" && announce(claim, caller) ? Number(caller) : undefined;
+  const pid = mode === "why" ? undefined : Number(caller);
+  const socket = await controlSocket(argv, pid, given, system);
+  const decision = socket
+    ? { ...direct("-O controls the shared connection"), socket }
+    : prepared(await decide(argv, given, system));
+  const answer = answerText(decision, given, system);
   if (answer === undefined) return 1;
   if (decision.kind === "share") await checkAgents(identityDir(decision), system);
   await keepPlan(decision, answer, { asker, given, key }, system);
   // Other calls wait for the plan while the claim exists: sshs_decide() in ask.sh.
-  if (claimOf(claim, caller)) removePath(claim);
+  if (claim !== "" && claimOf(claim, caller)) removePath(claim);
   print(answer.trimEnd());
   return 0;
+}
+
+/**
+ * Returns the exit status 0 if a call (IDENTITY -- ARGV) still leads where it led before its login, else 1. ssh
+ * reads its configuration again for a master, and a `Match exec`, a network, a name server or a wrapper around
+ * ssh may answer otherwise than before: the lane would have another key, user or host than its identity says.
+ */
+export async function isAsDecided(
+  [identity, , ...argv]: readonly string[],
+  given: Given,
+  system: System,
+): Promise<number> {
+  const decision = await decide(argv, given, system);
+  return decision.kind === "share" && decision.identity === identity ? 0 : 1;
 }
 
 /**
@@ -77,8 +86,8 @@ function announce(claim: string, caller: string): boolean {
  * another call may have it by now.
  */
 function claimOf(claim: string, caller: string): string | undefined {
-  const [line] = (claim === "" ? undefined : readText(claim))?.split("\n") ?? [];
-  return line?.split(" ")[0] === caller ? line : undefined;
+  const [line] = (readText(claim) ?? "").split("\n");
+  return line.split(" ")[0] === caller ? line : undefined;
 }
 
 /** Creates the identity's directories. Returns a direct decision if no control socket can be made in them. */
@@ -98,7 +107,7 @@ function prepared(decision: Shared | Direct): Shared | Direct {
     if (!isSystemError(error)) throw error;
     const reason = `no control socket can be made in ${dir} (${error.message})`;
     const notice = words.notShared({ message: reason, hint: CHOOSE_ANOTHER });
-    return { kind: "direct", reason, notice: decision.quiet ? undefined : notice };
+    return { ...direct(reason), notice: decision.quiet ? undefined : notice };
   }
 }
 
@@ -118,80 +127,4 @@ async function keepPlan(
   } catch (error) {
     if (!isSystemError(error)) throw error;
   }
-}
-
-/**
- * A control command (`-O check|exit|stop|forward|...`) to the lanes of an identity, from a caller that
- * names no control socket. Tools that control a connection master (ansible's reset_connection, deploy
- * scripts) thus work as with a ControlPath. ssh itself talks to the newest lane, so messages and exit
- * statuses are its own; `exit` and `stop` apply to all lanes of the identity.
- */
-export interface Control {
-  readonly command: string;
-  /** The newest open lane: the one that ssh talks to. */
-  readonly lane: Lane;
-  /** All others, open or retired. */
-  readonly others: readonly Lane[];
-}
-
-/** The commands in mux.c and ssh.c, up to 10.5. */
-const COMMANDS = ["check", "exit", "stop", "forward", "cancel", "proxy", "conninfo", "channels"];
-
-/** The options that say what the master must do, but not which master. */
-const OF_REQUEST = "ODLR";
-
-/**
- * Returns the lanes that the call talks to; `undefined` if it has no -O, names its own socket, or there is
- * no lane.
- */
-export async function controlOf(
-  argv: readonly string[],
-  given: Given,
-  system: DecideSystem,
-): Promise<Control | undefined> {
-  const args = parseSshArgs(argv);
-  if (args.kind !== "call") return undefined;
-  const call = putMasterAside(args, settingsOf(args, readSettingsFile(system), system));
-  const command = call.options.find(({ letter }) => letter === "O")?.value;
-  if (command === undefined || !COMMANDS.includes(command)) return undefined;
-  if (call.options.some(namesSocket)) return undefined;
-  const session = withoutOptions(call, ({ letter }) => OF_REQUEST.includes(letter));
-  const decision = await decide(session, given, system);
-  if (decision.kind === "direct") return undefined;
-  const lanes = lanesOf(identityDir(decision))
-    .sort((a, b) => Number(b.name) - Number(a.name));
-  const lane = lanes.find((lane) => isOpen(lane) && exists(lane.socket));
-  if (!lane) return undefined;
-  // The user's own master, from their configuration, takes precedence.
-  const answer = await readConfig(given.ssh, call, system);
-  if (answer.kind === "failed") return undefined;
-  const own = answer.config.get("controlpath") ?? "none";
-  if (own !== "none" && exists(own)) return undefined;
-  return { command, lane, others: lanes.filter((other) => other !== lane) };
-}
-
-function namesSocket({ letter, value }: SshOption): boolean {
-  return letter === "S" ||
-    (letter === "o" && parseConfigOption(value ?? "").key === "controlpath");
-}
-
-/** Returns a control command as a decision, for `--why` and the launcher. */
-export function directTo({ lane }: Control): Direct {
-  const reason = "-O controls the shared connection";
-  return { kind: "direct", reason, socket: lane.socket };
-}
-
-/**
- * Does for the other lanes what ssh will do for the newest, and makes sure that the next call finds no lane
- * that was told to end. `pid` is the process that becomes ssh: its lease keeps the lane until ssh is done.
- */
-async function prepareControl(
-  { command, lane, others }: Control,
-  pid: number,
-  system: Pick<System, "births" | "isAlive" | "kill">,
-): Promise<void> {
-  createText(`${lane.leases}/${pid}.via`, "");
-  if (command !== "exit" && command !== "stop") return;
-  retire(lane);
-  await Promise.all(others.map((other) => closeLane(other, system, { now: command === "exit" })));
 }

@@ -9,7 +9,7 @@ import { environmentNames, runsOthers, variablesIn } from "../ssh/environment.ts
 import { proxyPrograms } from "../ssh/identity.ts";
 import { isLauncher } from "../ssh/real_ssh.ts";
 import { sentNames } from "../ssh/request_size.ts";
-import { type Watches, watchesOf } from "../ssh/watches.ts";
+import { type Watch, watchesOf } from "../ssh/watches.ts";
 import { type Basis, callsOf, type Direct, type Shared } from "./decision.ts";
 
 /** What a plan depends on. The launcher tests all of it. */
@@ -30,7 +30,7 @@ export interface Conditions {
   /** A file in the state directory whose mtime is when the plan lapses. */
   readonly lapses?: string;
   /** Missing if a file has changed so recently that a later change could not be told apart. */
-  readonly watches?: Watches;
+  readonly watches?: readonly Watch[];
 }
 
 /** Variables that may change where the same arguments lead, whatever the configuration. */
@@ -51,33 +51,28 @@ export async function conditionsOf(
   const isShared = decision.kind === "share";
   const calls = isShared ? callsOf(decision) : decision.basis ? [decision.basis] : [];
   if (calls.length === 0 || (isShared && !decision.isWatchable)) return undefined;
+  const [{ since }] = calls;
   const paths = pathsOf(calls, ssh, system);
-  if (!paths) return undefined;
-  // Going direct is never wrong, but the result of a Match exec, or the time it takes, may change.
-  const isForNow = calls.some(({ mayChange }) => mayChange);
-  const lapses = isForNow ? stampHour(stateDir, calls[0].since) : undefined;
-  const options = { stamps: stampsDir(stateDir), since: calls[0].since };
-  const watches = await watchesOf(paths.files, paths.directories, options, system);
+  const watches = paths && await watchesOf(paths, { stamps: stampsDir(stateDir), since }, system);
   const environment = system.environment();
   // Behind all jump hosts one call connects by itself.
-  const hops = calls.map(({ config }, i) => ({ config, hasJump: i < calls.length - 1 }));
-  const names = isShared
-    ? hops.flatMap(({ config, hasJump }) => environmentNames(config, environment, { hasJump }))
-    : [];
+  const hops = isShared ? calls.map((call, i) => ({ ...call, hasJump: i < calls.length - 1 })) : [];
+  const names = hops.flatMap((hop) => environmentNames(hop.config, environment, hop));
   const said = calls.flatMap(({ texts }) => texts.flatMap(({ text }) => variablesIn(text)));
   // A function that bash exports has a name that sh cannot test.
   const tested = [...new Set([...ALWAYS, ...names, ...said])].filter((name) => /^\w+$/.test(name));
   const secrets = tested.filter((name) => isHidden(name, environment[name]));
   const hidden = secrets.length > 0 ? await hide(secrets, system) : undefined;
-  if (secrets.length > 0 && !hidden) return undefined;
+  if (!paths || (secrets.length > 0 && !hidden)) return undefined;
   const shown = tested.filter((name) => !secrets.includes(name));
   return {
     job,
     environment: Object.fromEntries(shown.map((name) => [name, environment[name] || undefined])),
     hidden,
-    isWhole: isShared && hops.some(({ config, hasJump }) => runsOthers(config, { hasJump })),
+    isWhole: hops.some((hop) => runsOthers(hop.config, hop)),
     sent: isShared ? sentNames(decision.config) : [],
-    lapses,
+    // Going direct is never wrong, but the result of a Match exec, or the time it takes, may change.
+    lapses: calls.some(({ mayChange }) => mayChange) ? stampHour(stateDir, since) : undefined,
     watches,
   };
 }
@@ -123,26 +118,20 @@ function pathsOf(
   calls: readonly Basis[],
   ssh: string,
   system: Pick<System, "env">,
-): { files: string[]; directories: string[] } | undefined {
-  const files = programsBefore(ssh, system.env("PATH"));
-  const directories: string[] = [];
-  for (const { call, config, files: own = [], settings, texts } of calls) {
+): string[] | undefined {
+  const paths = programsBefore(ssh, system.env("PATH"));
+  for (const { call, config, files = [], settings, texts } of calls) {
     // ssh uses the user's entry in passwd(5), whatever HOME is (they differ in some CI containers).
     const home = config.tokens.get("d") ?? system.env("HOME");
-    if (!home) return undefined;
-    files.push(...own, ...(settings ? [settings.path] : []));
-    files.push(...proxyPrograms(config, system.env("PATH")));
+    if (!home || !texts.every(({ path }) => path.startsWith("/"))) return undefined;
+    paths.push(...files, ...proxyPrograms(config, system.env("PATH")));
+    if (settings) paths.push(settings.path);
     if (!call.options.some(({ letter }) => letter === "F")) {
-      files.push(`${home}/.ssh/config`, "/etc/ssh/ssh_config");
+      paths.push(`${home}/.ssh/config`, "/etc/ssh/ssh_config");
     }
-    for (const { path, text } of texts) {
-      if (!path.startsWith("/")) return undefined;
-      const included = includedPaths(path, text, home);
-      files.push(path, ...included.files);
-      directories.push(...included.directories);
-    }
+    paths.push(...texts.flatMap(({ path, text }) => [path, ...includedPaths(path, text, home)]));
   }
-  return { files, directories };
+  return paths;
 }
 
 /**

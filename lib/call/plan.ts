@@ -7,7 +7,7 @@ import { isSystemError, makeDir, removePath, writeWhole } from "../os/files.ts";
 import { quote, VERSION } from "../os/program.ts";
 import { OF_SESSION } from "../ssh/environment.ts";
 import { SMALL_ENVIRONMENT } from "../ssh/request_size.ts";
-import type { Watches } from "../ssh/watches.ts";
+import type { Watch } from "../ssh/watches.ts";
 import { checksumOf, type Conditions } from "./conditions.ts";
 
 /**
@@ -29,53 +29,46 @@ export function planText(
   answer: string,
   asker?: number,
 ): string | undefined {
-  const { environment, job, lapses, sent, watches } = conditions;
-  const place = quote([VERSION, key, job].join("/"));
-  const files = watches
-    ? watchTests(watches)
-    : asker && ["sshs_void=now", `[ "$sshs_asked" = ${asker} ]`];
+  const { environment, isWhole, job, lapses, sent, watches } = conditions;
   const names = [...Object.keys(environment), ...(sent === "all" ? [] : sent)];
-  const variables = environmentTests(conditions);
-  if (!place || !files || !variables || environment.PATH === undefined) return undefined;
+  if (environment.PATH === undefined || !(watches || asker)) return undefined;
   if (!names.every((name) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name))) return undefined;
-  const lengths = sent === "all" ? [] : sent.map((name) => `\${#${name}}`);
-  const time = `"$sshs_dir/${lapses}"`;
+  const place = `[ "$sshs_version/$sshs_key/$sshs_job" = ${
+    quoted([VERSION, key, job].join("/"))
+  } ]`;
   const tests = [
-    "sshs_void=sshs",
-    `[ "$sshs_version/$sshs_key/$sshs_job" = ${place} ]`,
-    ...variables,
-    ...(lengths.length > 0
-      ? ["sshs_void=SendEnv", `[ $((${lengths.join(" + ")})) -le ${SMALL_ENVIRONMENT} ]`]
-      : []),
-    ...(conditions.isWhole || sent === "all" ? exportTests(conditions) : []),
-    ...(lapses
-      ? [
-        "sshs_void=time",
-        `[ -e ${time} ]`,
-        'true >"$sshs_dir/used"',
-        `[ ${time} -nt "$sshs_dir/used" ]`,
-      ]
-      : []),
-    ...files,
+    ...["sshs_void=sshs", place],
+    ...environmentTests(conditions),
+    ...(sent === "all" ? [] : lengthTests(sent)),
+    ...(isWhole || sent === "all" ? exportTests(conditions) : []),
+    ...(lapses ? timeTests(`"$sshs_dir/${lapses}"`) : []),
+    ...(watches ? watchTests(watches) : ["sshs_void=now", `[ "$sshs_asked" = ${asker} ]`]),
     "sshs_void=",
   ];
   // In braces, so that nothing runs unless the whole plan is there.
-  return `{\n${tests.join(" &&\n")} ||\nreturn\n${answer}}\n`;
+  const text = `{\n${tests.join(" &&\n")} ||\nreturn\n${answer}}\n`;
+  return text.includes(UNQUOTABLE) ? undefined : text;
 }
 
-/** Returns the tests of variables; `undefined` if a value cannot be quoted. */
-function environmentTests({ environment, hidden }: Conditions): string[] | undefined {
-  const all = Object.entries(environment);
-  const unset = all.filter(([, value]) => value === undefined).map(([name]) => name);
-  const set = all.flatMap(([name, value]) =>
-    value === undefined ? [] : [{ name, value: quote(value) }]
-  );
-  if (set.some(({ value }) => value === undefined)) return undefined;
+/** What stands in a text of sh for a word that no shell can hold. */
+export const UNQUOTABLE = "\0";
+
+/** Returns a text as one word of sh. */
+export function quoted(text: string): string {
+  return quote(text) ?? UNQUOTABLE;
+}
+
+function environmentTests({ environment, hidden }: Conditions): string[] {
+  const set = Object.entries(environment).filter(([, value]) => value !== undefined);
+  const unset = Object.keys(environment).filter((name) => environment[name] === undefined);
   return [
     // ssh treats an empty variable as unset, if it reads any of these.
     `sshs_void="${unset.map((name) => `\${${name}:+${name} }`).join("")}"`,
     '[ -z "$sshs_void" ]',
-    ...set.flatMap(({ name, value }) => [`sshs_void=${name}`, `[ "\${${name}-}" = ${value} ]`]),
+    ...set.flatMap(([name, value]) => [
+      `sshs_void=${name}`,
+      `[ "\${${name}-}" = ${quoted(value!)} ]`,
+    ]),
     ...(hidden
       ? [
         `sshs_void='${hidden.names.join(" ")}'`,
@@ -83,6 +76,17 @@ function environmentTests({ environment, hidden }: Conditions): string[] | undef
       ]
       : []),
   ];
+}
+
+function lengthTests(names: readonly string[]): string[] {
+  if (names.length === 0) return [];
+  const sum = names.map((name) => `\${#${name}}`).join(" + ");
+  return ["sshs_void=SendEnv", `[ $((${sum})) -le ${SMALL_ENVIRONMENT} ]`];
+}
+
+function timeTests(file: string): string[] {
+  const isLater = `[ ${file} -nt "$sshs_dir/used" ]`;
+  return ["sshs_void=time", `[ -e ${file} ]`, 'true >"$sshs_dir/used"', isLater];
 }
 
 /**
@@ -118,37 +122,22 @@ set +f
 }
 
 /**
- * Returns the watches as sh tests, all of which must be true for the plan to hold; `$sshs_plan` is the plan's
- * file. Returns `undefined` if a path is not absolute or cannot be quoted. Each test checks with `-e` the
- * files that it compares: if one is missing, -nt and -ot are true in one shell and false in another.
+ * Returns the tests of files. Each checks with `-e` those that it compares: if one is missing, -nt and -ot are
+ * true in one shell and false in another.
  */
-export function watchTests(watches: Watches): string[] | undefined {
-  let isWritable = true;
-  const q = (path: string) => {
-    const word = path.startsWith("/") ? quote(path) : undefined;
-    isWritable &&= word !== undefined;
-    return word;
-  };
+export function watchTests(watches: readonly Watch[]): string[] {
   const it = '"$sshs_void"';
-  const tests = [
-    ...watches.same.flatMap(({ path, stamp }) => {
-      const time = q(stamp);
-      return [
-        `sshs_void=${q(path)}`,
-        `[ -e ${it} ] && [ -e ${time} ] && [ ! ${it} -nt ${time} ] && [ ! ${it} -ot ${time} ]`,
-      ];
-    }),
-    ...watches.absent.flatMap((path) => [`sshs_void=${q(path)}`, `[ ! -e ${it} ]`]),
-    ...watches.newer.flatMap((path) => [
-      `sshs_void=${q(path)}`,
-      `[ -e ${it} ] && [ ! ${it} -nt "$sshs_plan" ]`,
-    ]),
-    ...watches.pins.flatMap(({ link, target }) => [
-      `sshs_void=${q(link)}`,
-      `[ ${it} -ef ${q(target)} ]`,
-    ]),
-  ];
-  return isWritable ? tests : undefined;
+  const place = (path: string) => path.startsWith("/") ? quoted(path) : UNQUOTABLE;
+  return watches.flatMap(({ path, stamp, target }) => {
+    const time = stamp && place(stamp);
+    return [
+      `sshs_void=${place(path)}`,
+      time
+        ? `[ -e ${it} ] && [ -e ${time} ] && [ ! ${it} -nt ${time} ] && [ ! ${it} -ot ${time} ]`
+        : `[ ! -e ${it} ]`,
+      ...(target ? [`[ ${it} -ef ${place(target)} ]`] : []),
+    ];
+  });
 }
 
 /**

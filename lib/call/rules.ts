@@ -11,9 +11,8 @@ import {
   withoutOptions,
 } from "../ssh/arguments.ts";
 import type { SshConfig } from "../ssh/config_dump.ts";
-import { parseConfigOption } from "../ssh/config_line.ts";
-import { isUntrustedX11, slowExec } from "../ssh/configuration.ts";
-import type { Direct } from "./decision.ts";
+import { parseConfigOption } from "../ssh/config_text.ts";
+import { type Direct, direct } from "./decision.ts";
 import type { Settings } from "./settings.ts";
 
 /** Options whose effect ends with their own process, or that talk to a master themselves. */
@@ -35,25 +34,15 @@ const DIRECT: Readonly<Record<string, string>> = {
 
 /** Returns why a call goes direct by its arguments alone, if it does. */
 export function directByWords(args: SshArgs): Direct | undefined {
-  switch (args.kind) {
-    case "invalid":
-      return direct(args.reason);
-    case "no-destination":
-      return directOption(args.options.filter(({ letter }) => "QV".includes(letter))) ??
-        direct("there is no destination");
-    case "call":
-      return directOption(args.options);
-    default:
-      return args satisfies never;
-  }
-}
-
-function directOption(options: readonly SshOption[]): Direct | undefined {
-  for (const { letter } of options) {
-    // Without one of these it would be another call.
-    const remedy = "GOQV".includes(letter) ? undefined : `leave out -${letter}`;
-    if (letter in DIRECT) return direct(DIRECT[letter], remedy);
-  }
+  if (args.kind === "invalid") return direct(args.reason);
+  const isCall = args.kind === "call";
+  const option = args.options.find(({ letter }) =>
+    letter in DIRECT && (isCall || "QV".includes(letter))
+  );
+  if (!option) return isCall ? undefined : direct("there is no destination");
+  const { letter } = option;
+  // Without one of these it would be another call.
+  return direct(DIRECT[letter], "GOQV".includes(letter) ? undefined : `leave out -${letter}`);
 }
 
 /**
@@ -94,6 +83,9 @@ function directByMaster({ options }: SshCall): Direct | undefined {
   }
 }
 
+/** How long a `Match exec` may take before logging in is better than asking first, ms. */
+const SLOW = 400;
+
 /**
  * Returns why a call goes direct by ssh's configuration and our own settings, if it does. `took` is how long
  * the configuration took to read, ms.
@@ -104,43 +96,46 @@ export function directByConfig(
   settings: Settings,
   took: number,
 ): Direct | undefined {
-  const slow = slowExec(config, took);
-  if (slow) return direct(slow);
+  // With a slow one, asking costs more than a shared connection saves, since ssh runs it again for the session.
+  if (config.execs.length > 0 && took > SLOW) {
+    return direct(`Match exec takes ${(took / 1000).toFixed(1)} s, and sharing would run it again`);
+  }
+  if (settings.problem) return direct("the settings are not understood", "correct them");
   if (!settings.share) {
-    if (settings.problem) {
-      return direct(`sharing is off: ${settings.problem}`, "correct the settings");
-    }
     return direct(
       "sharing is switched off for this host in config.json",
       'set "share" to true for this host in config.json',
     );
   }
-  const master = directByMaster(call);
-  if (master) return master;
-  const forwards = directByForwards(call, config, settings);
-  if (forwards) return forwards;
-  if (isSet(config.get("tunnel"), "no", "false")) return direct("the configuration makes a tunnel");
-  if (config.get("sessiontype") === "none" && takesPlace(call)) {
+  return directByMaster(call) ?? directByForwards(call, config, settings) ??
+    directByKeyword(call, config);
+}
+
+/** Returns why a call goes direct because of a single keyword, if it does. */
+function directByKeyword({ options }: SshCall, config: SshConfig): Direct | undefined {
+  const is = (key: string, ...values: string[]) => values.includes(config.get(key) ?? "");
+  const isSet = (key: string, ...unset: string[]) =>
+    config.get(key) !== undefined && !is(key, ...unset);
+  if (isSet("tunnel", "no", "false")) return direct("the configuration makes a tunnel");
+  // -W only opens a channel.
+  if (is("sessiontype", "none") && !options.some(({ letter }) => letter === "W")) {
     return direct("SessionType none runs no session");
   }
-  if (config.get("permitlocalcommand") === "yes" && isSet(config.get("localcommand"), "none")) {
-    return direct(
-      "LocalCommand runs for each connection, not for each session",
-      "pass -o PermitLocalCommand=no",
-    );
+  if (is("permitlocalcommand", "yes") && isSet("localcommand", "none")) {
+    const reason = "LocalCommand runs for each connection, not for each session";
+    return direct(reason, "pass -o PermitLocalCommand=no");
   }
-  if (config.get("forkafterauthentication") === "yes") {
-    return direct(
-      "the configuration sends ssh to the background",
-      "pass -o ForkAfterAuthentication=no",
-    );
+  if (is("forkafterauthentication", "yes")) {
+    const reason = "the configuration sends ssh to the background";
+    return direct(reason, "pass -o ForkAfterAuthentication=no");
   }
-  if (isUntrustedX11(config)) {
+  // From the start of a connection (client_x11_get_proto()).
+  const isUntrusted = is("forwardx11", "yes") && !is("forwardx11trusted", "yes");
+  if (isUntrusted && isSet("forwardx11timeout", "0")) {
     return direct("untrusted X11 forwarding ends some time after its connection began");
   }
-  const mode = config.get("controlmaster") ?? "no";
-  if (mode === "ask" || mode === "autoask") {
-    return direct(`ControlMaster ${mode} asks before each session`);
+  if (is("controlmaster", "ask", "autoask")) {
+    return direct(`ControlMaster ${config.get("controlmaster")} asks before each session`);
   }
 }
 
@@ -168,37 +163,17 @@ function directByForwards(
   }
 }
 
-function isSet(value: string | undefined, ...unset: string[]): boolean {
-  return value !== undefined && !unset.includes(value);
-}
-
-/** Whether the call asks for a session, which sshd's MaxSessions counts: `-W` only opens a channel. */
-export function takesPlace(call: SshCall): boolean {
-  return !call.options.some(({ letter }) => letter === "W");
-}
-
-/** Whether the user wants no messages but ssh's: `-q`, BatchMode, LogLevel QUIET. */
-export function wantsQuiet(options: readonly SshOption[]): boolean {
-  return options.some(({ letter, value }) => {
-    if (letter === "q") return true;
-    if (letter !== "o") return false;
-    const option = parseConfigOption(value ?? "");
-    return (option.key === "batchmode" && /^(yes|true)$/i.test(option.value)) ||
-      (option.key === "loglevel" && /^(quiet|fatal)$/i.test(option.value));
-  });
-}
-
 /** Seconds that a lane to this machine itself stays: it may use a tunnel, and would keep that open. */
 const LOOPBACK_LINGER = 10;
 
 /** Returns the seconds that a lane stays after its last session, taking ssh_config into account. */
 export function lingerOf(config: SshConfig, settings: Settings, forwards: boolean): number {
-  if (settings.lingerForHost) return settings.linger;
+  if (settings.lingerFrom === "host") return settings.linger;
   const persist = config.get("controlpersist");
   // ssh prints "no" when nothing is set, so it means nothing.
   if (persist === "yes") return Infinity;
   if (persist && /^\d+$/.test(persist)) return Number(persist);
-  if (settings.lingerSet) return settings.linger;
+  if (settings.lingerFrom === "user") return settings.linger;
   // An idle master that can forward would leave the agent exposed to the server.
   if (forwards) return 0;
   return isLoopback(config.get("hostname") ?? "") ? LOOPBACK_LINGER : settings.linger;
@@ -206,8 +181,4 @@ export function lingerOf(config: SshConfig, settings: Settings, forwards: boolea
 
 function isLoopback(host: string): boolean {
   return /^(localhost|127(\.\d+){3}|::1)$/i.test(host);
-}
-
-function direct(reason: string, remedy?: string): Direct {
-  return { kind: "direct", reason, remedy };
 }

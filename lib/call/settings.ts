@@ -5,33 +5,36 @@
  *     { "linger": "10m", "maxAge": "8h", "maxSessions": 10, "share": true,
  *       "hosts": [{ "host": "*.example.com !bastion.example.com", "linger": 0, "share": false }] }
  *
- * They fail closed: what is not understood is said, and does not void the rest. A value that is not understood
- * counts as the one that shares least; of a file that cannot be read at all, nobody knows what it forbids, and
- * nothing is shared.
+ * They fail closed: of settings with a mistake in them nobody knows what they forbid. The mistake is said, and
+ * nothing is shared until it is corrected.
  */
 import { isSystemError, readText, statOf } from "../os/files.ts";
 import type { System } from "../os/system.ts";
+import { hostOf, type SshCall } from "../ssh/arguments.ts";
 
-export interface Settings {
-  /** False: calls to the host go direct. "always": calls that name their own master are shared too. */
-  readonly share: boolean | "always";
-  /** True: calls that forward ports are shared too. */
-  readonly forwards: boolean;
-  /** True: copies (scp, sftp, rsync) have connections of their own. */
-  readonly apart: boolean;
-  /** Maximum sessions on a lane; sshd's own MaxSessions is 10 unless set. */
-  readonly maxSessions: number;
-  /** Seconds after which a lane takes no more sessions; Infinity: never. */
-  readonly maxAge: number;
+/** An entry of "hosts", or what the file says for all hosts ("*"). */
+interface Rule {
+  readonly host: string;
   /**
    * Seconds that a lane stays after its last session (Infinity: forever), unless ssh_config's
    * ControlPersist says otherwise.
    */
-  readonly linger: number;
-  /** True: `linger` was set for this host in our own file, and overrides ControlPersist. */
-  readonly lingerForHost: boolean;
-  /** True: the user set the linger; it is not our default. */
-  readonly lingerSet: boolean;
+  readonly linger?: number;
+  /** Seconds after which a lane takes no more sessions; Infinity: never. */
+  readonly maxAge?: number;
+  /** Maximum sessions on a lane; sshd's own MaxSessions is 10 unless set. */
+  readonly maxSessions?: number;
+  /** False: calls to the host go direct. "always": calls that name their own master are shared too. */
+  readonly share?: boolean | "always";
+  /** True: calls that forward ports are shared too. */
+  readonly forwards?: boolean;
+  /** "apart": copies (scp, sftp, rsync) have connections of their own. */
+  readonly copies?: "apart" | "together";
+}
+
+export interface Settings extends Required<Omit<Rule, "host">> {
+  /** Where the linger is from: our own file overrides ControlPersist if it names the host. */
+  readonly lingerFrom: "host" | "user" | "default";
   /** What is wrong with the file or the environment, for the user. */
   readonly problem?: string;
 }
@@ -40,18 +43,8 @@ export interface Settings {
 export interface SettingsFile {
   readonly path: string;
   readonly rules: readonly Rule[];
-  /** What is wrong with the file, and where. */
+  /** What is wrong with it, and where. */
   readonly problem?: string;
-}
-
-interface Rule {
-  readonly host: string;
-  readonly linger?: number;
-  readonly maxAge?: number;
-  readonly maxSessions?: number;
-  readonly share?: boolean | "always";
-  readonly forwards?: boolean;
-  readonly copies?: "apart" | "together";
 }
 
 export const DEFAULT_LINGER = 600;
@@ -63,24 +56,25 @@ export function readSettingsFile(system: Pick<System, "env">): SettingsFile | un
     (system.env("HOME") && `${system.env("HOME")}/.config`);
   if (!base) return undefined;
   const path = `${base}/sshs/config.json`;
-  const isNothing = (problem: string) => ({
-    path,
-    rules: [{ host: "*", share: false }],
-    problem: `${path}: ${problem}; nothing is shared`,
-  });
   try {
-    if (statOf(path)?.isDirectory) return isNothing("is a directory");
-    const { rules, problems } = parseSettings(readText(path) ?? "{}");
-    const [first, ...more] = problems;
-    const rest = more.length > 0 ? ` (and ${more.length} more)` : "";
-    return { path, rules, problem: first && `${path}: ${first}${rest}` };
+    if (statOf(path)?.isDirectory) throw new SyntaxError("is a directory");
+    return { path, rules: parseSettings(readText(path) ?? "{}") };
   } catch (error) {
     if (!(error instanceof SyntaxError) && !isSystemError(error)) throw error;
-    return isNothing(error.message);
+    return { path, rules: [], problem: `${path}: ${error.message}` };
   }
 }
 
-/** Returns the settings for a destination: the file's first value of each, the environment, our defaults. */
+/** Returns the user's settings for the host of a call. */
+export function settingsOf(
+  { destination }: SshCall,
+  file: SettingsFile | undefined,
+  system: Pick<System, "env">,
+): Settings {
+  return settingsFor(hostOf(destination), file, system);
+}
+
+/** Returns the settings for a host: the file's first value of each, the environment, our defaults. */
 export function settingsFor(
   host: string,
   file: SettingsFile | undefined,
@@ -90,25 +84,24 @@ export function settingsFor(
   const first = <K extends keyof Rule>(key: K) =>
     rules.find((rule) => rule[key] !== undefined)?.[key];
   const ofHost = rules.find((rule) => rule.linger !== undefined && rule.host !== "*")?.linger;
-  const problems = file?.problem ? [file.problem] : [];
-  const ofEnvironment = <T>(name: string, type: Type<T>) => {
+  let problem = file?.problem;
+  const ofEnvironment = (name: string, { read, takes }: Type<number>) => {
     const text = system.env(name);
-    const value = text && type.read(/^[0-9]+$/.test(text) ? Number(text) : text);
-    if (text && value === undefined) problems.push(`${name} takes ${type.takes}`);
-    return text ? value as T | undefined ?? type.closed : undefined;
+    const value = text ? read(/^[0-9]+$/.test(text) ? Number(text) : text) : undefined;
+    if (text && value === undefined) problem ??= `${name} takes ${takes}`;
+    return value;
   };
   const linger = ofHost ?? ofEnvironment("SSHS_LINGER", DURATION) ?? first("linger");
   const maxSessions = ofEnvironment("SSHS_MAX_SESSIONS", COUNT) ?? first("maxSessions");
   return {
-    share: first("share") ?? true,
+    share: problem === undefined && (first("share") ?? true),
     forwards: first("forwards") ?? false,
-    apart: first("copies") === "apart",
+    copies: first("copies") ?? "together",
     maxSessions: maxSessions ?? DEFAULT_MAX_SESSIONS,
     maxAge: first("maxAge") ?? Infinity,
     linger: linger ?? DEFAULT_LINGER,
-    lingerForHost: ofHost !== undefined,
-    lingerSet: linger !== undefined,
-    problem: problems[0],
+    lingerFrom: ofHost !== undefined ? "host" : linger !== undefined ? "user" : "default",
+    problem,
   };
 }
 
@@ -116,88 +109,68 @@ export function settingsFor(
 interface Type<T> {
   /** Returns the value, or `undefined` if it is not understood. */
   readonly read: (value: unknown) => T | undefined;
-  /** What counts then. */
-  readonly closed: T | undefined;
   readonly takes: string;
 }
 
 const DURATION: Type<number> = {
   read: (value) =>
     typeof value === "number" || typeof value === "string" ? parseDuration(`${value}`) : undefined,
-  closed: 0,
   takes: 'seconds, "10m", "1h30m" or "forever"',
 };
 
 const COUNT: Type<number> = {
   read: (value) =>
     Number.isInteger(value) && 0 < Number(value) && Number(value) < 1e6 ? Number(value) : undefined,
-  closed: undefined,
   takes: "a number from 1",
 };
 
-function oneOf<T>(values: readonly T[], closed: T, takes: string): Type<T> {
-  return { read: (value) => values.find((known) => known === value), closed, takes };
+function oneOf<T>(values: readonly T[], takes: string): Type<T> {
+  return { read: (value) => values.find((known) => known === value), takes };
 }
 
-const TYPES: { readonly [K in Exclude<keyof Rule, "host">]-?: Type<NonNullable<Rule[K]>> } = {
+const TYPES: { readonly [K in keyof Rule]-?: Type<NonNullable<Rule[K]>> } = {
+  host: { read: (value) => typeof value === "string" ? value : undefined, takes: "a pattern" },
   linger: DURATION,
   maxAge: DURATION,
   maxSessions: COUNT,
-  share: oneOf([true, false, "always"], false, 'true, false or "always"'),
-  forwards: oneOf([true, false], false, "true or false"),
-  copies: oneOf(["apart", "together"], "apart", '"apart" or "together"'),
+  share: oneOf([true, false, "always"], 'true, false or "always"'),
+  forwards: oneOf([true, false], "true or false"),
+  copies: oneOf(["apart", "together"], '"apart" or "together"'),
 };
 
 /**
  * Parses the settings file. The rule for all hosts comes last, since the first value wins, as in ssh_config.
  *
- * @throws {SyntaxError} if it is not a JSON object
+ * @throws {SyntaxError} if anything in it is not understood
  */
-export function parseSettings(text: string): { rules: Rule[]; problems: string[] } {
-  const problems: string[] = [];
-  const whole = record(JSON.parse(text));
-  if (!whole) throw new SyntaxError("the file takes an object: { ... }");
-  const { hosts = [], ...top } = whole;
-  // Nobody knows which hosts it would have kept apart.
+export function parseSettings(text: string): Rule[] {
+  const { hosts = [], ...top } = record(JSON.parse(text), "the file");
   if (!Array.isArray(hosts)) throw new SyntaxError('"hosts" takes a list');
-  const rules = hosts.map((entry, i) => {
-    const { host, ...rest } = record(entry) ?? {};
-    const rule = parseRule(rest, `hosts[${i}].`, problems);
-    if (typeof host === "string") return { host, ...rule };
-    problems.push(`hosts[${i}].host takes a pattern in quotes`);
-    // Of any host it may be meant for: what it forbids.
-    return {
-      host: "*",
-      ...(rule.share === false ? { share: false } : {}),
-      ...(rule.linger === 0 ? { linger: 0 } : {}),
-    };
-  });
-  return { rules: [...rules, { host: "*", ...parseRule(top, "", problems) }], problems };
-}
-
-function parseRule(
-  values: Record<string, unknown>,
-  place: string,
-  problems: string[],
-): Omit<Rule, "host"> {
-  return Object.fromEntries(
-    Object.entries(values).flatMap(([key, value]) => {
-      if (!Object.hasOwn(TYPES, key)) {
-        const known = Object.keys(TYPES).join(", ");
-        problems.push(`${place}${key} is unknown; there are ${known} and hosts`);
-        return [];
-      }
-      const { read, closed, takes } = TYPES[key as keyof typeof TYPES] as Type<unknown>;
-      const understood = read(value);
-      if (understood === undefined) problems.push(`${place}${key} takes ${takes}`);
-      return [[key, understood ?? closed]];
-    }),
+  const rules = hosts.map((entry, i) =>
+    parseRule({ host: null, ...record(entry, `hosts[${i}]`) }, i)
   );
+  if (Object.hasOwn(top, "host")) throw new SyntaxError('"host" belongs into "hosts"');
+  return [...rules, parseRule({ ...top, host: "*" })];
 }
 
-function record(value: unknown): Record<string, unknown> | undefined {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
-  return value as Record<string, unknown>;
+function parseRule(values: Record<string, unknown>, index?: number): Rule {
+  const entries = Object.entries(values).map(([key, value]) => {
+    const name = index === undefined ? key : `hosts[${index}].${key}`;
+    if (!Object.hasOwn(TYPES, key)) {
+      const known = Object.keys(TYPES).join(", ");
+      throw new SyntaxError(`${name} is unknown; there are ${known} and hosts`);
+    }
+    const { read, takes } = TYPES[key as keyof Rule];
+    const understood = read(value);
+    if (understood === undefined) throw new SyntaxError(`${name} takes ${takes}`);
+    return [key, understood];
+  });
+  return Object.fromEntries(entries);
+}
+
+function record(value: unknown, name: string): Record<string, unknown> {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return { ...value };
+  throw new SyntaxError(`${name} takes an object: { ... }`);
 }
 
 const UNITS: Record<string, number> = { "": 1, s: 1, m: 60, h: 3600, d: 86400, w: 604800 };
@@ -218,14 +191,10 @@ export function parseDuration(text: string): number | undefined {
 
 /** Whether a host matches ssh_config's PATTERNS: `*`, `?`, `!` for not; separated by blanks or commas. */
 export function matchesPatterns(host: string, patterns: string): boolean {
-  let matched = false;
-  for (const word of patterns.split(/[\s,]+/).filter(Boolean)) {
-    const negated = word.startsWith("!");
-    if (!patternOf(negated ? word.slice(1) : word).test(host)) continue;
-    if (negated) return false;
-    matched = true;
-  }
-  return matched;
+  const matched = patterns.split(/[\s,]+/).filter((word) =>
+    patternOf(word.replace(/^!/, "")).test(host)
+  );
+  return matched.length > 0 && !matched.some((word) => word.startsWith("!"));
 }
 
 function patternOf(glob: string): RegExp {

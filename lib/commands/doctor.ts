@@ -1,6 +1,5 @@
 /** `sshs --doctor [HOST]`: a list of checks for what prevents sharing, with the next thing to type for each. */
 import { dirname } from "@std/path/posix/dirname";
-import { proxyOf } from "../call/answer_text.ts";
 import { parseDuration, readSettingsFile } from "../call/settings.ts";
 import { pingsOf, sessionsOf } from "../lane/learned.ts";
 import { openStateDir, StateDirError } from "../lane/state_dir.ts";
@@ -15,6 +14,7 @@ import { sleeperPid } from "../sleeper/sleeper_file.ts";
 import { AGENT_DEADLINE, agentKeys } from "../ssh/agent.ts";
 import { versionOf } from "../ssh/config_dump.ts";
 import { agentOf } from "../ssh/agent.ts";
+import { hasProxyCommand } from "../ssh/environment.ts";
 import { isLauncher, sshVersion } from "../ssh/real_ssh.ts";
 import { commandLine, count, freshCommand } from "./phrases.ts";
 import { seeLanes } from "./seen.ts";
@@ -225,7 +225,7 @@ async function* checkHost({ argv, given, system, dir }: Subject): AsyncGenerator
   }
   const agent = shared && agentOf(shared.config, system);
   if (agent !== undefined) yield await checkAgent(agent);
-  if (shared && proxyOf(shared) !== "" && !proxyDetacher(system)) {
+  if (shared && (shared.jump || hasProxyCommand(shared.config)) && !proxyDetacher(system)) {
     yield warn("its proxy cannot be detached from the terminal", "install perl");
   }
 }

@@ -97,7 +97,7 @@ export async function answerFor(
     };
   }
   const shared = decision.kind === "share" ? decision : undefined;
-  const endsAtOnce = shared?.linger === 0 && shared.forwards;
+  const endsAtOnce = shared?.record.linger === 0 && shared.record.forwards;
   const lanes = await seeLanes(given, system);
   const lane = lanes.find(({ socket }) => socket === `${told.place}.sock`);
   const remedy = ofWord ?? (endsAtOnce ? LINGER : undefined);
@@ -165,12 +165,12 @@ function answerJson({ told, shared, lane, ...answer }: Answer, command: readonly
     remedy: answer.remedy ?? null,
     command,
     destination: shared?.call.destination ?? null,
-    resolved: shared?.resolved ?? null,
+    resolved: shared?.record.resolved ?? null,
     identity: shared && told.home ? basename(told.home) : null,
     lane: lane ?? null,
     launcher: told.plan !== "none" && told.plan !== "soon",
     void: told.void ?? null,
-    linger: shared && isFinite(shared.linger) ? shared.linger : null,
+    linger: shared?.record.linger ?? null,
     jumpHost: shared?.jump ? "shared" : null,
     notice: answer.notice ?? null,
   };
@@ -180,10 +180,10 @@ function answerLines({ told, shared, lane, ...answer }: Answer, command: readonl
   const rows = [[told.kind === "share" ? "shares" : "direct", answer.reason]];
   if (answer.remedy) rows.push(["hint", answer.remedy]);
   if (shared) {
-    rows.push(["resolved", shared.resolved], ["identity", basename(told.home ?? "")]);
+    rows.push(["resolved", shared.record.resolved], ["identity", basename(told.home ?? "")]);
     if (lane) rows.push(["connection", laneFacts(lane)]);
     if (shared.jump) rows.push(["jump host", "shared"]);
-    rows.push(["linger", lingerFacts(shared.linger)]);
+    rows.push(["linger", lingerFacts(shared.record.linger)]);
   }
   rows.push(["plan", planFacts(told)]);
   if (answer.notice) rows.push(["settings", answer.notice]);
@@ -199,8 +199,8 @@ function laneFacts({ lane, state, pid, sessions, maxSessions }: SeenLane): strin
   return `${lane} (${state}${master}, ${sessions} of ${maxSessions} in use)`;
 }
 
-function lingerFacts(seconds: number): string {
-  if (seconds === Infinity) return "never closes";
+function lingerFacts(seconds: number | null): string {
+  if (seconds === null) return "never closes";
   return seconds === 0
     ? "closes with the last session"
     : `closes ${duration(seconds)} after the last session`;

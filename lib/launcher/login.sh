@@ -23,7 +23,7 @@ sshs_start() {
   for sshs_word in HUP INT QUIT TERM; do trap "sshs_interrupted $sshs_word" "$sshs_word"; done
   sshs_log_in
   trap - HUP INT QUIT TERM
-  [ -z "$sshs_up" ] || ! sshs_is_as_decided || ! sshs_open_lane || sshs_ride "$@"
+  [ -z "$sshs_up" ] || ! sshs_is_as_decided "$@" || ! sshs_open_lane || sshs_ride "$@"
   sshs_give_up && {
     printf %s "$sshs_unsaid" >&2 # no session will print it
     exit 255                     # ssh has said why
@@ -173,9 +173,9 @@ sshs_end_show() {
 }
 
 # Is the connection the one that was decided on? What may have changed between the decision and the login (a
-# Match exec) is asked again, with the master's own words.
+# Match exec) is asked again.
 sshs_is_as_decided() {
-  [ -z "$sshs_expects" ] || (sshs_master sshs_program --same "$sshs_expects" --) >/dev/null && return
+  [ -z "$sshs_expects" ] || (sshs_program --same "$sshs_expects" -- "$@") >/dev/null && return
   sshs_status=0
   return 1
 }

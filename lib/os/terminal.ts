@@ -72,7 +72,7 @@ export const words = {
   }),
   settings: (problem: string): Message => ({
     fault: `settings not understood: ${problem}`,
-    hint: "correct that; until then the value that shares least is used",
+    hint: "correct that; until then nothing is shared",
   }),
 } as const;
 

@@ -1,7 +1,4 @@
-/**
- * The keys in an SSH agent: asks it, and says which of them ssh offers. A key is compared as a whole, so
- * here it is its data in base64, as in the second word of a public key's line.
- */
+/** The keys in an SSH agent, each as base64, the second word of its line in a `.pub` file. */
 import { isSystemError } from "../os/files.ts";
 import type { System } from "../os/system.ts";
 import { connectUnix, NoConnection, type UnixConnection } from "../os/unix_socket.ts";
@@ -40,9 +37,8 @@ export interface OfferRule {
 export function offeredKeys(agentKeys: readonly string[], rule: OfferRule): string[] {
   const files = listedKeys(rule.publicKeys);
   const named = agentKeys.filter((key) => files.includes(key));
-  return rule.identitiesOnly
-    ? named
-    : [...named, ...agentKeys.filter((key) => !named.includes(key))];
+  const others = agentKeys.filter((key) => !files.includes(key));
+  return rule.identitiesOnly ? named : [...named, ...others];
 }
 
 /** Returns the keys in lines as `ssh-add -L` prints them, in base64. Without a key it prints a sentence. */
@@ -55,14 +51,12 @@ const SSH_AGENT_FAILURE = 5;
 const SSH_AGENTC_REQUEST_IDENTITIES = 11;
 const SSH_AGENT_IDENTITIES_ANSWER = 12;
 
-/** From authfd.c: ssh rejects an answer that is longer or has more keys. */
+/** From authfd.c: ssh rejects an answer that is longer. */
 const MAX_AGENT_REPLY_LEN = 256 * 1024;
-const MAX_AGENT_IDENTITIES = 2048;
 
 /**
- * Returns the public keys in an agent, in its order, in base64. `"absent"`: nobody listens
- * there. `"silent"`: no answer within `deadline` (ms), one that we do not understand, or a socket
- * that we cannot connect to.
+ * Returns the public keys in an agent, in its order. `"absent"`: nobody listens there. `"silent"`: no answer
+ * within `deadline` (ms), one that we do not understand, or a socket that we cannot connect to.
  */
 export async function agentKeys(
   socket: string,
@@ -89,23 +83,16 @@ export async function agentKeys(
   }
 }
 
-/** Reads one message, a length and a body, and returns the body. */
+/** Reads one message: a length, which stays in front, and a body. */
 async function readMessage(connection: UnixConnection): Promise<Uint8Array | undefined> {
-  const head = await readExactly(connection, 4);
-  const length = head && new DataView(head.buffer).getUint32(0);
-  if (!length || length > MAX_AGENT_REPLY_LEN) return undefined;
-  return await readExactly(connection, length);
-}
-
-async function readExactly(
-  connection: UnixConnection,
-  length: number,
-): Promise<Uint8Array | undefined> {
-  const bytes = new Uint8Array(length);
-  for (let have = 0; have < length;) {
-    const count = await connection.read(bytes.subarray(have));
+  let bytes: Uint8Array = new Uint8Array(0);
+  const part = new Uint8Array(16 * 1024);
+  for (let length = 4; bytes.length < length;) {
+    const count = await connection.read(part);
     if (count === null) return undefined;
-    have += count;
+    bytes = new Uint8Array([...bytes, ...part.subarray(0, count)]);
+    if (bytes.length >= 4) length = 4 + new DataView(bytes.buffer).getUint32(0);
+    if (length > MAX_AGENT_REPLY_LEN) return undefined;
   }
   return bytes;
 }
@@ -113,13 +100,12 @@ async function readExactly(
 /** Returns the keys in an answer. An agent that refuses has none to offer. */
 function keysIn(answer: Uint8Array): string[] | undefined {
   return parseWire(answer, (reader) => {
+    reader.uint32();
     const type = reader.byte();
     if (type === SSH_AGENT_FAILURE) return [];
     if (type !== SSH_AGENT_IDENTITIES_ANSWER) return undefined;
-    const count = reader.uint32();
-    if (count > MAX_AGENT_IDENTITIES) return undefined;
     const keys: string[] = [];
-    for (let i = 0; i < count; i++) {
+    for (let count = reader.uint32(); count > 0; count--) {
       const key = reader.bytes();
       if (key.length > 0) keys.push(key.toBase64()); // ssh also ignores what is not a key.
       reader.bytes(); // its comment

@@ -41,65 +41,57 @@ export type SshArgs =
 /** Parses the words after `ssh` as ssh.c's main() does, up to and including the command. */
 export function parseSshArgs(argv: readonly string[]): SshArgs {
   const before = getopt(argv, 0);
-  if (before.kind === "invalid") return before;
+  if (typeof before === "string") return { kind: "invalid", reason: before };
   if (before.next === argv.length) return { kind: "no-destination", options: before.options };
   const leading = before.next + 1;
   // Otherwise ssh.c does "goto again".
-  const after = before.terminated ? undefined : getopt(argv, leading);
-  if (after?.kind === "invalid") return after;
+  const after = before.terminated ? { options: [], next: leading } : getopt(argv, leading);
+  if (typeof after === "string") return { kind: "invalid", reason: after };
   return {
     kind: "call",
     argv,
-    options: [...before.options, ...after?.options ?? []],
+    options: [...before.options, ...after.options],
     destination: argv[before.next],
-    command: argv.slice(after?.next ?? leading),
+    command: argv.slice(after.next),
     leading,
   };
 }
 
-type Run =
-  | {
-    kind: "run";
-    options: SshOption[];
-    /** Index of the first word that is not an option. */
-    next: number;
-    terminated: boolean;
-  }
-  | { kind: "invalid"; reason: string };
-
-/** Runs getopt(3) as in openbsd-compat/getopt_long.c, from `start` to the first word that is no option. */
-function getopt(argv: readonly string[], start: number): Run {
+/**
+ * Runs getopt(3) as in openbsd-compat/getopt_long.c, from `start` to the first word that is no option, which is
+ * `next`. Returns what is wrong as text.
+ */
+function getopt(
+  argv: readonly string[],
+  start: number,
+): { options: SshOption[]; next: number; terminated?: boolean } | string {
   const options: SshOption[] = [];
   let next = start;
   while (next < argv.length && argv[next].startsWith("-") && argv[next] !== "-") {
     const at = next++;
     const word = argv[at];
-    if (word === "--") return { kind: "run", options, next, terminated: true };
+    if (word === "--") return { options, next, terminated: true };
     for (let i = 1; i < word.length; i++) {
       const letter = word[i];
       const place = letter === ":" ? -1 : LETTERS.indexOf(letter);
-      if (place < 0) return invalid(`Cannot parse option "-${letter}"`);
+      if (place < 0) return `Cannot parse option "-${letter}"`;
       if (LETTERS[place + 1] !== ":") {
         options.push({ letter, at });
         continue;
       }
       const attached = word.slice(i + 1);
       const value = attached !== "" ? attached : argv[next];
-      if (value === undefined) return invalid(`Cannot parse option "-${letter}" without a value`);
+      if (value === undefined) return `Cannot parse option "-${letter}" without a value`;
       // Just before the destination ssh.c takes this value for the end of the options too.
       if (!attached && value === "--") {
-        return invalid(`Cannot parse option "-${letter}" with the value "--"`);
+        return `Cannot parse option "-${letter}" with the value "--"`;
       }
       options.push(attached ? { letter, value, at } : { letter, value, at, isApart: true });
       if (!attached) next++;
       break;
     }
   }
-  return { kind: "run", options, next, terminated: false };
-}
-
-function invalid(reason: string): { kind: "invalid"; reason: string } {
-  return { kind: "invalid", reason };
+  return { options, next };
 }
 
 /**

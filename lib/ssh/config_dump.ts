@@ -28,19 +28,16 @@ export function parseConfigDump(stdout: string, stderr: string): SshConfig {
   const tokens = parseTokens(dump.find(isControlPath)?.replace(/^\S+ /, "") ?? "");
   // That ControlPath is the one that we asked with.
   const lines = tokens.size > 0 ? dump.filter((line) => !isControlPath(line)) : dump;
-  const values = new Map<string, string[]>();
-  for (const line of lines) {
-    const key = keyOf(line);
-    values.set(key, [...values.get(key) ?? [], line.slice(key.length + 1)]);
-  }
+  const ofKey = Map.groupBy(lines, keyOf);
+  const all = (key: string) => ofKey.get(key)?.map((line) => line.slice(key.length + 1)) ?? [];
   // ControlPath takes no %k before 8.5.
-  const alias = values.get("hostkeyalias")?.[0] ?? "none";
+  const [alias = "none"] = all("hostkeyalias");
   if (tokens.size > 0) tokens.set("k", alias === "none" ? tokens.get("n")! : alias);
   const said = stderr.split(/\r?\n/).filter((line) => line !== "");
   return {
     lines,
-    get: (key) => values.get(key)?.[0],
-    all: (key) => [...values.get(key) ?? []],
+    get: (key) => all(key).at(0),
+    all,
     // A second pass ("Match final") reads them all again.
     files: [...new Set(found(said, /^debug1: Reading configuration data (.*)$/).map(unvis))],
     tokens,

@@ -1,7 +1,60 @@
-/** What the text of a configuration file says about how long an answer of `ssh -G` holds. */
+/**
+ * Lines of ssh_config(5), and arguments of `-o`, parsed as readconf.c does; and what the text of a file says
+ * about how long an answer of `ssh -G` holds.
+ */
 import { dirname } from "@std/path/posix/dirname";
 import { exists, namesIn } from "../os/files.ts";
-import { type ConfigLine, parseConfigLine } from "./config_line.ts";
+
+// Keywords whose value is the rest of the line as written (parse_command in readconf.c).
+const COMMANDS = new Set(["proxycommand", "localcommand", "remotecommand", "knownhostscommand"]);
+
+/**
+ * Parses the argument of `-o` in its spellings: `Key=value`, `Key value`, `Key = "value"`. Returns the key
+ * in lower case, and several values joined by one space. A missing value, which ssh refuses, is "".
+ */
+export function parseConfigOption(text: string): { key: string; value: string } {
+  const { key, rest, words } = parseConfigLine(text);
+  return { key, value: COMMANDS.has(key) ? rest.replace(/^[ \t\r\n=]+/, "") : words.join(" ") };
+}
+
+/** A parsed line of ssh_config(5), or argument of `-o`. */
+interface ConfigLine {
+  /** The keyword in lower case; "" for a blank line or a comment. */
+  key: string;
+  /** What follows the keyword, as written. */
+  rest: string;
+  /** The words of `rest`, without quotes and escapes. */
+  words: string[];
+}
+
+/** strdelim() in misc.c: the first word is ended by blanks, by one "=" or by a closing quote. */
+const LINE = /^([^ \t\r\n="]*)(?:"([^"]*)"[ \t\r\n]*|[ \t\r\n]*=?[ \t\r\n]*)(.*)$/s;
+
+/** Parses a line as process_config_line() in readconf.c does: `Key value`, `Key=value`, `Key = "value"`. */
+function parseConfigLine(text: string): ConfigLine {
+  const line = text.replace(/[ \t\r\n\f]+$/, "").replace(/^(?:[ \t\r\n]+=?|=)[ \t\r\n]*/, "");
+  const [, start = "", quoted = "", rest = ""] = LINE.exec(line) ?? [];
+  const key = (start + quoted).toLowerCase();
+  return key.startsWith("#")
+    ? { key: "", rest: "", words: [] }
+    : { key, rest, words: wordsOf(rest) };
+}
+
+/** Text in quotes of both kinds, and what a backslash protects in them and outside. */
+const PROTECTED = /"((?:\\['"\\]|[^"])*)"?|'((?:\\['"\\]|[^'])*)'?|\\(['"\\ ])/g;
+
+const WORD = new RegExp(`(?:${PROTECTED.source}|[^ \t])+`, "g");
+
+/** argv_split() in misc.c: blanks separate words, # ends them. */
+function wordsOf(text: string): string[] {
+  const words = [...text.match(WORD) ?? [], "#"];
+  return words.slice(0, words.findIndex((word) => word.startsWith("#"))).map((word) =>
+    word.replace(
+      PROTECTED,
+      (_, double, single, escaped) => escaped ?? (double ?? single).replace(/\\(['"\\])/g, "$1"),
+    )
+  );
+}
 
 /**
  * Whether the same argv could get another answer although neither a file nor a variable that the text names
@@ -34,26 +87,17 @@ export function dependsOnSession(text: string): boolean {
  * ~/.ssh for a user's file, and in the file's own directory for a system file. The text does not say which of
  * them `file` is, so the result has both.
  */
-export function includedPaths(
-  file: string,
-  text: string,
-  home: string,
-): { files: string[]; directories: string[] } {
-  const patterns = linesOf(text).filter(({ key }) => key === "include")
-    .flatMap(({ words }) => words);
-  const paths = patterns.flatMap((pattern) => {
-    if (pattern.startsWith("/")) return [pattern];
-    if (pattern.startsWith("~/")) return [home + pattern.slice(1)];
-    return [`${home}/.ssh/${pattern}`, `${dirname(file)}/${pattern}`];
-  });
-  const isGlob = (path: string) => /[*?[{]/.test(path);
-  const directories = [...new Set(paths.filter(isGlob).map((path) => dirname(path)))];
-  const dangling = directories.flatMap((dir) => namesIn(dir).map((name) => `${dir}/${name}`))
-    .filter((path) => !exists(path));
-  return {
-    files: [...new Set([...paths.filter((path) => !isGlob(path)), ...dangling])],
-    directories,
-  };
+export function includedPaths(file: string, text: string, home: string): string[] {
+  return linesOf(text).filter(({ key }) => key === "include").flatMap(({ words }) => words)
+    .flatMap((pattern) => {
+      if (pattern.startsWith("/")) return [pattern];
+      if (pattern.startsWith("~/")) return [home + pattern.slice(1)];
+      return [`${home}/.ssh/${pattern}`, `${dirname(file)}/${pattern}`];
+    }).flatMap((path) => {
+      if (!/[*?[{]/.test(path)) return [path];
+      const dir = dirname(path);
+      return [dir, ...namesIn(dir).map((name) => `${dir}/${name}`).filter((it) => !exists(it))];
+    });
 }
 
 const OF_SESSION = ["command", "sessiontype"];

@@ -46,20 +46,14 @@ export function connectionWords(call: SshCall, without = ""): string[] {
   return ["-o", "SendEnv=*", ...withoutOptions(call, ({ letter }) => left.includes(letter))];
 }
 
-/** The configuration, or why there is none: ssh refuses the call and will say so itself. */
+/**
+ * The configuration and how long ssh took for it, ms; or why there is none: ssh refuses the call and will say
+ * so itself. `begun` is what it had read when we stopped waiting for a `Match exec`: no values, but files and
+ * programs.
+ */
 export type ConfigAnswer =
-  | {
-    readonly kind: "config";
-    readonly config: SshConfig;
-    /** How long ssh took for it, ms. */
-    readonly took: number;
-  }
-  | {
-    readonly kind: "failed";
-    readonly reason: string;
-    /** What it had read when we stopped waiting for a `Match exec`: no values, but files and programs. */
-    readonly begun?: SshConfig;
-  };
+  | { readonly kind: "config"; readonly config: SshConfig; readonly took: number }
+  | { readonly kind: "failed"; readonly reason: string; readonly begun?: SshConfig };
 
 /**
  * How long ssh may take for its configuration, ms: a `Match exec` may take long. Well below the 10 s after
@@ -88,22 +82,4 @@ export async function readConfig(
   // A script in place of ssh may not know -G: all hosts would then look the same.
   const reason = code === 0 ? "ssh -G names no host" : `ssh -G ended with ${code}`;
   return { kind: "failed", reason: config.warnings.at(-1) ?? reason };
-}
-
-/** How long a `Match exec` may take before logging in is better than asking first, ms. */
-const SLOW = 400;
-
-/**
- * Returns why a call goes direct because of the time that its configuration took (`took`, ms). With a slow
- * `Match exec`, asking costs more than a shared connection saves, since ssh runs it again for the session.
- */
-export function slowExec(config: SshConfig, took: number): string | undefined {
-  if (config.execs.length === 0 || took <= SLOW) return undefined;
-  return `Match exec takes ${(took / 1000).toFixed(1)} s, and sharing would run it again`;
-}
-
-/** Whether X11 forwarding is limited in time, from the start of a connection (client_x11_get_proto()). */
-export function isUntrustedX11(config: SshConfig): boolean {
-  return config.get("forwardx11") === "yes" && config.get("forwardx11trusted") !== "yes" &&
-    (config.get("forwardx11timeout") ?? "0") !== "0";
 }

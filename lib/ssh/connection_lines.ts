@@ -1,4 +1,5 @@
-/** The lines of `ssh -G` that affect a connection. Pure. */
+/** The lines of `ssh -G` that affect a connection, and what they depend on themselves. */
+import { exists } from "../os/files.ts";
 import { keyOf, type SshConfig } from "./config_dump.ts";
 
 /**
@@ -36,4 +37,51 @@ export function connectionLines(config: SshConfig): string[] {
   // Debian's ssh sets an unset interval to 300 under BatchMode, and to 0 otherwise.
   if (config.get("batchmode") !== "yes") return lines;
   return lines.map((line) => line === "serveraliveinterval 300" ? "serveraliveinterval 0" : line);
+}
+
+/** Whether a value still contains %n, the destination as written, or %k, which is the same by default. */
+export function dependsOnName(config: SshConfig): boolean {
+  const aliased = (config.get("hostkeyalias") ?? "none") !== "none";
+  return connectionLines(config).some((line) =>
+    Array.from(line.matchAll(/%(.)/g), ([, token]) => token)
+      .some((token) => token === "n" || (token === "k" && !aliased))
+  );
+}
+
+// Keywords whose values are files, relative to that directory.
+const FILE_KEYS = new Set([
+  ...["identityfile", "certificatefile", "globalknownhostsfile", "userknownhostsfile"],
+  ...["revokedhostkeys", "identityagent", "forwardagent", "xauthlocation"],
+]);
+const NO_FILES = new Set(["none", "no", "yes", "SSH_AUTH_SOCK"]);
+
+// Keywords in whose values any word may be a file: commands, and libraries, which dlopen() searches for
+// unless there is a slash.
+const COMMAND_KEYS = new Set([
+  ...["proxycommand", "knownhostscommand", "pkcs11provider", "securitykeyprovider"],
+]);
+
+/**
+ * Whether a relative path makes the configuration depend on the directory of the call, `cwd`. A word of a
+ * command without a slash counts if there is such a file.
+ */
+export function dependsOnDirectory(config: SshConfig, cwd: string): boolean {
+  if (config.files.some((file) => !file.startsWith("/"))) return true;
+  return connectionLines(config).some((line) => {
+    const key = keyOf(line);
+    const value = line.slice(key.length + 1);
+    if (FILE_KEYS.has(key)) return value.split(" ").some(isRelativeFile);
+    return COMMAND_KEYS.has(key) && (RELATIVE_SCRIPT.test(value) ||
+      value.split(/[\s;|&<>()"'`=:,]+/).some((word, i) =>
+        isRelativeFile(word) && (word.includes("/") || (i > 0 && exists(`${cwd}/${word}`)))
+      ));
+  });
+}
+
+/** Matches `python3 relay.py %h %p`, but not every word that ends so, as hosts in Poland (.pl) do. */
+const RELATIVE_SCRIPT =
+  /\b(?:(?:ba|da|k|z)?sh|deno run|lua|node|perl|php|python[\d.]*|ruby|tclsh)(?:\s+-\S+)*\s+\w[\w.-]*\.(?:js|lua|mjs|php|pl|py|rb|sh|tcl|ts)\b(?!\/)/;
+
+function isRelativeFile(word: string): boolean {
+  return !/^([/~$-]|%d|$)/.test(word) && !NO_FILES.has(word);
 }

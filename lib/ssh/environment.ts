@@ -41,7 +41,12 @@ export function environmentNames(
   options: { readonly hasJump: boolean },
 ): string[] {
   const names = new Set<string>(REDIRECTING);
-  if (asksCallersAgent(config)) names.add("SSH_AUTH_SOCK");
+  // With another IdentityAgent ssh puts that one into the variable, but only after it has started a ProxyCommand
+  // or a jump host (main() in ssh.c).
+  const hasOwnAgent = (config.get("identityagent") ?? "SSH_AUTH_SOCK") !== "SSH_AUTH_SOCK";
+  if (!hasOwnAgent || config.get("proxyjump") || hasProxyCommand(config)) {
+    names.add("SSH_AUTH_SOCK");
+  }
   if (config.get("forwardx11") === "yes") names.add("DISPLAY").add("XAUTHORITY");
   if (usesTickets(config)) names.add("KRB5CCNAME").add("KRB5_CONFIG");
   if (runsOthers(config, options)) {
@@ -75,14 +80,4 @@ export function hasProxyCommand(config: SshConfig): boolean {
 /** Whether a login may use Kerberos. */
 export function usesTickets(config: SshConfig): boolean {
   return config.get("gssapiauthentication") === "yes" || config.get("gssapikeyexchange") === "yes";
-}
-
-/**
- * Whether the agent of SSH_AUTH_SOCK matters. With another IdentityAgent ssh puts that one into the
- * variable, but only after it has started a ProxyCommand or a jump host (main() in ssh.c).
- */
-function asksCallersAgent(config: SshConfig): boolean {
-  const agent = config.get("identityagent") ?? "SSH_AUTH_SOCK";
-  return agent === "SSH_AUTH_SOCK" || config.get("proxyjump") !== undefined ||
-    hasProxyCommand(config);
 }

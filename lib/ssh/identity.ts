@@ -17,7 +17,7 @@
  * | working directory      | if a relative path counts             | nothing is kept
  * | uid, namespaces, job   | as they are                           | likewise, by the launcher
  * | Match exec, localnetwork, a wrapper around ssh, names that DNS makes canonical: the lines of `ssh -G`;
- * |                        | nothing is kept, and the lines are asked for again after the login (same.ts)
+ * |                        | nothing is kept, and the identity is made again after the login (call/answer.ts)
  *
  * Not in it, and why:
  * - **known_hosts.** The host's key was verified when the connection began. ssh itself rewrites the file, so
@@ -35,9 +35,8 @@ import { isExecutable } from "../os/files.ts";
 import type { Given } from "../os/given.ts";
 import { inPath } from "../os/program.ts";
 import type { SshConfig } from "./config_dump.ts";
-import { connectionLines } from "./connection_lines.ts";
+import { connectionLines, dependsOnDirectory, dependsOnName } from "./connection_lines.ts";
 import { environmentNames } from "./environment.ts";
-import { dependsOnDirectory } from "./working_directory.ts";
 
 /** What a call's identity rests on besides its configuration. */
 export interface IdentityContext extends Pick<Given, "ssh" | "job" | "spaces"> {
@@ -98,13 +97,4 @@ export function proxyPrograms(config: SshConfig, path?: string): string[] {
   const places = name ? inPath(name, path) : [];
   const found = places.findIndex(isExecutable);
   return found < 0 ? [] : places.slice(0, found + 1);
-}
-
-/** Whether a value still contains %n, the destination as written, or %k, which is the same by default. */
-function dependsOnName(config: SshConfig): boolean {
-  const aliased = (config.get("hostkeyalias") ?? "none") !== "none";
-  return connectionLines(config).some((line) =>
-    Array.from(line.matchAll(/%(.)/g), ([, token]) => token)
-      .some((token) => token === "n" || (token === "k" && !aliased))
-  );
 }

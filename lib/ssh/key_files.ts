@@ -1,10 +1,10 @@
-/** The key and certificate files that ssh would look at for a configuration. */
+/** The key and certificate files that ssh would look at for a configuration, and what is in them. */
 import { readFile, statOf } from "../os/files.ts";
 import type { System } from "../os/system.ts";
 import type { SshConfig } from "./config_dump.ts";
 import { digestOf } from "./digest.ts";
-import { publicKeyIn, validBefore } from "./public_key.ts";
 import { expandPath } from "./tokens.ts";
+import { parseWire } from "./wire.ts";
 
 /**
  * Returns the files that ssh looks for, as absolute paths, whether they exist or not, as in
@@ -15,31 +15,18 @@ export function keyFiles(
   config: SshConfig,
   system: Pick<System, "cwd" | "env">,
 ): string[] | undefined {
-  const revoked = expandAll(config.all("revokedhostkeys"), config, system);
-  if (!usesKeys(config)) return revoked;
-  const certificates = expandAll(config.all("certificatefile"), config, system);
-  const identities = expandAll(config.all("identityfile"), config, system);
-  if (!certificates || !identities || !revoked) return undefined;
+  const named = (key: string) =>
+    config.all(key).filter((name) => name.toLowerCase() !== "none" && name !== "/dev/null")
+      .map((name) => expandPath(name, config, system));
+  const certificates = usesKeys(config) ? named("certificatefile") : [];
+  const identities = usesKeys(config) ? named("identityfile") : [];
   // ssh looks for a certificate beside its key only if none is named.
-  const beside = certificates.length === 0 ? identities.map((path) => `${path}-cert`) : [];
-  const named = [...identities, ...beside, ...certificates];
+  const beside = certificates.length === 0 ? identities.map((path) => path && `${path}-cert`) : [];
   // ssh tries each as named and with `.pub` (sshkey_load_public() in authfile.c).
-  return [...new Set([...named.flatMap((path) => [path, `${path}.pub`]), ...revoked])];
-}
-
-function expandAll(
-  names: readonly string[],
-  config: SshConfig,
-  system: Pick<System, "cwd" | "env">,
-): string[] | undefined {
-  const paths: string[] = [];
-  for (const name of names) {
-    if (name.toLowerCase() === "none" || name === "/dev/null") continue;
-    const path = expandPath(name, config, system);
-    if (path === undefined) return undefined;
-    paths.push(path);
-  }
-  return paths;
+  const keys = [...identities, ...beside, ...certificates]
+    .flatMap((path) => [path, path && `${path}.pub`]);
+  const files = [...new Set([...keys, ...named("revokedhostkeys")])];
+  return files.includes(undefined) ? undefined : files as string[];
 }
 
 /** Whether ssh offers keys at all. */
@@ -51,30 +38,30 @@ export function usesKeys(config: SshConfig): boolean {
 export interface Keys {
   /** 64 hex digits that change with the files' contents, modes and owners, and with which of them exist. */
   readonly digest: string;
-  /** The public keys and certificates readable without a passphrase, as publicKeyIn() returns them. */
+  /** The public keys and certificates ("type base64") in files of their own. */
   readonly publicKeys: readonly string[];
+  /** Whether each private key has such a file: else an agent may have a key that ssh takes for this one. */
+  readonly areNamed: boolean;
   /**
    * False: ssh does not use one of them, for its mode. A chmod(1) would change that, but neither the content
    * nor the time of the file, so no shell would notice.
    */
   readonly areUsable: boolean;
-  /** When the first of the certificates that are valid now expires, s since the epoch. */
-  readonly until?: number;
+  /** When the first of the certificates that are valid now expires, s since the epoch; Infinity: never. */
+  readonly until: number;
 }
 
 /** MAX_KEY_FILE_SIZE of sshkey.h: ssh reads no larger file. */
 const MAX_KEY_FILE_SIZE = 1024 * 1024;
 
-/**
- * Reads the files that `keyFiles()` returns. `undefined` if one is a pipe (`-i <(...)`), which only ssh
- * may read.
- */
+/** Reads the files of keyFiles(). `undefined` if one is a pipe (`-i <(...)`), which only ssh may read. */
 export async function readKeys(
   paths: readonly string[],
   system: Pick<System, "now" | "uid">,
 ): Promise<Keys | undefined> {
   const digests: string[] = [];
-  const publicKeys = new Set<string>();
+  const publicKeys = new Map<string, string>();
+  const privateKeys: string[] = [];
   let areUsable = true;
   for (const path of paths) {
     // Another process may find another file there.
@@ -83,26 +70,52 @@ export async function readKeys(
     if (content === "other") return undefined;
     // In a directory that we may not enter there is nothing, for ssh as well.
     const info = content === "absent" ? undefined : statOf(path);
-    if (content === "denied") areUsable = false;
     if (content === "absent" || !info) {
       digests.push("-");
       continue;
     }
-    const facts = `${info.uid} ${((info.mode ?? 0) & 0o7777).toString(8)}`;
-    const text = content === "denied" ? "" : new TextDecoder().decode(content);
-    digests.push(content === "denied" ? facts : `${facts} ${await digestOf(content)}`);
+    const isDenied = content === "denied";
+    const mode = (info.mode ?? 0) & 0o7777;
+    digests.push(`${info.uid} ${mode.toString(8)} ${isDenied ? "" : await digestOf(content)}`);
+    const text = isDenied ? "" : new TextDecoder().decode(content);
+    const isPrivate = /^-----BEGIN .*PRIVATE KEY-----/m.test(text);
+    if (isPrivate) privateKeys.push(path);
     // sshkey_perm_ok() in authfile.c.
-    const isOpen = info.uid === system.uid() && ((info.mode ?? 0) & 0o077) !== 0;
-    if (isOpen && /^-----BEGIN .*PRIVATE KEY-----/m.test(text)) areUsable = false;
-    const key = publicKeyIn(text);
-    if (key !== undefined) publicKeys.add(key);
+    const isOpen = isPrivate && info.uid === system.uid() && (mode & 0o077) !== 0;
+    if (isDenied || isOpen) areUsable = false;
+    const [, type, base64] = PUBLIC_KEY.exec(text) ?? [];
+    if (base64) publicKeys.set(path, `${type} ${base64}`);
   }
-  const digest = await digestOf(new TextEncoder().encode(digests.join(" ")));
-  const until = Math.min(...[...publicKeys].map((key) => validBefore(key, system.now())));
   return {
-    digest,
-    publicKeys: [...publicKeys],
+    digest: await digestOf(new TextEncoder().encode(digests.join())),
+    publicKeys: [...new Set(publicKeys.values())],
+    areNamed: privateKeys.every((path) => publicKeys.has(`${path}.pub`)),
     areUsable,
-    until: isFinite(until) ? until : undefined,
+    until: Math.min(...Array.from(publicKeys.values(), (key) => validBefore(key, system.now()))),
   };
+}
+
+/** The first line of a `.pub` file or a certificate that is no comment. */
+const PUBLIC_KEY = /^[ \t]*([a-z][^\s:]*-\S+)[ \t]+([A-Za-z0-9+/=]{16,})(?=\s|$)/m;
+
+/**
+ * Returns when a certificate ("type base64") expires, s since the epoch; Infinity for a key, for a
+ * certificate without an end, and for one that has expired at `now` (ms), which no server accepts.
+ */
+function validBefore(key: string, now: number): number {
+  const [type, base64] = key.split(" ");
+  if (!type.includes("-cert-v")) return Infinity;
+  // How many values make the key (PROTOCOL.certkeys): most have two, a security key one more.
+  const values = (/ed25519/.test(type) ? 1 : /dss/.test(type) ? 4 : 2) +
+    (/^sk-/.test(type) ? 1 : 0);
+  const end = parseWire(base64, (reader) => {
+    // Type, nonce and the key itself; serial, user or host; key id, principals, valid after.
+    for (let i = 0; i < values + 2; i++) reader.bytes();
+    reader.take(8 + 4);
+    for (let i = 0; i < 2; i++) reader.bytes();
+    reader.take(8);
+    return Number(reader.uint64());
+  });
+  const isForever = !end || end > Number.MAX_SAFE_INTEGER;
+  return isForever || end * 1000 <= now ? Infinity : end;
 }

@@ -9,16 +9,17 @@ import type { SshConfig } from "./config_dump.ts";
 /** CHANNEL_MUX_MAX_PACKET, less what the rest of the request may take (the terminal type, for one). */
 const MAX_REQUEST = 256 * 1024 - 4096;
 
-/** Whether the request for a session with this command is short enough for a master. */
+/** Whether the request for a session with this command is short enough for a master, whatever a pattern matches. */
 export function fitsRequest(
   command: readonly string[],
   config: SshConfig,
   environment: Readonly<Record<string, string>>,
 ): boolean {
-  const patterns = config.all("sendenv").map(patternOf);
-  const sent = Object.entries(environment)
-    .filter(([name]) => patterns.some((pattern) => pattern.test(name)))
-    .map(([name, value]) => `${name}=${value}`);
+  const names = sentNames(config);
+  const sent = Object.entries(environment).filter(([name]) =>
+    names === "all" || names.includes(name)
+  )
+    .map((variable) => variable.join("="));
   const strings = [command.join(" "), ...sent, ...config.all("setenv")];
   const lengths = strings.map((text) => new TextEncoder().encode(text).length + 4);
   return lengths.reduce((sum, length) => sum + length, 0) <= MAX_REQUEST;
@@ -42,9 +43,3 @@ export function sentNames(config: SshConfig): string[] | "all" {
  * to 4 bytes.
  */
 export const SMALL_ENVIRONMENT = 60_000;
-
-/** match_pattern() in match.c. */
-function patternOf(text: string): RegExp {
-  const source = text.replace(/[^*?]+/g, (part) => part.replace(/[^A-Za-z0-9_]/g, "\\$&"));
-  return new RegExp(`^${source.replaceAll("*", ".*").replaceAll("?", ".")}$`, "s");
-}

@@ -24,6 +24,9 @@ export function parseTokens(path: string): Map<string, string> {
   return tokens.set("d", home.replace(/(.)\/+$/, "$1")).set("%", "%");
 }
 
+/** Stands for a value that we do not know; no path has it. */
+const UNKNOWN = "\0";
+
 /**
  * Expands a file name as ssh does (default_client_percent_dollar_expand() in ssh.c), to an absolute path.
  * `undefined` if it contains what we do not understand: another user's home, an unknown token, a variable
@@ -34,19 +37,13 @@ export function expandPath(
   config: { readonly tokens: ReadonlyMap<string, string> },
   system: Pick<System, "cwd" | "env">,
 ): string | undefined {
-  const home = config.tokens.get("d");
-  const isOfUser = path.startsWith("~") && !/^~(\/|$)/.test(path);
-  if (isOfUser || (path.startsWith("~") && home === undefined)) return undefined;
-  let isKnown = true;
-  const expanded = path.replace(/^~/, "%d").replace(
+  const expanded = path.replace(/^~(?=\/|$)/, "%d").replace(
     /%(.?)|\$\{([^}]+)\}/gs,
-    (_, letter: string | undefined, name: string) => {
-      const value = letter === undefined ? system.env(name) : config.tokens.get(letter);
-      isKnown &&= value !== undefined;
-      return value ?? "";
-    },
+    (_, letter: string | undefined, name: string) =>
+      (letter === undefined ? system.env(name) : config.tokens.get(letter)) ?? UNKNOWN,
   );
-  return isKnown ? absolutePath(expanded, system) : undefined;
+  if (expanded.startsWith("~") || expanded.includes(UNKNOWN)) return undefined;
+  return absolutePath(expanded, system);
 }
 
 /** Returns the absolute path for one that may be relative to the directory of the call. */

@@ -11,55 +11,17 @@
  * stamps.
  */
 import { dirname } from "@std/path/posix/dirname";
-import { exists, isSystemError, makeDir, realPathOf, statOf } from "../os/files.ts";
+import { isSystemError, makeDir, realPathOf, statOf } from "../os/files.ts";
 import type { System } from "../os/system.ts";
 import { shortDigest } from "./digest.ts";
 
-export interface Watches {
-  /** Files that must have exactly the modification time of their stamp. */
-  readonly same: readonly { readonly path: string; readonly stamp: string }[];
-  /** Paths that must not exist: key and configuration files that ssh looked for and did not find. */
-  readonly absent: readonly string[];
-  /** Directories in which no file may have appeared since the plan was made (`Include config.d/*`). */
-  readonly newer: readonly string[];
-  /** Paths that must still lead to their target: links, on the way or at the end. */
-  readonly pins: readonly { readonly link: string; readonly target: string }[];
-}
-
-export interface WatchOptions {
-  /** The directory for stamps. */
-  readonly stamps: string;
-  /** When the decision began, ms since the epoch: a file that has changed since voids the decision. */
-  readonly since: number;
-}
-
-/**
- * Returns the watches of the files and directories that a decision rests on. `undefined` if the decision
- * cannot be kept: one of them has only just changed, or cannot be stamped.
- */
-export async function watchesOf(
-  files: readonly string[],
-  directories: readonly string[],
-  options: WatchOptions,
-  system: Pick<System, "run">,
-): Promise<Watches | undefined> {
-  const isSettled = (path: string) => Number(statOf(path)?.mtime) < options.since - SETTLED;
-  const dirs = [...new Set(directories)].filter(exists);
-  const newer = dirs.filter((dir) => !isSettled(dir));
-  const present = [...new Set(files)].filter(exists).concat(dirs.filter(isSettled));
-  const same = await stampFiles(present, options.stamps, options.since, system);
-  const absent = [...files, ...directories].filter((path) =>
-    !present.includes(path) && !newer.includes(path)
-  );
-  return same &&
-    { same, absent: [...new Set(absent)], newer, pins: pinsOf([...present, ...newer]) };
-}
-
-function pinsOf(paths: readonly string[]): { link: string; target: string }[] {
-  return paths.flatMap((link) => {
-    const target = realPathOf(link);
-    return target === undefined || target === link ? [] : [{ link, target }];
-  });
+/** A path that a decision rests on. */
+export interface Watch {
+  readonly path: string;
+  /** The file that has its modification time; without one, nothing must be at the path. */
+  readonly stamp?: string;
+  /** Where it leads, if there is a link at its end or on the way. */
+  readonly target?: string;
 }
 
 /**
@@ -78,45 +40,46 @@ const SCRIPT = `while [ $# -gt 0 ]; do
 done`;
 
 /**
- * Makes a stamp in `dir` for each of the files, all of which exist. A stamp is named after what identifies
- * its file, so it is made once and serves every plan. `undefined` if a file cannot be stamped, or may not
- * be what the decision read, which began at `since` (ms since the epoch): the file was written since or
- * shortly before, or something was moved in its directory.
+ * Returns the watches of files and directories, and makes their stamps in the directory `stamps`. A stamp is
+ * named after what identifies its file, so it is made once and serves every plan. `undefined` if a file cannot
+ * be stamped, or may not be what the decision read, which began at `since` (ms since the epoch): the file was
+ * written since or shortly before, or something was moved in its directory.
  */
-async function stampFiles(
-  files: readonly string[],
-  dir: string,
-  since: number,
+export async function watchesOf(
+  paths: readonly string[],
+  { stamps, since }: { readonly stamps: string; readonly since: number },
   system: Pick<System, "run">,
-): Promise<{ path: string; stamp: string }[] | undefined> {
-  const pairs: { path: string; stamp: string }[] = [];
+): Promise<Watch[] | undefined> {
+  const watches: Watch[] = [];
   const missing: string[] = [];
-  for (const path of files) {
+  for (const path of new Set(paths)) {
     const info = statOf(path);
-    const time = info?.mtime?.getTime();
-    if (!info || time === undefined || time > since - SETTLED) return undefined;
-    if (hasMoved(path, since)) return undefined;
-    const stamp = `${dir}/${await shortDigest(
-      [path, info.dev, info.ino, info.size, time].join(" "),
-    )}`;
-    pairs.push({ path, stamp });
+    if (!info) {
+      watches.push({ path });
+      continue;
+    }
+    const time = info.mtime?.getTime() ?? Infinity;
+    const target = realPathOf(path) ?? path;
+    // Another file, possibly an older one, may have replaced it.
+    const isMoved = [path, target].some((place) => changedAt(dirname(place)) > since - TICK);
+    if (time > since - SETTLED || isMoved) return undefined;
+    const facts = [path, info.dev, info.ino, info.size, time].join(" ");
+    const stamp = `${stamps}/${await shortDigest(facts)}`;
+    watches.push({ path, stamp, target: target === path ? undefined : target });
     // A stamp that is only half made has another time.
-    if (statOf(stamp)?.mtime?.getTime() !== time) missing.push(path, stamp);
+    if (changedAt(stamp) !== time) missing.push(path, stamp);
   }
-  if (missing.length === 0) return pairs;
+  if (missing.length === 0) return watches;
   try {
-    makeDir(dir);
+    makeDir(stamps);
     const { code } = await system.run("/bin/sh", ["-c", SCRIPT, "sh", ...missing]);
-    return code === 0 ? pairs : undefined;
+    return code === 0 ? watches : undefined;
   } catch (error) {
     if (!isSystemError(error)) throw error;
   }
 }
 
-/** Whether another file, possibly an older one, may have replaced this one since then. */
-function hasMoved(path: string, since: number): boolean {
-  return [path, realPathOf(path) ?? path].some((place) => {
-    const time = statOf(dirname(place))?.mtime?.getTime();
-    return time === undefined || time > since - TICK;
-  });
+/** Returns when a file was modified, ms since the epoch; Infinity if there is none. */
+function changedAt(path: string): number {
+  return statOf(path)?.mtime?.getTime() ?? Infinity;
 }

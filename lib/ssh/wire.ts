@@ -1,69 +1,53 @@
-/** The data types of SSH's own formats (RFC 4251 section 5), for agents, key files and ticket caches. */
+/** The data types of SSH's own formats (RFC 4251 section 5), for agents, certificates and ticket caches. */
 
 /** Reads one value after another. Throws RangeError if the bytes end too early. */
 export class WireReader {
-  readonly #bytes: Uint8Array;
   readonly #view: DataView;
   #at = 0;
 
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  constructor({ buffer, byteOffset, byteLength }: Uint8Array) {
+    this.#view = new DataView(buffer, byteOffset, byteLength);
   }
 
-  /** How many bytes are left. */
-  get left(): number {
-    return this.#bytes.length - this.#at;
+  /** How many bytes have been read. */
+  get count(): number {
+    return this.#at;
   }
 
   byte(): number {
-    return this.#view.getUint8(this.#at++);
-  }
-
-  uint16(): number {
-    return (this.byte() << 8) | this.byte();
+    return this.take(1)[0];
   }
 
   uint32(): number {
-    const value = this.#view.getUint32(this.#at);
-    this.#at += 4;
-    return value;
+    return this.#view.getUint32((this.#at += 4) - 4);
   }
 
   uint64(): bigint {
-    return BigInt(this.uint32()) << 32n | BigInt(this.uint32());
+    return this.#view.getBigUint64((this.#at += 8) - 8);
   }
 
   /** Reads a `string`: its length, and that many bytes. */
   bytes(): Uint8Array {
-    const length = this.uint32();
-    return this.take(length);
-  }
-
-  /** Reads a `string` as text. */
-  text(): string {
-    return new TextDecoder().decode(this.bytes());
+    return this.take(this.uint32());
   }
 
   /** Reads `length` bytes as they are. */
   take(length: number): Uint8Array {
-    const end = this.#at + length;
-    if (end > this.#bytes.length) throw new RangeError("Cannot read beyond the end");
-    const part = this.#bytes.subarray(this.#at, end);
-    this.#at = end;
-    return part;
+    const { buffer, byteOffset, byteLength } = this.#view;
+    if ((this.#at += length) > byteLength) throw new RangeError("Cannot read beyond the end");
+    return new Uint8Array(buffer, byteOffset + this.#at - length, length);
   }
 }
 
-/** Returns the result of `read` on the bytes; `undefined` if they end too early. */
+/** Returns the result of `read` on bytes, or on base64; `undefined` if they are none or end too early. */
 export function parseWire<T>(
-  bytes: Uint8Array,
+  data: Uint8Array | string,
   read: (reader: WireReader) => T,
 ): T | undefined {
   try {
-    return read(new WireReader(bytes));
+    return read(new WireReader(typeof data === "string" ? Uint8Array.fromBase64(data) : data));
   } catch (error) {
-    if (error instanceof RangeError) return undefined;
+    if (error instanceof RangeError || error instanceof SyntaxError) return undefined;
     throw error;
   }
 }

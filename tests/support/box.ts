@@ -106,7 +106,7 @@ export class Box implements Disposable {
       environment: { PATH, SSH_AUTH_SOCK, DISPLAY: undefined },
       job: "",
       sent: [],
-      watches: { same: [], absent: [], newer: [], pins: [] },
+      watches: [],
       ...conditions,
     };
     const ssh = `${this.dir}/real/ssh`;

@@ -82,7 +82,7 @@ export class Decider implements Disposable {
       ? { ...decision, since: aged.since }
       : { ...decision, basis: aged };
     const conditions = await conditionsOf(kept as Shared | Direct, this.given, this.system);
-    const answer = await answerText(decision, { given: this.given, look: 1, system: this.system });
+    const answer = answerText(decision, this.given, this.system);
     const text = conditions && planText(KEY, conditions, answer!);
     if (text) writePlan(this.given.stateDir, KEY, text, aged.since);
     return text !== undefined;
