@@ -1,6 +1,6 @@
 /**
- * Where the calls are made: a server of its own, a slow link to it, a host behind it, launchers of sshs,
- * and a state directory for each way. Disposing of the lab removes all of it.
+ * Where the calls are made: a server of its own, a slow link to it, launchers of sshs, and a state
+ * directory for each way. Disposing of the lab removes all of it.
  */
 import { fromFileUrl } from "@std/path/posix/from-file-url";
 import { eventually } from "../tests/support/eventually.ts";
@@ -16,20 +16,21 @@ export const WAYS = {
   plain: "plain ssh",
   auto: "ControlMaster auto",
   mux: "ssh -S, master up",
+  script: "a shell script that execs it",
   sshs: "sshs",
   fresh: "sshs, words never seen",
+  stuck: "sshs, Deno never answers",
 } as const;
 
 export type Way = keyof typeof WAYS;
 
 /**
- * What is called; the value is its name in the report. `far` takes 25 ms each way; `inner` is the server
- * again, through itself; `direct` refuses connections, and its configuration has a forward.
+ * What is called; the value is its name in the report. `far` takes 25 ms each way; `direct` refuses
+ * connections, and its configuration has a forward.
  */
 export const HOSTS = {
   near: "loopback",
   far: "50 ms link",
-  inner: "behind a bastion",
   direct: "direct by its configuration",
 } as const;
 
@@ -39,10 +40,11 @@ export class Lab implements AsyncDisposable {
   readonly dir: string = Deno.makeTempDirSync();
   /** Short: a control socket's path takes 104 bytes at most. */
   readonly #states: string = Deno.makeTempDirSync({ prefix: "b-" });
-  /** Where both the server's account and the bench may write. */
-  readonly remote = `${this.dir}/remote`;
   readonly sshd: Sshd;
   readonly #relay: Deno.ChildProcess;
+  /** A copy of the state of sshs, once {@linkcode plan} has made it. */
+  readonly #atRest = `${this.dir}/at-rest`;
+  #isPlanned = false;
 
   private constructor(sshd: Sshd, relay: Deno.ChildProcess) {
     this.sshd = sshd;
@@ -60,19 +62,27 @@ export class Lab implements AsyncDisposable {
 
   /** Returns the words that stand for `ssh`: a destination and a command after them make a call. */
   rsh(way: Way, host: Host): string[] {
-    const program = way === "sshs" || way === "fresh" ? `${this.dir}/bin/ssh` : needProgram("ssh");
-    const socket = way === "mux" ? ["-S", `${this.state(way)}/${host}`] : [];
-    return [
-      program,
-      "-F",
-      `${this.dir}/cfg/${way === "auto" ? "auto" : "plain"}-${host}`,
-      ...socket,
-    ];
+    const config = ["-F", `${this.dir}/cfg/${way === "auto" ? "auto" : "plain"}-${host}`];
+    const socket = ["-S", `${this.state(way)}/${host}`];
+    switch (way) {
+      case "plain":
+      case "auto":
+        return [needProgram("ssh"), ...config];
+      case "mux":
+        return [needProgram("ssh"), ...config, ...socket];
+      case "script":
+        return [`${this.dir}/execs-ssh`, ...config, ...socket];
+      case "stuck":
+        return [`${this.dir}/stuck/bin/ssh`, ...config];
+      case "sshs":
+      case "fresh":
+        return [`${this.dir}/bin/ssh`, ...config];
+    }
   }
 
   /** Returns the argv of a whole call. */
-  argv(way: Way, host: Host, command: readonly string[] = ["true"]): string[] {
-    return [...this.rsh(way, host), host === "inner" ? "inner" : "host", ...command];
+  argv(way: Way, host: Host): string[] {
+    return [...this.rsh(way, host), "host", "true"];
   }
 
   /** Returns the whole environment of a call. */
@@ -101,31 +111,55 @@ export class Lab implements AsyncDisposable {
     return ms;
   }
 
-  /** Ends all connections of this way: the next call is a first one. Plans stay, but for words never seen. */
+  /**
+   * Ends all connections of this way: the next call is a first one. What sshs left when it was last at rest
+   * is there again; for words never seen that is nothing.
+   */
   async cold(way: Way): Promise<void> {
     if (way === "plain") return; // It has none.
     const state = this.state(way);
     await endAll(this.processes(way).map(({ pid }) => pid));
-    const kept = way === "sshs" ? ["plans", "stamps"] : [];
     for await (const { name } of Deno.readDir(state)) {
-      if (!kept.includes(name)) await Deno.remove(`${state}/${name}`, { recursive: true });
+      await Deno.remove(`${state}/${name}`, { recursive: true });
     }
-    // Without this directory each of many calls decides by itself.
-    if (way === "fresh") await Deno.mkdir(`${state}/plans`, { mode: 0o700 });
+    if (way === "sshs" && this.#isPlanned) await run("cp", ["-a", `${this.#atRest}/.`, state]);
+    // Without these each of many calls decides by itself.
+    if (way === "fresh" || way === "stuck") {
+      for (const name of ["plans", "waiting"]) {
+        await Deno.mkdir(`${state}/${name}`, { mode: 0o700 });
+      }
+    }
   }
 
   /** Makes sure that the next call of this way finds a connection, if the way shares. */
   async warm(way: Way, host: Host): Promise<void> {
-    if (way === "mux") await call([...this.rsh(way, host), "-MNf", "host"], this.env(way));
+    if (way === "mux" || way === "script") {
+      await call(
+        [...this.rsh("mux", host).with(-1, this.rsh(way, host).at(-1)!), "-MNf", "host"],
+        this.env(way),
+      );
+    }
     await this.time(way, host);
     if (way === "sshs") await this.#waitForPlan(host);
   }
 
-  /** Makes sure that the next call of sshs is a first one, of words that have a plan. */
+  /**
+   * Makes sure that the next call of sshs is a first one, of words that have a plan: its state is that
+   * after the last connection has closed, and its sleeper with it.
+   */
   async plan(host: Host): Promise<void> {
-    await this.time("sshs", host);
+    await call(this.argv("sshs", host), this.env("sshs"));
     await this.#waitForPlan(host);
-    await this.cold("sshs");
+    // A master that is killed would be remembered as one that the server has ended.
+    const stopped = await call([`${this.dir}/bin/sshs`, "--stop", "--all"], this.env("sshs"));
+    if (!stopped.success) throw new Error(`sshs --stop: ${stopped.said}`);
+    await eventually(
+      "no connection is open, and the sleeper has ended",
+      () => this.processes("sshs").length === 0,
+    );
+    await Deno.remove(this.#atRest, { recursive: true }).catch(() => {});
+    await run("cp", ["-a", this.state("sshs"), this.#atRest]);
+    this.#isPlanned = true;
   }
 
   /** Returns what a way keeps running: masters with their proxies, and sleepers. */
@@ -151,9 +185,11 @@ export class Lab implements AsyncDisposable {
 
   async #waitForPlan(host: Host): Promise<void> {
     // The launcher tells whether it has a plan that holds.
-    const env = { ...this.env("sshs"), SSHS_TASK: "plan" };
+    const env = { ...this.env("sshs"), SSHS_TASK: "why" };
+    const [program, ...args] = this.argv("sshs", host);
     await eventually("a plan holds (under nohup none is made)", async () => {
-      return (await call(this.argv("sshs", host), env)).success;
+      const { stdout } = await new Deno.Command(program, { args, env, clearEnv: true }).output();
+      return new TextDecoder().decode(stdout).includes("plan=held");
     }, { deadline: 20_000, interval: 200 });
   }
 
@@ -161,13 +197,14 @@ export class Lab implements AsyncDisposable {
     await Deno.chmod(this.dir, 0o755);
     // In memory, like XDG_RUNTIME_DIR, where sshs keeps its state by default.
     if (canMount) await run("mount", ["-t", "tmpfs", "bench", this.#states]);
-    for (const name of ["home", "remote", "cfg"]) await Deno.mkdir(`${this.dir}/${name}`);
-    for (const way of ["auto", "mux", "sshs", "fresh"] as const) {
+    for (const name of ["home", "cfg"]) await Deno.mkdir(`${this.dir}/${name}`);
+    for (const way of ["auto", "mux", "script", "sshs", "fresh", "stuck"] as const) {
       await Deno.mkdir(this.state(way), { mode: 0o700 });
+      await this.cold(way);
     }
-    await Deno.mkdir(`${this.state("fresh")}/plans`, { mode: 0o700 });
-    await Deno.chmod(this.remote, 0o777);
     writeLaunchers(this.dir);
+    const script = `#!/bin/sh\nexec ${needProgram("ssh")} "$@"\n`;
+    await Deno.writeTextFile(`${this.dir}/execs-ssh`, script, { mode: 0o755 });
     const auto = [
       "ControlMaster auto",
       "ControlPersist 10m",
@@ -177,9 +214,6 @@ export class Lab implements AsyncDisposable {
       await this.writeConfig(`${way}-near`, { config });
       await this.writeConfig(`${way}-far`, { config, port: farPort });
       await this.writeConfig(`${way}-direct`, { config: ["LocalForward 1 localhost:1"], port: 1 });
-      const path = await this.writeConfig(`${way}-inner`, { config, aliases: ["inner"] });
-      const text = await Deno.readTextFile(path);
-      await Deno.writeTextFile(path, `Host inner\nProxyJump host\n${text}`);
     }
     await this.#rest();
   }

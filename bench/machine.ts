@@ -6,8 +6,11 @@ import { findProgram } from "../tests/support/programs.ts";
 /** Facts by name, in the order of the report. */
 export type Machine = Readonly<Record<string, string>>;
 
-/** @param quick whether it is a quick run, of few runs each */
-export async function describeMachine(quick: boolean): Promise<Machine> {
+/**
+ * @param quick whether it is a quick run, of few runs each
+ * @param busy how many busy loops run beside it
+ */
+export async function describeMachine(quick: boolean, busy: number): Promise<Machine> {
   const cpu = /^model name\s*:\s*(.*)$/m.exec(await Deno.readTextFile("/proc/cpuinfo"));
   const memory = Deno.systemMemoryInfo().total / 2 ** 30;
   return {
@@ -18,11 +21,10 @@ export async function describeMachine(quick: boolean): Promise<Machine> {
     kernel: `${Deno.build.os} ${Deno.osRelease().split("-")[0]} ${Deno.build.arch}`,
     "control sockets": canMount ? "in memory, as $XDG_RUNTIME_DIR is" : "on the disk of $TMPDIR",
     "load at the start": Deno.loadavg()[0].toFixed(2),
+    "busy loops beside": `${busy}`,
     sshs: VERSION,
     deno: Deno.version.deno,
     openssh: await version("ssh", "-V"),
-    git: await version("git", "--version"),
-    rsync: await version("rsync", "--version"),
   };
 }
 

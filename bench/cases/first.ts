@@ -11,7 +11,7 @@ export const NO_CALL = "Deno, an empty file";
 
 export async function first(lab: Lab, effort: Effort): Promise<Table[]> {
   const tables: Table[] = [];
-  for (const host of ["near", "far", "inner"] as const) {
+  for (const host of ["near", "far"] as const) {
     const rounds = host === "near" ? effort.first : Math.ceil(effort.first / 2);
     tables.push(await calls(lab, host, rounds));
   }

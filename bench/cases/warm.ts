@@ -1,39 +1,23 @@
 /** A call that finds a connection: what sharing costs beside the round trips. */
 import type { Effort } from "../effort.ts";
-import { type Host, HOSTS, type Lab, type Way, WAYS } from "../lab.ts";
+import { type Host, HOSTS, type Lab, type Way } from "../lab.ts";
 import { type Table, tableOf } from "../table.ts";
-import { measuresOf, takeTurns, type Turns } from "../turns.ts";
+import { measuresOf, takeTurns } from "../turns.ts";
+
+const WAYS_WARM: readonly Way[] = ["mux", "script", "sshs", "auto", "plain"];
 
 export async function warm(lab: Lab, { warm }: Effort): Promise<Table[]> {
-  const all = ["mux", "sshs", "auto", "plain"] as const;
-  return [
-    await calls(lab, "steady", "near", ["mux", "sshs"], { rounds: warm.steady, pace: 500 }),
-    await calls(lab, "rapid", "near", all, { rounds: warm.rapid, runs: 10 }),
-    await calls(lab, "far", "far", all, { rounds: warm.far }),
-    await calls(lab, "inner", "inner", ["plain", "auto", "sshs"], { rounds: warm.far }),
-  ];
+  return [await calls(lab, "near", warm), await calls(lab, "far", Math.ceil(warm / 2))];
 }
 
-const TITLES = { steady: ", each once a second", rapid: ", back to back", far: "", inner: "" };
-
-/** The ways in turns, and at the end all of them without a connection. */
-async function calls(
-  lab: Lab,
-  variant: keyof typeof TITLES,
-  host: Host,
-  ways: readonly Way[],
-  turns: Omit<Turns, "what">,
-): Promise<Table> {
-  const title = `Warm call, ${HOSTS[host]}${TITLES[variant]}`;
-  for (const way of ways) await lab.warm(way, host);
+async function calls(lab: Lab, host: Host, rounds: number): Promise<Table> {
+  const title = `Warm call, ${HOSTS[host]}`;
+  for (const way of WAYS_WARM) await lab.warm(way, host);
   const logins = lab.sshd.logins();
-  const found = await takeTurns(
-    { what: title, ...turns },
-    measuresOf(ways, (way) => lab.time(way, host)),
-  );
-  const plain = ways.includes("plain") ? found[WAYS.plain].length * (host === "inner" ? 2 : 1) : 0;
-  const extra = lab.sshd.logins() - logins - plain;
-  for (const way of ways) await lab.cold(way);
+  const measures = measuresOf(WAYS_WARM, (way) => lab.time(way, host));
+  const found = await takeTurns({ what: title, rounds }, measures);
+  const extra = lab.sshd.logins() - logins - rounds;
+  for (const way of WAYS_WARM) await lab.cold(way);
   const notes = extra === 0 ? [] : [`${extra} calls of ways that share logged in.`];
-  return tableOf({ id: `warm/${variant}`, title, found, notes });
+  return tableOf({ id: `warm/${host}`, title, found, notes });
 }

@@ -1,0 +1,42 @@
+/** Which programs a command starts until it ends, as strace sees them. */
+import { eventually } from "../tests/support/eventually.ts";
+import { signal } from "../tests/support/processes.ts";
+import { findProgram } from "../tests/support/programs.ts";
+
+/**
+ * Runs a command and returns the paths of the programs that were started until its end, the command's own
+ * first; `undefined` where there is no strace. What it leaves behind goes on.
+ */
+export async function programsOf(
+  argv: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<string[] | undefined> {
+  const program = findProgram("strace");
+  if (program === undefined) return undefined;
+  const log = await Deno.makeTempFile();
+  try {
+    const strace = new Deno.Command(program, {
+      args: ["-f", "-q", "-e", "trace=execve", "-e", "signal=none", "-o", log, "--", ...argv],
+      env,
+      clearEnv: true,
+      stdin: "null",
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    let text = "";
+    // It follows the sleeper for as long as that lives: the command's own end is what counts.
+    await eventually("the command's end under strace", async () => {
+      text = await Deno.readTextFile(log);
+      const end = new RegExp(`^${parseInt(text)} +\\+\\+\\+ (?:exited|killed)`, "m").exec(text);
+      text = text.slice(0, end?.index);
+      return end;
+    }, { deadline: 120_000, interval: 100 });
+    // It blocks other signals. What it has traced goes on.
+    signal([strace.pid], "SIGKILL");
+    await strace.status;
+    const started = /execve\("([^"]*)".*(?: = 0|<unfinished \.\.\.>)$/gm;
+    return [...text.matchAll(started)].map(([, path]) => path);
+  } finally {
+    await Deno.remove(log);
+  }
+}
