@@ -46,7 +46,7 @@ export async function atOnce(
   { calls, trace, prepare, said }: AtOnce,
 ): Promise<number[]> {
   const script = fromFileUrl(new URL("burst.py", import.meta.url));
-  const argv = [needPython(), script, `${calls}`, ...lab.argv(way, "near")];
+  const argv = [needPython(), script, `${calls}`, ...lab.argv(way)];
   const env = lab.env(way);
   let programs = NaN;
   if (trace) {

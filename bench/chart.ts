@@ -7,8 +7,8 @@ const { plain, auto, sshs } = WAYS;
 
 /** The situations: the first column of a table, and the column that counts calls without an answer. */
 const PANELS = [
-  { title: "The second call", id: "warm/near" },
-  { title: "The first call", id: "first/near" },
+  { title: "The second call", id: "warm" },
+  { title: "The first call", id: "first" },
   { title: "50 first calls at once", id: "burst/delivered/50", failed: 3, lost: "fail" },
   { title: "A call after the link died", id: "recovery/idle/10", failed: 1, lost: "no answer" },
 ];

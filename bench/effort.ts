@@ -1,6 +1,6 @@
 /** How much is measured: enough for the record, or just enough to see that a case works. */
 export interface Effort {
-  /** Rounds of single calls, by case; the far link has half as many. */
+  /** Rounds of single calls, by case. */
   readonly warm: number;
   readonly first: number;
   readonly direct: number;

@@ -1,9 +1,10 @@
 /**
- * Where the calls are made: a server of its own, a slow link to it, launchers of sshs, and a state
- * directory for each way. Disposing of the lab removes all of it.
+ * Where the calls are made: a server of its own, launchers of sshs, and a state directory for each
+ * way. Disposing of the lab removes all of it.
  */
-import { fromFileUrl } from "@std/path/posix/from-file-url";
+import { allLanes } from "../lib/lane/layout.ts";
 import { eventually } from "../tests/support/eventually.ts";
+import { isThere } from "../tests/support/is_there.ts";
 import { writeLaunchers } from "../tests/support/launchers.ts";
 import { canMount } from "../tests/support/mounts.ts";
 import { endAll, type Process, processes } from "../tests/support/processes.ts";
@@ -24,39 +25,26 @@ export const WAYS = {
 
 export type Way = keyof typeof WAYS;
 
-/**
- * What is called; the value is its name in the report. `far` takes 25 ms each way; `direct` refuses
- * connections, and its configuration has a forward.
- */
-export const HOSTS = {
-  near: "loopback",
-  far: "50 ms link",
-  direct: "direct by its configuration",
-} as const;
-
-export type Host = keyof typeof HOSTS;
+/** What is called: the server, or a port that refuses connections, with a forward in its configuration. */
+export type Host = "near" | "direct";
 
 export class Lab implements AsyncDisposable {
   readonly dir: string = Deno.makeTempDirSync();
   /** Short: a control socket's path takes 104 bytes at most. */
   readonly #states: string = Deno.makeTempDirSync({ prefix: "b-" });
   readonly sshd: Sshd;
-  readonly #relay: Deno.ChildProcess;
   /** A copy of the state of sshs, once {@linkcode plan} has made it. */
   readonly #atRest = `${this.dir}/at-rest`;
   #isPlanned = false;
 
-  private constructor(sshd: Sshd, relay: Deno.ChildProcess) {
+  private constructor(sshd: Sshd) {
     this.sshd = sshd;
-    this.#relay = relay;
   }
 
-  /** Starts the server and the link, and writes the launchers and configurations. */
+  /** Starts the server, and writes the launchers and configurations. */
   static async open(config: readonly string[] = []): Promise<Lab> {
-    const sshd = await Sshd.start({ config });
-    const { relay, port } = await startRelay(sshd.port);
-    const lab = new Lab(sshd, relay);
-    await lab.#furnish(port);
+    const lab = new Lab(await Sshd.start({ config }));
+    await lab.#furnish();
     return lab;
   }
 
@@ -81,7 +69,7 @@ export class Lab implements AsyncDisposable {
   }
 
   /** Returns the argv of a whole call. */
-  argv(way: Way, host: Host): string[] {
+  argv(way: Way, host: Host = "near"): string[] {
     return [...this.rsh(way, host), "host", "true"];
   }
 
@@ -105,9 +93,9 @@ export class Lab implements AsyncDisposable {
   }
 
   /** Makes a call, which must succeed; resolves to how long it took, ms. */
-  async time(way: Way, host: Host): Promise<number> {
-    const { ms, success, said } = await call(this.argv(way, host), this.env(way));
-    if (!success) throw new Error(`${WAYS[way]}, ${HOSTS[host]}: ${said}`);
+  async time(way: Way): Promise<number> {
+    const { ms, success, said } = await call(this.argv(way), this.env(way));
+    if (!success) throw new Error(`${WAYS[way]}: ${said}`);
     return ms;
   }
 
@@ -132,22 +120,22 @@ export class Lab implements AsyncDisposable {
   }
 
   /** Makes sure that the next call of this way finds a connection, if the way shares. */
-  async warm(way: Way, host: Host): Promise<void> {
+  async warm(way: Way): Promise<void> {
     if (way === "mux" || way === "script") {
-      await call(
-        [...this.rsh("mux", host).with(-1, this.rsh(way, host).at(-1)!), "-MNf", "host"],
-        this.env(way),
-      );
+      await call([...this.rsh(way, "near"), "-MNf", "host"], this.env(way));
     }
-    await this.time(way, host);
-    if (way === "sshs") await this.#waitForPlan(host);
+    await this.time(way);
+    if (way !== "sshs") return;
+    await this.#waitForPlan("near");
+    const isHeld = () => allLanes(this.state(way)).every(({ master }) => isThere(master));
+    await eventually("the sleeper holds the lanes", isHeld, { interval: 100 });
   }
 
   /**
    * Makes sure that the next call of sshs is a first one, of words that have a plan: its state is that
    * after the last connection has closed, and its sleeper with it.
    */
-  async plan(host: Host): Promise<void> {
+  async plan(host: Host = "near"): Promise<void> {
     await call(this.argv("sshs", host), this.env("sshs"));
     await this.#waitForPlan(host);
     // A master that is killed would be remembered as one that the server has ended.
@@ -169,8 +157,7 @@ export class Lab implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const left = [...this.#processes(this.dir), ...this.#processes(this.#states)];
-    await endAll([...left.map(({ pid }) => pid), this.#relay.pid]);
-    await this.#relay.status;
+    await endAll(left.map(({ pid }) => pid));
     await this.sshd[Symbol.asyncDispose]();
     if (canMount) await run("umount", ["--lazy", this.#states]);
     for (const dir of [this.dir, this.#states]) await Deno.remove(dir, { recursive: true });
@@ -193,7 +180,7 @@ export class Lab implements AsyncDisposable {
     }, { deadline: 20_000, interval: 200 });
   }
 
-  async #furnish(farPort: number): Promise<void> {
+  async #furnish(): Promise<void> {
     await Deno.chmod(this.dir, 0o755);
     // In memory, like XDG_RUNTIME_DIR, where sshs keeps its state by default.
     if (canMount) await run("mount", ["-t", "tmpfs", "bench", this.#states]);
@@ -212,7 +199,6 @@ export class Lab implements AsyncDisposable {
     ];
     for (const [way, config] of Object.entries({ plain: [], auto })) {
       await this.writeConfig(`${way}-near`, { config });
-      await this.writeConfig(`${way}-far`, { config, port: farPort });
       await this.writeConfig(`${way}-direct`, { config: ["LocalForward 1 localhost:1"], port: 1 });
     }
     await this.#rest();
@@ -233,19 +219,4 @@ export class Lab implements AsyncDisposable {
       await Deno.utime(dir, 0, 0);
     }
   }
-}
-
-/** Starts the relay as a process of its own, so that its timers do not wait for the bench. */
-async function startRelay(target: number): Promise<{ relay: Deno.ChildProcess; port: number }> {
-  const script = fromFileUrl(new URL("../tests/support/relay.ts", import.meta.url));
-  const relay = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", "--no-config", "--allow-net", script, `${target}`, "25"],
-    stdin: "null",
-    stdout: "piped",
-  }).spawn();
-  const reader = relay.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  let said = "";
-  while (!said.includes("\n")) said += (await reader.read()).value ?? "\n";
-  reader.releaseLock();
-  return { relay, port: Number(said) };
 }

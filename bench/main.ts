@@ -18,6 +18,7 @@ import { chart } from "./chart.ts";
 import { FULL, QUICK } from "./effort.ts";
 import { Lab } from "./lab.ts";
 import { describeMachine } from "./machine.ts";
+import { keepOwnFiles } from "./own_files.ts";
 import { progress } from "./progress.ts";
 import { markdown, type Results, type Skipped } from "./report.ts";
 import type { Table } from "./table.ts";
@@ -31,6 +32,7 @@ interface Options {
 }
 
 async function main(options: Options): Promise<void> {
+  keepOwnFiles();
   const machine = await describeMachine(options.quick, options.busy);
   const { tables, skipped } = await measure(options);
   const results: Results = { machine, targets: targets(tables, options), tables, skipped };

@@ -2,7 +2,7 @@
 import type { Found } from "./turns.ts";
 
 export interface Table {
-  /** `case` or `case/variant`, as in `warm/near`. */
+  /** `case` or `case/variant`, as in `slow/50`. */
   readonly id: string;
   readonly title: string;
   readonly columns: readonly Column[];

@@ -25,10 +25,8 @@ const [WALL, CPU, LOGINS, FAILED, SAID, PROGRAMS] = COLUMNS.keys();
 /** @param isBusy whether busy loops ran beside it: deciding is work, and waits for them */
 function rows(isBusy: boolean): Row[] {
   return [
-    ["warm call / ssh -S", 1.10, "x", times("warm/near", sshs)],
-    ["warm call / ssh -S, 50 ms link", 1.10, "x", times("warm/far", sshs)],
-    ["first call / plain ssh", 1.06, "x", times("first/near", sshs)],
-    ["first call / plain ssh, 50 ms link", 1.04, "x", times("first/far", sshs)],
+    ["warm call / ssh -S", 1.10, "x", times("warm", sshs)],
+    ["first call / plain ssh", 1.06, "x", times("first", sshs)],
     ["first call: programs", 7, "", cell("programs", "first call")],
     ["first call: Deno starts", 0, "", cell("programs", "first call", 1)],
     ["warm call: Deno starts", 0, "", cell("programs", "warm call", 1)],
@@ -36,7 +34,7 @@ function rows(isBusy: boolean): Row[] {
       "words never seen: more than plain ssh and an empty Deno",
       30,
       "ms",
-      beyond("first/near", fresh, plain, NO_CALL),
+      beyond("first", fresh, plain, NO_CALL),
     ],
     ["direct by words: more than ssh", 3, "ms", beyond("direct/version", sshs, plain)],
     ["direct by plan: more than ssh", 3, "ms", beyond("direct/plan", sshs, plain)],

@@ -23,7 +23,7 @@ async function onServer(
   bursts: readonly Burst[],
 ): Promise<Table[]> {
   await using lab = await Lab.open(config);
-  await lab.plan("near");
+  await lab.plan();
   const tables: Table[] = [];
   for (const burst of bursts) {
     const title = `${burst.calls} first calls at once, MaxStartups ${
@@ -34,7 +34,7 @@ async function onServer(
     );
   }
   if (startups !== "200") return tables;
-  for (const way of OVER) await lab.warm(way, "near");
+  for (const way of OVER) await lab.warm(way);
   for (const burst of bursts) {
     const title = `${burst.calls} calls at once over an open connection`;
     tables.push(await take(lab, "burst/open", title, burst, OVER, () => Promise.resolve()));
