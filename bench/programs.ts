@@ -34,9 +34,21 @@ export async function programsOf(
     // It blocks other signals. What it has traced goes on.
     signal([strace.pid], "SIGKILL");
     await strace.status;
-    const started = /execve\("([^"]*)".*(?: = 0|<unfinished \.\.\.>)$/gm;
-    return [...text.matchAll(started)].map(([, path]) => path);
+    return startedIn(text);
   } finally {
     await Deno.remove(log);
   }
+}
+
+/** Returns the paths of the programs that strace saw start: those of a search in PATH fail. */
+function startedIn(log: string): string[] {
+  const begun = new Map<string, string>();
+  return log.split("\n").flatMap((line) => {
+    const [pid] = line.split(" ", 1);
+    const path = /execve\("([^"]*)"/.exec(line)?.[1] ?? begun.get(pid);
+    if (path === undefined) return [];
+    if (line.endsWith("<unfinished ...>")) begun.set(pid, path);
+    else begun.delete(pid);
+    return line.endsWith(" = 0") ? [path] : [];
+  });
 }
