@@ -9,7 +9,7 @@ import { writeLaunchers } from "../tests/support/launchers.ts";
 import { canMount } from "../tests/support/mounts.ts";
 import { endAll, type Process, processes } from "../tests/support/processes.ts";
 import { needProgram, run } from "../tests/support/programs.ts";
-import { Sshd } from "../tests/support/sshd.ts";
+import { type ClientOptions, Sshd } from "../tests/support/sshd.ts";
 import { call } from "./call.ts";
 
 /** How a call is made; the value is its name in the report. */
@@ -25,8 +25,11 @@ export const WAYS = {
 
 export type Way = keyof typeof WAYS;
 
-/** What is called: the server, or a port that refuses connections, with a forward in its configuration. */
-export type Host = "near" | "direct";
+/**
+ * What is called: the server; a port that refuses connections, with a forward in its configuration; or the
+ * server by way of a relay, once its configuration is written.
+ */
+export type Host = "near" | "direct" | "relayed";
 
 export class Lab implements AsyncDisposable {
   readonly dir: string = Deno.makeTempDirSync();
@@ -50,12 +53,13 @@ export class Lab implements AsyncDisposable {
 
   /** Returns the words that stand for `ssh`: a destination and a command after them make a call. */
   rsh(way: Way, host: Host): string[] {
-    const config = ["-F", `${this.dir}/cfg/${way === "auto" ? "auto" : "plain"}-${host}`];
+    const config = ["-F", `${this.dir}/cfg/${host}`];
     const socket = ["-S", `${this.state(way)}/${host}`];
     switch (way) {
       case "plain":
-      case "auto":
         return [needProgram("ssh"), ...config];
+      case "auto":
+        return [needProgram("ssh"), "-F", `${this.dir}/cfg/auto-${host}`];
       case "mux":
         return [needProgram("ssh"), ...config, ...socket];
       case "script":
@@ -94,8 +98,8 @@ export class Lab implements AsyncDisposable {
 
   /** Makes a call, which must succeed; resolves to how long it took, ms. */
   async time(way: Way): Promise<number> {
-    const { ms, success, said } = await call(this.argv(way), this.env(way));
-    if (!success) throw new Error(`${WAYS[way]}: ${said}`);
+    const { ms, failed, said } = await call(this.argv(way), this.env(way));
+    if (failed) throw new Error(`${WAYS[way]}: ${said}`);
     return ms;
   }
 
@@ -140,7 +144,7 @@ export class Lab implements AsyncDisposable {
     await this.#waitForPlan(host);
     // A master that is killed would be remembered as one that the server has ended.
     const stopped = await call([`${this.dir}/bin/sshs`, "--stop", "--all"], this.env("sshs"));
-    if (!stopped.success) throw new Error(`sshs --stop: ${stopped.said}`);
+    if (stopped.failed) throw new Error(`sshs --stop: ${stopped.said}`);
     await eventually(
       "no connection is open, and the sleeper has ended",
       () => this.processes("sshs").length === 0,
@@ -192,24 +196,22 @@ export class Lab implements AsyncDisposable {
     writeLaunchers(this.dir);
     const script = `#!/bin/sh\nexec ${needProgram("ssh")} "$@"\n`;
     await Deno.writeTextFile(`${this.dir}/execs-ssh`, script, { mode: 0o755 });
+    await this.writeConfig("near", {});
+    await this.writeConfig("direct", { config: ["LocalForward 1 localhost:1"], port: 1 });
+  }
+
+  /** Writes clients' configurations that know the server: for ControlMaster auto, and for the other ways. */
+  async writeConfig(host: Host, { config = [], ...options }: ClientOptions): Promise<void> {
     const auto = [
       "ControlMaster auto",
       "ControlPersist 10m",
       `ControlPath ${this.state("auto")}/%C`,
     ];
-    for (const [way, config] of Object.entries({ plain: [], auto })) {
-      await this.writeConfig(`${way}-near`, { config });
-      await this.writeConfig(`${way}-direct`, { config: ["LocalForward 1 localhost:1"], port: 1 });
+    for (const [name, lines] of [[host, config], [`auto-${host}`, [...config, ...auto]]] as const) {
+      const about = { ...options, knowsHost: true, config: lines };
+      await this.sshd.writeConfig(about, `${this.dir}/cfg/${name}`);
     }
     await this.#rest();
-  }
-
-  /** Writes a client's configuration that knows the server, and sets its time back; resolves to its path. */
-  async writeConfig(name: string, options: Parameters<Sshd["writeConfig"]>[0]): Promise<string> {
-    const path = `${this.dir}/cfg/${name}`;
-    await this.sshd.writeConfig({ knowsHost: true, ...options }, path);
-    await this.#rest();
-    return path;
   }
 
   /** Sets file times back, since plans hold only if nothing has just changed. */

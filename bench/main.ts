@@ -13,16 +13,29 @@
 import { parseArgs } from "@std/cli/parse-args";
 import { canMakeAccounts } from "../tests/support/account.ts";
 import { startBusy } from "./busy.ts";
-import { CASES } from "./cases/mod.ts";
+import { burst } from "./cases/burst.ts";
+import { direct } from "./cases/direct.ts";
+import { first } from "./cases/first.ts";
+import { idleLanes } from "./cases/idle_lanes.ts";
+import { programs } from "./cases/programs.ts";
+import { recovery } from "./cases/recovery.ts";
+import { slow } from "./cases/slow.ts";
+import { stuck } from "./cases/stuck.ts";
+import { warm } from "./cases/warm.ts";
 import { chart } from "./chart.ts";
-import { FULL, QUICK } from "./effort.ts";
+import { type Effort, FULL, QUICK } from "./effort.ts";
 import { Lab } from "./lab.ts";
 import { describeMachine } from "./machine.ts";
-import { keepOwnFiles } from "./own_files.ts";
-import { progress } from "./progress.ts";
+import { progress } from "./turns.ts";
 import { markdown, type Results, type Skipped } from "./report.ts";
 import type { Table } from "./table.ts";
 import { targets } from "./targets.ts";
+
+/** All cases, in the order of the report. */
+const CASES: Readonly<Record<string, (lab: Lab, effort: Effort) => Promise<Table[]>>> = {
+  ...{ warm, first, direct, programs, burst, slow, stuck, recovery },
+  "idle-lanes": idleLanes,
+};
 
 interface Options {
   readonly quick: boolean;
@@ -32,7 +45,6 @@ interface Options {
 }
 
 async function main(options: Options): Promise<void> {
-  keepOwnFiles();
   const machine = await describeMachine(options.quick, options.busy);
   const { tables, skipped } = await measure(options);
   const results: Results = { machine, targets: targets(tables, options), tables, skipped };

@@ -1,22 +1,35 @@
-/** Which programs a command starts until it ends, as strace sees them. */
+/** Which programs calls start until they end, as strace sees them. */
 import { eventually } from "../tests/support/eventually.ts";
 import { signal } from "../tests/support/processes.ts";
 import { findProgram } from "../tests/support/programs.ts";
+import { caller, type CallOptions } from "./call.ts";
 
 /**
- * Runs a command and returns the paths of the programs that were started until its end, the command's own
- * first; `undefined` where there is no strace. What it leaves behind goes on.
+ * Makes calls and returns the paths of the programs that were started until their end, their own among
+ * them; `undefined` where there is no strace. What they leave behind goes on.
  */
 export async function programsOf(
   argv: readonly string[],
   env: Readonly<Record<string, string>>,
+  options?: CallOptions,
 ): Promise<string[] | undefined> {
   const program = findProgram("strace");
   if (program === undefined) return undefined;
   const log = await Deno.makeTempFile();
   try {
     const strace = new Deno.Command(program, {
-      args: ["-f", "-q", "-e", "trace=execve", "-e", "signal=none", "-o", log, "--", ...argv],
+      args: [
+        "-f",
+        "-q",
+        "-e",
+        "trace=execve",
+        "-e",
+        "signal=none",
+        "-o",
+        log,
+        "--",
+        ...caller(argv, options),
+      ],
       env,
       clearEnv: true,
       stdin: "null",
@@ -24,8 +37,8 @@ export async function programsOf(
       stderr: "null",
     }).spawn();
     let text = "";
-    // It follows the sleeper for as long as that lives: the command's own end is what counts.
-    await eventually("the command's end under strace", async () => {
+    // It follows the sleeper for as long as that lives: the calls' end is what counts.
+    await eventually("the end of the calls under strace", async () => {
       text = await Deno.readTextFile(log);
       const end = new RegExp(`^${parseInt(text)} +\\+\\+\\+ (?:exited|killed)`, "m").exec(text);
       text = text.slice(0, end?.index);
@@ -34,7 +47,8 @@ export async function programsOf(
     // It blocks other signals. What it has traced goes on.
     signal([strace.pid], "SIGKILL");
     await strace.status;
-    return startedIn(text);
+    // The first one is python.
+    return startedIn(text).slice(1);
   } finally {
     await Deno.remove(log);
   }

@@ -6,7 +6,7 @@ import { call } from "../call.ts";
 import type { Effort } from "../effort.ts";
 import { activity } from "../cpu.ts";
 import type { Lab } from "../lab.ts";
-import { progress } from "../progress.ts";
+import { progress } from "../turns.ts";
 import { type Table, tableOf } from "../table.ts";
 
 export const SLEEPER = "the sleeper of sshs";
@@ -28,8 +28,8 @@ export async function idleLanes(lab: Lab, effort: Effort): Promise<Table[]> {
 /** An interval that no other has makes a connection of its own, and is too long to cost anything. */
 async function startLane(lab: Lab, index: number): Promise<void> {
   const words = ["-o", `ServerAliveInterval=${10_000 + index}`, "host", "true"];
-  const { success, said } = await call([...lab.rsh("sshs", "near"), ...words], lab.env("sshs"));
-  if (!success) throw new Error(`lane ${index}: ${said}`);
+  const { failed, said } = await call([...lab.rsh("sshs", "near"), ...words], lab.env("sshs"));
+  if (failed) throw new Error(`lane ${index}: ${said}`);
 }
 
 async function watch(lab: Lab, { lanes, windowSeconds }: Effort): Promise<Table> {
