@@ -1,7 +1,7 @@
 /** Calls at the same moment: how long they take, what they cost, and how many log in or fail. */
 import { pause } from "../tests/support/eventually.ts";
 import { call } from "./call.ts";
-import { activity } from "./cpu.ts";
+import { cpuOf } from "./cpu.ts";
 import type { Lab, Way } from "./lab.ts";
 import { programsOf } from "./programs.ts";
 import type { Column } from "./table.ts";
@@ -42,7 +42,7 @@ export async function atOnce(
     programs = ((await programsOf(argv, env, { calls }))?.length ?? NaN) / calls;
   }
   await prepare();
-  const running = () => activity(lab.processes(way).map(({ pid }) => pid)).ms;
+  const running = () => cpuOf(lab.processes(way).map(({ pid }) => pid));
   const [logins, before] = [lab.sshd.logins(), running()];
   const outcome = await call(argv, env, { calls });
   if (outcome.leaves) await pause(SETTLE);

@@ -3,11 +3,8 @@ export interface Effort {
   /** Rounds of single calls, by case. */
   readonly warm: number;
   readonly first: number;
-  readonly direct: number;
   /** How many calls come at once, and how often. The targets are for 50. */
   readonly bursts: readonly Burst[];
-  /** The same where a login takes 5 s. */
-  readonly slow: readonly Burst[];
   /** How many idle lanes; when they are at rest, in s; how long they are watched, in s. */
   readonly lanes: number;
   readonly restSeconds: number;
@@ -26,9 +23,7 @@ export interface Burst {
 export const FULL: Effort = {
   warm: 30,
   first: 20,
-  direct: 20,
   bursts: [{ calls: 20, rounds: 2 }, { calls: 50, rounds: 2 }, { calls: 200, rounds: 1 }],
-  slow: [{ calls: 20, rounds: 1 }, { calls: 50, rounds: 1 }, { calls: 200, rounds: 1 }],
   lanes: 50,
   // The sleeper frees memory 10 s after lanes have come.
   restSeconds: 15,
@@ -41,9 +36,7 @@ export const FULL: Effort = {
 export const QUICK: Effort = {
   warm: 4,
   first: 2,
-  direct: 2,
   bursts: [{ calls: 12, rounds: 1 }],
-  slow: [{ calls: 12, rounds: 1 }],
   lanes: 2,
   restSeconds: 1,
   windowSeconds: 3,

@@ -3,6 +3,7 @@
  * way. Disposing of the lab removes all of it.
  */
 import { allLanes } from "../lib/lane/layout.ts";
+import { removePath } from "../lib/os/files.ts";
 import { eventually } from "../tests/support/eventually.ts";
 import { isThere } from "../tests/support/is_there.ts";
 import { writeLaunchers } from "../tests/support/launchers.ts";
@@ -53,23 +54,18 @@ export class Lab implements AsyncDisposable {
 
   /** Returns the words that stand for `ssh`: a destination and a command after them make a call. */
   rsh(way: Way, host: Host): string[] {
-    const config = ["-F", `${this.dir}/cfg/${host}`];
-    const socket = ["-S", `${this.state(way)}/${host}`];
-    switch (way) {
-      case "plain":
-        return [needProgram("ssh"), ...config];
-      case "auto":
-        return [needProgram("ssh"), "-F", `${this.dir}/cfg/auto-${host}`];
-      case "mux":
-        return [needProgram("ssh"), ...config, ...socket];
-      case "script":
-        return [`${this.dir}/execs-ssh`, ...config, ...socket];
-      case "stuck":
-        return [`${this.dir}/stuck/bin/ssh`, ...config];
-      case "sshs":
-      case "fresh":
-        return [`${this.dir}/bin/ssh`, ...config];
-    }
+    const programs = {
+      script: "execs-ssh",
+      stuck: "stuck/bin/ssh",
+      sshs: "bin/ssh",
+      fresh: "bin/ssh",
+    };
+    const isStock = way === "plain" || way === "auto" || way === "mux";
+    return [
+      isStock ? needProgram("ssh") : `${this.dir}/${programs[way]}`,
+      ...["-F", `${this.dir}/cfg/${way === "auto" ? "auto-" : ""}${host}`],
+      ...way === "mux" || way === "script" ? ["-S", `${this.state(way)}/${host}`] : [],
+    ];
   }
 
   /** Returns the argv of a whole call. */
@@ -149,7 +145,7 @@ export class Lab implements AsyncDisposable {
       "no connection is open, and the sleeper has ended",
       () => this.processes("sshs").length === 0,
     );
-    await Deno.remove(this.#atRest, { recursive: true }).catch(() => {});
+    removePath(this.#atRest);
     await run("cp", ["-a", this.state("sshs"), this.#atRest]);
     this.#isPlanned = true;
   }
@@ -211,11 +207,7 @@ export class Lab implements AsyncDisposable {
       const about = { ...options, knowsHost: true, config: lines };
       await this.sshd.writeConfig(about, `${this.dir}/cfg/${name}`);
     }
-    await this.#rest();
-  }
-
-  /** Sets file times back, since plans hold only if nothing has just changed. */
-  async #rest(): Promise<void> {
+    // Plans hold only if nothing has just changed.
     for (const dir of [`${this.dir}/cfg`, `${this.dir}/home`, this.sshd.dir]) {
       for await (const { name } of Deno.readDir(dir)) await Deno.utime(`${dir}/${name}`, 0, 0);
       await Deno.utime(dir, 0, 0);

@@ -1,10 +1,10 @@
-/** What connections cost while nobody uses them: masters, and the one sleeper that holds them. */
+/** What connections cost while nobody uses them, beside their masters: the sleeper that holds them. */
 import { allLanes } from "../../lib/lane/layout.ts";
 import { eventually, pause } from "../../tests/support/eventually.ts";
 import { isThere } from "../../tests/support/is_there.ts";
 import { call } from "../call.ts";
 import type { Effort } from "../effort.ts";
-import { activity } from "../cpu.ts";
+import { cpuOf } from "../cpu.ts";
 import type { Lab } from "../lab.ts";
 import { progress } from "../turns.ts";
 import { type Table, tableOf } from "../table.ts";
@@ -33,33 +33,20 @@ async function startLane(lab: Lab, index: number): Promise<void> {
 }
 
 async function watch(lab: Lab, { lanes, windowSeconds }: Effort): Promise<Table> {
-  const isSleeper = ({ args }: { args: string[] }) => args.includes("--sleeper");
-  const all = lab.processes("sshs");
-  const groups = {
-    "its masters": all.filter((each) => !isSleeper(each)),
-    [SLEEPER]: all.filter(isSleeper),
-  };
-  const pids = Object.values(groups).map((group) => group.map(({ pid }) => pid));
-  const before = pids.map(activity);
+  const [sleeper] = lab.processes("sshs").filter(({ args }) => args.includes("--sleeper"));
+  const before = cpuOf([sleeper.pid]);
   await pause(windowSeconds * 1000);
-  const rows = pids.map(activity).map(({ ms, wakeups }, i) => [
-    pids[i].reduce((sum, pid) => sum + dirtyMemory(pid), 0),
-    pids[i].length,
-    (ms - before[i].ms) / windowSeconds,
-    (wakeups - before[i].wakeups) / windowSeconds,
-  ]);
+  const perSecond = (cpuOf([sleeper.pid]) - before) / windowSeconds;
   return tableOf({
     id: "idle-lanes",
     title: `${lanes} idle connections, within ten minutes of a session`,
     columns: [
       { name: "private dirty", unit: "kB" },
-      { name: "processes", unit: "" },
       { name: "CPU", unit: "ms/s" },
-      { name: "wake-ups", unit: "/s" },
     ],
-    found: Object.fromEntries(Object.keys(groups).map((name, i) => [name, [rows[i]]])),
+    found: { [SLEEPER]: [[dirtyMemory(sleeper.pid), perSecond]] },
     notes: [
-      "Ten minutes after the last session began, the sleeper waits for the end of the linger or a call.",
+      "Ten minutes after the last session began, it waits for the end of the linger or a call.",
     ],
   });
 }

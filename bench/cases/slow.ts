@@ -5,7 +5,7 @@ import { Lab, type Way } from "../lab.ts";
 import type { Table } from "../table.ts";
 import { take } from "./burst.ts";
 
-export async function slow(_: Lab, { slow }: Effort): Promise<Table[]> {
+export async function slow(_: Lab, { bursts }: Effort): Promise<Table[]> {
   // ssh asks whether a key will do before it signs with it: so the server looks it up twice.
   await using lab = await Lab.open([
     "AuthorizedKeysFile none",
@@ -15,11 +15,11 @@ export async function slow(_: Lab, { slow }: Effort): Promise<Table[]> {
   ]);
   await lab.plan();
   const tables: Table[] = [];
-  for (const burst of slow) {
-    const title = `${burst.calls} first calls at once, a login takes 5 s`;
+  for (const { calls } of bursts) {
+    const title = `${calls} first calls at once, a login takes 5 s`;
     // ControlMaster auto is plain ssh here. 200 calls of words never seen show nothing that 50 do not.
-    const ways: Way[] = burst.calls > 50 ? ["plain", "sshs"] : ["plain", "sshs", "fresh"];
-    tables.push(await take(lab, "slow", title, burst, ways, (way) => lab.cold(way)));
+    const ways: Way[] = calls > 50 ? ["plain", "sshs"] : ["plain", "sshs", "fresh"];
+    tables.push(await take(lab, "slow", title, { calls, rounds: 1 }, ways, (way) => lab.cold(way)));
   }
   return tables;
 }
