@@ -1,49 +1,45 @@
-/** One call, timed from its start to the end of its process. */
-import { pause } from "../tests/support/eventually.ts";
+/** Calls, timed from their start to the end of the last one. */
+import { fromFileUrl } from "@std/path/posix/from-file-url";
+import { needPython } from "../tests/support/programs.ts";
 
 export interface Outcome {
-  /** From the start to the end of the process, in ms. */
   readonly ms: number;
-  readonly success: boolean;
-  /** Whether we killed it at the deadline. */
-  readonly isOverdue: boolean;
-  /** What it wrote to stderr. */
+  /** CPU time of the calls, and of what they started that has ended; in ms. */
+  readonly cpu: number;
+  /** How many failed, or were killed at the deadline. */
+  readonly failed: number;
+  /** Whether anything that they started goes on. */
+  readonly leaves: boolean;
+  /** What they wrote to stderr. */
   readonly said: string;
 }
 
-/** How long to read what an ended process left in its stderr pipe, ms. */
-const LEFT_OVER = 200;
+export interface CallOptions {
+  /** How many calls at the same moment; 1 by default. */
+  readonly calls?: number;
+  /** When they are killed, in s; after two minutes by default. */
+  readonly deadline?: number;
+}
 
-/**
- * Runs a program without input, and kills it after `deadline` ms.
- *
- * @param env the whole environment
- */
+/** Runs a program, whose path is absolute, without input, and with `env` as the whole environment. */
 export async function call(
-  [program, ...args]: readonly string[],
+  argv: readonly string[],
   env: Readonly<Record<string, string>>,
-  deadline = 60_000,
+  options: CallOptions = {},
 ): Promise<Outcome> {
-  const start = performance.now();
-  const child = new Deno.Command(program, {
-    args,
-    env,
-    clearEnv: true,
-    stdin: "null",
-    stdout: "null",
-    stderr: "piped",
-  }).spawn();
-  const timer = setTimeout(() => child.kill("SIGKILL"), deadline);
-  let said = "";
-  const reader = child.stderr.pipeThrough(new TextDecoderStream()).getReader();
-  const reading = (async () => {
-    for (let part = await reader.read(); !part.done; part = await reader.read()) said += part.value;
-  })();
-  const { success, signal } = await child.status;
-  const ms = performance.now() - start;
-  clearTimeout(timer);
-  // A master may hold the pipe for longer.
-  await Promise.race([reading, pause(LEFT_OVER)]);
-  reader.cancel().catch(() => {});
-  return { ms, success, isOverdue: signal === "SIGKILL", said };
+  const [program, ...args] = caller(argv, options);
+  const command = new Deno.Command(program, { args, env, clearEnv: true, stdin: "null" });
+  const { success, stdout, stderr } = await command.output();
+  const text = new TextDecoder();
+  if (!success) throw new Error(`calls.py: ${text.decode(stderr)}`);
+  return JSON.parse(text.decode(stdout));
+}
+
+/** Returns the command that makes the calls, the first program of which is python. */
+export function caller(
+  argv: readonly string[],
+  { calls = 1, deadline = 120 }: CallOptions = {},
+): string[] {
+  const script = fromFileUrl(new URL("calls.py", import.meta.url));
+  return [needPython(), script, `${calls}`, `${deadline}`, ...argv];
 }

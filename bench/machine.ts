@@ -1,14 +1,18 @@
 /** What the figures were measured on: they mean nothing without it. No host name, no path. */
 import { VERSION } from "../lib/os/program.ts";
 import { canMount } from "../tests/support/mounts.ts";
-import { findProgram } from "../tests/support/programs.ts";
+import { needProgram } from "../tests/support/programs.ts";
 
 /** Facts by name, in the order of the report. */
 export type Machine = Readonly<Record<string, string>>;
 
-/** @param quick whether it is a quick run, of few runs each */
-export async function describeMachine(quick: boolean): Promise<Machine> {
+/**
+ * @param quick whether it is a quick run, of few runs each
+ * @param busy how many busy loops run beside it
+ */
+export async function describeMachine(quick: boolean, busy: number): Promise<Machine> {
   const cpu = /^model name\s*:\s*(.*)$/m.exec(await Deno.readTextFile("/proc/cpuinfo"));
+  const ssh = await new Deno.Command(needProgram("ssh"), { args: ["-V"] }).output();
   const memory = Deno.systemMemoryInfo().total / 2 ** 30;
   return {
     run: quick ? "quick: a few runs of each" : "full",
@@ -18,19 +22,9 @@ export async function describeMachine(quick: boolean): Promise<Machine> {
     kernel: `${Deno.build.os} ${Deno.osRelease().split("-")[0]} ${Deno.build.arch}`,
     "control sockets": canMount ? "in memory, as $XDG_RUNTIME_DIR is" : "on the disk of $TMPDIR",
     "load at the start": Deno.loadavg()[0].toFixed(2),
+    "busy loops beside": `${busy}`,
     sshs: VERSION,
     deno: Deno.version.deno,
-    openssh: await version("ssh", "-V"),
-    git: await version("git", "--version"),
-    rsync: await version("rsync", "--version"),
+    openssh: new TextDecoder().decode(ssh.stderr).trim(),
   };
-}
-
-/** Returns the first line of a program's version message, or "missing". */
-async function version(name: string, option: string): Promise<string> {
-  const path = findProgram(name);
-  if (path === undefined) return "missing";
-  const { stdout, stderr } = await new Deno.Command(path, { args: [option] }).output();
-  const text = new TextDecoder();
-  return (text.decode(stdout) + text.decode(stderr)).trim().split("\n")[0];
 }

@@ -1,37 +1,52 @@
 /**
  * Measures sshs against its peers and writes results.json, results.md and results.svg.
  *
- *     deno task bench                         all of it, some ten minutes
- *     deno task bench --quick                 few runs, to see that it works
+ *     deno task bench                         all of it, some eight minutes
+ *     deno task bench --quick                 few runs, to see that it works, in two minutes
  *     deno task bench --only CASE             one case; can be repeated
+ *     deno task bench --busy N                beside N busy loops
  *     deno task bench --output DIRECTORY      writes there (bench/ for a whole run)
  *
- * With --quick or --only the report is only printed, unless --output is given. As root it logs in to an
+ * With --quick, --only or --busy the report is only printed, unless --output is given. As root it logs in to an
  * account of its own, which is removed afterwards; the report says what could not be run.
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { canMakeAccounts } from "../tests/support/account.ts";
-import { CASES } from "./cases/mod.ts";
+import { startBusy } from "./busy.ts";
+import { burst } from "./cases/burst.ts";
+import { idleLanes } from "./cases/idle_lanes.ts";
+import { programs } from "./cases/programs.ts";
+import { recovery } from "./cases/recovery.ts";
+import { direct, first, warm } from "./cases/single.ts";
+import { slow } from "./cases/slow.ts";
+import { stuck } from "./cases/stuck.ts";
 import { chart } from "./chart.ts";
-import { FULL, QUICK } from "./effort.ts";
+import { type Effort, FULL, QUICK } from "./effort.ts";
 import { Lab } from "./lab.ts";
 import { describeMachine } from "./machine.ts";
-import { progress } from "./progress.ts";
+import { progress } from "./turns.ts";
 import { markdown, type Results, type Skipped } from "./report.ts";
 import type { Table } from "./table.ts";
 import { targets } from "./targets.ts";
 
+/** All cases, in the order of the report. */
+const CASES: Readonly<Record<string, (lab: Lab, effort: Effort) => Promise<Table[]>>> = {
+  ...{ warm, first, direct, programs, burst, slow, stuck, recovery },
+  "idle-lanes": idleLanes,
+};
+
 interface Options {
   readonly quick: boolean;
   readonly only: readonly string[];
+  readonly busy: number;
   readonly output?: string;
 }
 
 async function main(options: Options): Promise<void> {
-  const machine = await describeMachine(options.quick);
+  const machine = await describeMachine(options.quick, options.busy);
   const { tables, skipped } = await measure(options);
-  const results: Results = { machine, targets: targets(tables), tables, skipped };
-  const partly = options.quick || options.only.length > 0;
+  const results: Results = { machine, targets: targets(tables, options), tables, skipped };
+  const partly = options.quick || options.only.length > 0 || options.busy > 0;
   const directory = options.output ?? (partly ? undefined : import.meta.dirname);
   if (directory === undefined) console.log(markdown(results));
   else await write(directory, results);
@@ -48,6 +63,7 @@ async function measure(options: Options) {
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     Deno.addSignalListener(signal, () => interrupted.reject(new Error(`Ended by ${signal}`)));
   }
+  await using _busy = startBusy(options.busy);
   await using lab = await Lab.open();
   for (const name of names) {
     try {
@@ -76,7 +92,7 @@ async function write(directory: string, results: Results): Promise<void> {
 function readOptions(argv: readonly string[]): Options {
   const flags = parseArgs([...argv], {
     boolean: ["quick"],
-    string: ["only", "output"],
+    string: ["only", "output", "busy"],
     collect: ["only"],
     unknown: (option: string) => refuse(`cannot understand ${option}`),
   });
@@ -85,7 +101,9 @@ function readOptions(argv: readonly string[]): Options {
       refuse(`there is no case ${name}; there are ${Object.keys(CASES).join(", ")}`);
     }
   }
-  return flags;
+  const busy = flags.busy ?? "0";
+  if (!/^\d{1,3}$/.test(busy)) refuse(`--busy takes a number, not ${busy}`);
+  return { ...flags, busy: Number(busy) };
 }
 
 function refuse(why: string): never {

@@ -44,25 +44,29 @@ function targetCells(target: Target): string[] {
 }
 
 function section(table: Table): string[] {
-  const rows = table.rows.map((row) => {
-    const times = ratio(table, row);
-    const cells = row.cells.map((cell, i) => cellText(cell, table.columns[i]));
-    return [
-      row.name,
-      ...cells,
-      times === undefined ? "" : times.toFixed(2),
-      `${row.cells[0].runs}`,
-    ];
+  const isCompared = (i: number) =>
+    i === 0 ? table.columns[0].unit !== "" : table.columns[i].isCompared;
+  const rows = table.rows.map((row) => [
+    row.name,
+    ...row.cells.flatMap((cell, i) => {
+      const text = cellText(cell, table.columns[i]);
+      return isCompared(i) ? [text, ratio(table, row, i)?.toFixed(2) ?? ""] : [text];
+    }),
+    `${row.cells[0].runs}`,
+  ]);
+  const heads = table.columns.flatMap(({ name, unit }, i) => {
+    const head = unit ? `${name}, ${unit}` : name;
+    return isCompared(i) ? [head, "ratio"] : [head];
   });
-  const heads = table.columns.map(({ name, unit }) => unit ? `${name}, ${unit}` : name);
   return [
     ...["", `## ${table.title}`, ""],
-    ...grid(["", ...heads, "ratio", "runs"], rows),
+    ...grid(["", ...heads, "runs"], rows),
     ...(table.notes ?? []).flatMap((note) => ["", note]),
   ];
 }
 
-function cellText({ median, p10, p90 }: Summary, { unit }: Column): string {
+function cellText({ runs, median, p10, p90 }: Summary, { unit }: Column): string {
+  if (runs === 0) return "-";
   if (p10 === p90) return number(median, unit);
   return `${number(median, unit)} (${number(p10, unit)}-${number(p90, unit)})`;
 }

@@ -2,11 +2,11 @@
 import type { Found } from "./turns.ts";
 
 export interface Table {
-  /** `case` or `case/variant`, as in `warm/near`. */
+  /** `case` or `case/variant`, as in `slow/50`. */
   readonly id: string;
   readonly title: string;
   readonly columns: readonly Column[];
-  /** Ratios compare the first column with that of the first row. */
+  /** Ratios compare with the first row. */
   readonly rows: readonly Row[];
   readonly notes?: readonly string[];
 }
@@ -15,6 +15,8 @@ export interface Column {
   readonly name: string;
   /** Empty for a count. */
   readonly unit: string;
+  /** Whether the report has ratios for it, as for the first column. */
+  readonly isCompared?: boolean;
 }
 
 export interface Row {
@@ -35,18 +37,23 @@ export function tableOf(
 ): Table {
   const rows = Object.entries(found).map(([name, taken]) => ({
     name,
-    cells: columns.map((_, i) => summarize(taken.map((values) => values[i]))),
+    cells: columns.map((_, i) =>
+      summarize(taken.map((values) => values[i]).filter((value) => !Number.isNaN(value)))
+    ),
   }));
   return { ...about, columns, rows };
 }
 
-/** Returns the row's first median as a multiple of the first row's; `undefined` if that is 0. */
-export function ratio({ rows }: Table, row: Row): number | undefined {
-  const base = rows[0].cells[0].median;
-  return base ? row.cells[0].median / base : undefined;
+/** Returns the row's median as a multiple of the first row's; `undefined` if that is 0. */
+export function ratio({ rows }: Table, row: Row, column = 0): number | undefined {
+  const base = rows[0].cells[column].median;
+  return base ? row.cells[column].median / base : undefined;
 }
 
-/** A summary of many runs. The spread is p10 to p90: one run in ten is better, one in ten worse. */
+/**
+ * A summary of many runs, NaN of none. The spread is p10 to p90: one run in ten is better, one in ten
+ * worse.
+ */
 export interface Summary {
   readonly runs: number;
   readonly median: number;

@@ -1,7 +1,6 @@
 /** Measures that take turns, so that other load on the machine affects all of them alike. */
 import { pause } from "../tests/support/eventually.ts";
 import { type Way, WAYS } from "./lab.ts";
-import { progress } from "./progress.ts";
 
 /** What each measure found, by its name: a row of values for each run. */
 export type Found = Readonly<Record<string, readonly (readonly number[])[]>>;
@@ -40,4 +39,11 @@ export function measuresOf<W extends Way, T>(
   measure: (way: W) => Promise<T>,
 ): Record<string, () => Promise<T>> {
   return Object.fromEntries(ways.map((way) => [WAYS[way], () => measure(way)]));
+}
+
+/** Prints a progress line on stderr, with the minutes and seconds since the start. */
+export function progress(text: string): void {
+  const seconds = Math.round(performance.now() / 1000);
+  const clock = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  console.error(`[${clock}] ${text}`);
 }

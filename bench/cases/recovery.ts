@@ -12,19 +12,21 @@ import { Relay } from "../../tests/support/relay.ts";
 import { call } from "../call.ts";
 import type { Effort } from "../effort.ts";
 import { type Lab, WAYS } from "../lab.ts";
-import { progress } from "../progress.ts";
+import { progress } from "../turns.ts";
 import { type Table, tableOf } from "../table.ts";
 
 const STATES = { idle: "an idle connection", open: "a connection with a session" } as const;
 
 /** One connection, and the call that comes so many s after its death. */
 interface Death {
-  readonly way: "plain" | "auto" | "sshs";
+  readonly way: typeof DYING[number];
   readonly state: keyof typeof STATES;
   readonly delay: number;
   readonly argv: readonly string[];
   readonly env: Record<string, string>;
 }
+
+const DYING = ["plain", "auto", "sshs"] as const;
 
 export async function recovery(lab: Lab, effort: Effort): Promise<Table[]> {
   await using link = Relay.start(lab.sshd.port);
@@ -38,53 +40,53 @@ export async function recovery(lab: Lab, effort: Effort): Promise<Table[]> {
   }
   await waitForSleepers(deaths);
   link.cutOpen();
-  const answers = await Promise.all(deaths.map(async ({ delay, argv, env }) => {
-    await pause(delay * 1000);
-    return await call(argv, env, effort.cutDeadline * 1000);
+  const answers = await Promise.all(deaths.map(async (death) => {
+    await pause(death.delay * 1000);
+    return { ...death, ...await call(death.argv, death.env, { deadline: effort.cutDeadline }) };
   }));
   await endAll(open.map(({ pid }) => pid));
   for (const way of ["auto", "sshs"] as const) await lab.cold(way);
-  return effort.cuts.flatMap((cut) =>
-    Object.entries(STATES).map(([state, name]) => ({
-      ...tableOf({
+  const tables = [];
+  for (const cut of effort.cuts) {
+    for (const state of ["idle", "open"] as const) {
+      const of = (way: string) =>
+        answers.filter((one) => one.way === way && one.state === state && one.delay === cut)
+          .map(({ ms, failed, said }) => [ms, failed, said.length]);
+      tables.push(tableOf({
         id: `recovery/${state}/${cut}`,
-        title: `The link of ${name} dies; a call ${cut} s later`,
+        title: `The link of ${STATES[state]} dies; a call ${cut} s later`,
         columns: [
           { name: "until its end", unit: "ms" },
           { name: "without an answer", unit: "" },
           { name: "bytes on stderr", unit: "" },
         ],
-        found: Object.fromEntries((["plain", "auto", "sshs"] as const).map((way) => [
-          WAYS[way],
-          answers.filter((_, i) =>
-            deaths[i].way === way && deaths[i].state === state && deaths[i].delay === cut
-          ).map(({ ms, success, said }) => [ms, success ? 0 : 1, said.length]),
-        ])),
+        found: Object.fromEntries(DYING.map((way) => [WAYS[way], of(way)])),
         notes: [`A call was ended after ${effort.cutDeadline} s.`],
-      }),
-    }))
-  );
+      }));
+    }
+  }
+  return tables;
 }
 
 /** Each state and delay has a state directory, and so a sleeper, of its own. */
 function deathsOf(lab: Lab, { cuts, cutCalls }: Effort): Death[] {
-  return (["plain", "auto", "sshs"] as const).flatMap((way) =>
-    (["idle", "open"] as const).flatMap((state) =>
-      cuts.flatMap((delay) =>
-        Array.from({ length: cutCalls }, (_, i): Death => {
-          const [program] = lab.rsh(way, "near");
-          const dir = `${lab.state(way)}/${state}-${delay}`;
-          const auto = ["-o", "ControlMaster=auto", "-o", "ControlPersist=10m"];
+  const deaths: Death[] = [];
+  for (const way of DYING) {
+    for (const state of ["idle", "open"] as const) {
+      for (const delay of cuts) {
+        const dir = `${lab.state(way)}/${state}-${delay}`;
+        for (let i = 0; i < cutCalls; i++) {
           // Either keeps the connections apart, and costs nothing.
           const apart = way === "auto"
-            ? [...auto, "-o", `ControlPath=${dir}-${i}`]
-            : ["-o", `ServerAliveInterval=${10_000 + i}`];
-          const argv = [program, "-F", `${lab.dir}/cfg/relayed`, ...apart, "host", "echo up"];
-          return { way, state, delay, argv, env: lab.env(way, dir) };
-        })
-      )
-    )
-  );
+            ? `ControlPath=${dir}-${i}`
+            : `ServerAliveInterval=${10_000 + i}`;
+          const argv = [...lab.rsh(way, "relayed"), "-o", apart, "host", "echo up"];
+          deaths.push({ way, state, delay, argv, env: lab.env(way, dir) });
+        }
+      }
+    }
+  }
+  return deaths;
 }
 
 /** Opens a session that stays; resolves when it is there. */
