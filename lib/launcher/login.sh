@@ -125,15 +125,16 @@ sshs_show_log() {
 # ended, and then the others. (It may look only once a second.)
 sshs_show() {
   trap - EXIT HUP INT QUIT TERM
+  exec 9>&2 2>/dev/null # a call that is interrupted removes the log
   sshs_count=0
   while IFS= read -r sshs_line; do
     : $((sshs_count += 1))
-    sshs_is_warning || printf '%s\n' "$sshs_line" >&2
+    sshs_is_warning || printf '%s\n' "$sshs_line" >&9
   done
   while IFS= read -r sshs_line; do
-    [ "$((sshs_count -= 1))" -ge 0 ] || sshs_is_warning || printf '%s\n' "$sshs_line" >&2
+    [ "$((sshs_count -= 1))" -ge 0 ] || sshs_is_warning || printf '%s\n' "$sshs_line" >&9
   done <"$sshs_lane.log"
-  printf %s "$sshs_line" >&2
+  printf %s "$sshs_line" >&9
 }
 
 # Most lines of ssh end with a carriage return.
