@@ -38,7 +38,11 @@ async function main(argv: readonly string[]): Promise<number> {
     }
     case "--try-socket": {
       const { tryFiles } = await import("./lib/os/unix_socket.ts");
-      return "problem" in tryFiles(rest[0]) ? 1 : 0;
+      const { noteDirect } = await import("./lib/lane/learned.ts");
+      const found = tryFiles(`${rest[0]}/try`);
+      if (!("problem" in found)) return 0;
+      noteDirect(rest[0], `no control socket can be made there (${found.problem})`, Date.now());
+      return 1;
     }
     case "--take-back": {
       const { takeBackAtOnce } = await import("./lib/lane/forwards.ts");

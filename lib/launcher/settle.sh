@@ -209,7 +209,7 @@ sshs_settle_state() {
   while :; do
     case $sshs_dir in ?*/) sshs_dir=${sshs_dir%/} ;; *) break ;; esac # it would make a link look like its target
   done
-  case $sshs_dir in *%* | *\$\{*) [ -n "${SSHS_DIR:-}" ] || sshs_dir='' ;; esac
+  case $sshs_dir in *%* | *\$\{*) sshs_dir='' && [ -z "${SSHS_DIR:-}" ] || return ;; esac
   [ -n "$sshs_dir" ] || sshs_temporary
   # The first call of all makes it, so that calls at the same moment find each other in it. A job's is not
   # made again once the job is over (--with).
@@ -221,7 +221,6 @@ sshs_settle_state() {
     ;;
   esac
   case $sshs_dir in
-  *%* | *\$\{*) ;;
   /*) [ ! -d "$sshs_dir" ] || [ ! -O "$sshs_dir" ] || [ -L "$sshs_dir" ] || return 0 ;;
   esac
   sshs_dir=

@@ -67,6 +67,7 @@ sshs_leave() {
 # Ends this call, which waits, by the signal $1.
 sshs_end_by() {
   sshs_leave
+  trap - EXIT # as in sshs_interrupted()
   kill "-$1" $$
   exit 255
 }
