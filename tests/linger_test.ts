@@ -106,7 +106,7 @@ Deno.test("linger 0 shares only while a session is open", async () => {
 Deno.test("only one of the sleepers started at once stays", async () => {
   await using scene = await Scene.open({ env: { SSHS_LINGER: "600" } });
   const { stateDir } = scene.sandbox;
-  const start = () => scene.sandbox.spawnSshs(["--sleeper", stateDir]);
+  const start = () => scene.sandbox.spawn(scene.sandbox.argv(["--sleeper", stateDir]));
   const end = async (sleeper: Deno.ChildProcess) => {
     const [{ code }, stderr] = await Promise.all([
       sleeper.status,

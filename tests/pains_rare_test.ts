@@ -9,10 +9,11 @@ import { Fleet } from "./support/fleet.ts";
 import { isThere } from "./support/is_there.ts";
 import { endAll, isAlive, signal } from "./support/processes.ts";
 import { needProgram } from "./support/programs.ts";
-import { Scene } from "./support/scene.ts";
+import type { Pty } from "./support/pty.ts";
+import { Scene, type SceneOptions } from "./support/scene.ts";
+import { Session } from "./support/session.ts";
 import { StockPair } from "./support/stock_pair.ts";
 
-const DEADLINE = { deadline: 30_000 };
 const LINGERING = { env: { SSHS_LINGER: "60" } };
 
 Deno.test("9: a home that takes no sockets does not prevent sharing", async () => {
@@ -70,7 +71,7 @@ Deno.test("11: a stale socket leaks no master", async () => {
 
   assert.equal((await scene.run(start)).code, 0);
   signal(running().map(({ pid }) => pid), "SIGKILL");
-  await eventually("the stock master is gone", () => running().length === 0, DEADLINE);
+  await eventually("the stock master is gone", () => running().length === 0);
   assert.ok(isThere(stock.socket), "nobody listens there");
   for (let i = 0; i < 3; i++) await scene.run(start);
   assert.equal(running().length, 3, "each without a socket, for ever");
@@ -87,34 +88,54 @@ Deno.test("11: a stale socket leaks no master", async () => {
     // The last time with the sleeper, so that nothing removes the socket.
     const sleepers = i === 2 ? scene.sandbox.sleepers() : [];
     signal([master, ...sleepers].map(({ pid }) => pid), "SIGKILL");
-    await eventually("the master is gone", () => !isAlive(master.pid), DEADLINE);
+    await eventually("the master is gone", () => !isAlive(master.pid));
     // Until the sleeper knows, a call may become plain ssh, and leave no lane to be held.
-    if (i < 2) await eventually("so is the lane", () => scene.lanes().length === 0, DEADLINE);
+    if (i < 2) await eventually("so is the lane", () => scene.lanes().length === 0);
   }
   assert.ok(scene.sandbox.files().some((file) => file.endsWith(".sock")));
   assert.equal((await scene.ssh(["host", "echo hello"])).stdout, "hello\n");
   assert.deepEqual(scene.strays(), []);
 });
 
-Deno.test("12: Ctrl-C leaves a master behind a jump host alive", async () => {
-  await using fleet = await Fleet.open();
-  await using stock = new StockPair(fleet.scene);
-  const interrupt = async (argv: readonly string[]) => {
-    await using pty = await fleet.scene.pty(argv);
-    await pty.waitFor("up", DEADLINE);
-    pty.write("\x03");
-    await pty.status;
-  };
-  const call = ["t", "echo up; cat"];
+/** How the server is reached, and the masters for that. */
+const WAYS: readonly [way: string, options: SceneOptions, words: string[], masters: number][] = [
+  ["directly", {}, [], 1],
+  ["through a ProxyCommand", { proxy: true }, [], 1],
+  ["through a jump host", { client: { aliases: ["jump"] } }, ["-J", "jump"], 2],
+];
 
-  await interrupt(stock.argv(...call));
-  await eventually("the stock master is gone", () => !isThere(stock.socket), DEADLINE);
+for (const [way, options, words, masters] of WAYS) {
+  Deno.test(`12: ${way}, neither Ctrl-C nor a closed terminal reaches the master or other sessions`, async () => {
+    await using scene = await Scene.open({ ...LINGERING, ...options });
+    const call = [...words, "host", "echo up; cat"];
+    /** Ends a session from its terminal. */
+    const leave = async (argv: readonly string[], end: (pty: Pty) => void) => {
+      await using pty = await scene.pty(argv);
+      await pty.waitFor("up");
+      end(pty);
+      await pty.status;
+    };
+    const interrupt = (pty: Pty) => pty.write("\x03");
+    if (masters > 1) {
+      await using stock = new StockPair(scene);
+      await leave(stock.argv(...call), interrupt);
+      await eventually("the stock master is gone", () => !isThere(stock.socket));
+    }
 
-  await interrupt(["ssh", "-F", fleet.scene.config, ...call]);
-  const before = fleet.target.logins();
-  assertQuiet(await fleet.scene.ssh(["t", "echo again"]), "again\n");
-  assert.equal(fleet.target.logins(), before);
-});
+    const argv = ["ssh", "-F", scene.config, ...words, "host"];
+    await using session = await Session.open(scene, argv);
+    const kept = scene.sandbox.masters().map(({ pid }) => pid);
+    const before = scene.logins();
+    assert.equal(kept.length, masters);
+    for (const end of [interrupt, (pty: Pty) => pty.hangup()]) {
+      await leave(["ssh", "-F", scene.config, ...call], end);
+    }
+    await session.finish();
+    assert.deepEqual(kept.filter(isAlive), kept);
+    assertQuiet(await scene.ssh([...words, "host", "echo after"]), "after\n");
+    assert.equal(scene.logins(), before);
+  });
+}
 
 Deno.test("13: messages of a jump host are shown", async (t) => {
   const call = ["t", "true"];

@@ -112,12 +112,12 @@ sshs_await() {
   return "$sshs_status"
 }
 
-# Starts to copy the lane's log to stderr: tail(1) follows it, by way of a pipe. Without pipes it is copied once
-# the login is done.
+# Starts to copy the lane's log to stderr: tail(1) follows it, by way of a pipe. It ends with this call, however
+# that ends: the copying holds the caller's stderr. Without pipes the log is copied once the login is done.
 sshs_show_log() {
   (umask 077 && : >"$sshs_lane.log") || return
   mkfifo -m 600 "$sshs_lane.words" 2>/dev/null || return 0
-  tail -n +1 -f "$sshs_lane.log" >"$sshs_lane.words" 2>/dev/null &
+  ${sshs_setpriv:+"$sshs_setpriv" --pdeathsig TERM} tail -n +1 -f "$sshs_lane.log" >"$sshs_lane.words" 2>/dev/null &
   sshs_tail=$!
   sshs_show <"$sshs_lane.words" 3<"$sshs_lane.log" &
   sshs_shower=$!
@@ -127,15 +127,16 @@ sshs_show_log() {
 # is ended, and then the others in the log (3). (It may look only once a second.)
 sshs_show() {
   trap - EXIT HUP INT QUIT TERM
+  exec 9>&2 2>/dev/null # a call that is interrupted removes the log
   sshs_count=0
   while IFS= read -r sshs_line; do
     : $((sshs_count += 1))
-    sshs_is_warning || printf '%s\n' "$sshs_line" >&2
+    sshs_is_warning || printf '%s\n' "$sshs_line" >&9
   done
   while IFS= read -r sshs_line <&3; do
-    [ "$((sshs_count -= 1))" -ge 0 ] || sshs_is_warning || printf '%s\n' "$sshs_line" >&2
+    [ "$((sshs_count -= 1))" -ge 0 ] || sshs_is_warning || printf '%s\n' "$sshs_line" >&9
   done
-  printf %s "$sshs_line" >&2
+  printf %s "$sshs_line" >&9
 }
 
 # Most lines of ssh end with a carriage return.
@@ -198,8 +199,7 @@ sshs_open_lane() {
 sshs_give_up() {
   [ -d "$sshs_lane.leases" ] && echo failed >>"$sshs_home/starter.$sshs_mine" || sshs_status=0
   [ -z "$sshs_wants_terminal" ] || { true >"$sshs_home/terminal" && sshs_status=0; }
-  [ "$sshs_status" -ne 255 ] || [ -e "$sshs_home/sockets" ] ||
-    (sshs_program --try-socket "$sshs_lane.try") >/dev/null || sshs_status=0
+  [ "$sshs_status" -ne 255 ] || (sshs_program --try-socket "$sshs_home") >/dev/null || sshs_status=0
   rm -rf "$sshs_lane".*
   sshs_mine=''
   sshs_wake_all "${sshs_home##*/}" login
@@ -219,7 +219,7 @@ sshs_interrupted() {
   [ -z "$sshs_shower" ] || wait "$sshs_shower"
   [ -z "$sshs_mine" ] || rm -rf "$sshs_home/$sshs_mine".*
   [ -z "$sshs_mine" ] || sshs_wake_all "${sshs_home##*/}" login 1
-  trap - HUP INT QUIT TERM
+  trap - EXIT HUP INT QUIT TERM # mksh would end with the status of its EXIT trap
   kill "-$1" $$
   exit 255
 }

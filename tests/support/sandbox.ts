@@ -135,11 +135,6 @@ export class Sandbox implements AsyncDisposable {
     return this.#command(argv, options, "piped").spawn();
   }
 
-  /** Starts sshs likewise. */
-  spawnSshs(args: readonly string[], options: SpawnOptions = {}): Deno.ChildProcess {
-    return this.spawn(this.argv(args), options);
-  }
-
   /** Returns the living processes whose arguments or environment name the sandbox. */
   processes(): Process[] {
     return processes().filter(({ pid, args, environ }) =>
@@ -233,10 +228,9 @@ export class Sandbox implements AsyncDisposable {
     stdin: "null" | "piped",
   ): Deno.Command {
     const entries = Object.entries({ ...this.env, ...env });
-    const set = entries.filter((entry): entry is [string, string] => entry[1] !== undefined);
     return new Deno.Command(program, {
       args,
-      env: Object.fromEntries(set),
+      env: Object.fromEntries(entries.filter((entry) => entry[1] !== undefined)) as typeof this.env,
       clearEnv: true,
       cwd,
       detached: true,

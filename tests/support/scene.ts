@@ -21,8 +21,6 @@ export interface SceneOptions extends SshdOptions {
   proxy?: boolean;
   /** Have the system's own ssh where ours is else, to see what is to be expected of ours. */
   plain?: boolean;
-  /** How long what a call leaves has to exit, in ms; 10000 by default, so that no busy machine needs it. */
-  grace?: number;
 }
 
 /** What a call sends and gets back: more than a pipe holds. */
@@ -63,29 +61,32 @@ export class Scene implements AsyncDisposable {
   readonly sandbox: Sandbox;
   /** Where the launchers are, first in the sandbox's PATH. */
   readonly bin: string;
+  /** The directory of the launcher's files. */
+  readonly library: string;
   /** The client's ssh_config. */
   readonly config: string;
-  /** As for {@linkcode SceneOptions}. */
-  readonly grace: number;
+  /** How long what a call leaves has to exit, ms: no busy machine needs it. */
+  readonly grace: number = 10_000;
   readonly #relay: Relay | undefined;
 
-  private constructor(sshd: Sshd, sandbox: Sandbox, bin: string, grace: number, relay?: Relay) {
-    this.grace = grace;
+  private constructor(sshd: Sshd, sandbox: Sandbox, library: string, relay?: Relay) {
     this.sshd = sshd;
     this.sandbox = sandbox;
-    this.bin = bin;
+    this.library = library;
+    this.bin = `${library}/bin`;
     this.config = sshd.config;
     this.#relay = relay;
   }
 
   static async open(options: SceneOptions = {}): Promise<Scene> {
-    const { env, relay, proxy, plain, grace = 10_000, client = {}, ...server } = options;
+    const { env, relay, proxy, plain, client = {}, ...server } = options;
     await using stack = new AsyncDisposableStack();
     const sshd = stack.use(await Sshd.start(server));
     const relayed = relay && stack.use(Relay.start(sshd.port, relay));
     const sandbox = stack.use(await Sandbox.create());
     const deno = await addDeno(sandbox);
-    const bin = writeLaunchers(`${sandbox.dir}/launchers`, { plain, deno });
+    const library = `${sandbox.dir}/launchers`;
+    const bin = writeLaunchers(library, { plain, deno });
     Object.assign(sandbox.env, {
       SSHS_LOOK: "0.5",
       SSHS_LINGER: "1",
@@ -102,7 +103,7 @@ export class Scene implements AsyncDisposable {
     // Plans hold only where nothing has just been changed.
     sshd.ageConfigs();
     stack.move();
-    return new Scene(sshd, sandbox, bin, grace, relayed);
+    return new Scene(sshd, sandbox, library, relayed);
   }
 
   /** Whom the client logs in as; the shell is /bin/sh. */
@@ -136,11 +137,6 @@ export class Scene implements AsyncDisposable {
     return this.run([needProgram("ssh"), "-F", this.config, ...args], options);
   }
 
-  /** Runs a command on the server by the program alone, which `deno install` leaves without launchers. */
-  call(command: string, options: RunOptions = {}): Promise<RunResult> {
-    return this.sandbox.sshs(this.args(command), { timeout: 60_000, ...options });
-  }
-
   /** Runs a command of sshs, such as `--list`. */
   sshs(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
     return this.sandbox.sshs(args, options);
@@ -170,11 +166,6 @@ export class Scene implements AsyncDisposable {
   /** How many connections have ever logged in. */
   logins(): number {
     return this.sshd.logins();
-  }
-
-  /** The directory of the launcher's files. */
-  get library(): string {
-    return this.bin.replace(/\/bin$/, "");
   }
 
   /** The pids of the calls that wait for a plan, or for a login or a place: each has a pipe. */
