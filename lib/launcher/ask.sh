@@ -135,9 +135,12 @@ sshs_wake() {
     rm -f "$sshs_file"
     sshs_create "$sshs_file" "$$" || return 0
   fi
-  sshs_sleep_first </dev/null >/dev/null 2>&1 &
-  sshs_read_birth "$!"
-  echo "$! $sshs_born" >"$sshs_file"
+  # By a process that ends at once: the ssh that this one becomes has no child, as plain ssh has none.
+  (
+    sshs_sleep_first </dev/null >/dev/null 2>&1 &
+    sshs_read_birth "$!"
+    echo "$! $sshs_born" >"$sshs_file"
+  ) || rm -f "$sshs_file"
 } 2>/dev/null
 
 sshs_sleep_first() {

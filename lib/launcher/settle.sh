@@ -271,7 +271,7 @@ sshs_split() {
 sshs_look_around() {
   sshs_here=''
   [ -e /proc/self/ns/net ] || return 0
-  sshs_here=$(cd /proc/self/ns && exec readlink net pid mnt user)
+  sshs_here=$(cd /proc/self/ns && PATH=$PATH:/usr/bin:/bin && exec readlink net pid mnt user)
   case $sshs_here in
   *user*) ;;
   *) sshs_here=$(cd /proc/self/ns && for sshs_word in net pid mnt user; do readlink "$sshs_word"; done) ;; # busybox

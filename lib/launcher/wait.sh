@@ -100,9 +100,11 @@ sshs_keep_ticking() {
   ! sshs_has_high || return
   [ -z "$sshs_pid" ] || rm -f "$sshs_file"
   sshs_create "$sshs_file" "$$" || return 0
-  sshs_tick </dev/null >/dev/null 2>&1 &
-  sshs_read_birth "$!"
-  echo "$! $sshs_born" >"$sshs_file"
+  ( # as in sshs_wake()
+    sshs_tick </dev/null >/dev/null 2>&1 &
+    sshs_read_birth "$!"
+    echo "$! $sshs_born" >"$sshs_file"
+  )
 }
 
 # Wakes all who wait once a second, as long as any does, and removes the pipes of those that were killed.
