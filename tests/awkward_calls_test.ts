@@ -4,7 +4,6 @@ import { eventually } from "./support/eventually.ts";
 import { run } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
 
-const DEADLINE = { deadline: 30_000 };
 const LINGERING = { env: { SSHS_LINGER: "60" } };
 
 Deno.test("no descriptor of the caller is kept open, however high its number", async () => {
@@ -14,7 +13,7 @@ Deno.test("no descriptor of the caller is kept open, however high its number", a
   // bash does not wait for `>(...)`, but whoever reads its output does.
   const script = `exec 200>"$HOME/lock"; ${call} > >(cat) 2> >(cat >&2)`;
   await scene.sshs(["--stop", "--all"]);
-  await eventually("the sleeper is gone", () => scene.sandbox.sleepers().length === 0, DEADLINE);
+  await eventually("the sleeper is gone", () => scene.sandbox.sleepers().length === 0);
   // Once it works, the sleeper itself closes all that it was given. The call must not wait for that.
   const release = await scene.holdDeno();
   const { code, stdout, stderr } = await scene.run(["bash", "-c", script, "bash", scene.config]);
@@ -23,7 +22,7 @@ Deno.test("no descriptor of the caller is kept open, however high its number", a
   const [sleeper] = await eventually("a sleeper starts", () => {
     const found = scene.sandbox.sleepers();
     return found.length > 0 && found;
-  }, DEADLINE);
+  });
   assert.equal(scene.sandbox.masters().length, 1);
   for (const { pid } of [sleeper, ...scene.sandbox.masters()]) {
     assert.doesNotMatch(await run("ls", ["-l", `/proc/${pid}/fd`]), /lock|pipe:/);

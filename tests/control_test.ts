@@ -1,23 +1,10 @@
 /** `ssh -O ...` without a control socket of the caller's own reaches the shared connections. */
 import assert from "node:assert/strict";
-import { canMakeAccounts } from "./support/account.ts";
-import { DEADLINE, expect, listed, openScene } from "./support/commands.ts";
+import { expect, listed, openScene } from "./support/commands.ts";
 import { eventually } from "./support/eventually.ts";
-import { needProgram, run } from "./support/programs.ts";
-import type { Scene } from "./support/scene.ts";
+import { needProgram } from "./support/programs.ts";
 import { Session } from "./support/session.ts";
 import { freePort } from "./support/sshd.ts";
-
-/** A group that the test account joins for a while; pains_common_test.ts has another. */
-const GROUP = "audio";
-
-function hasGroup(names: string): boolean {
-  return names.split(/\s+/).includes(GROUP);
-}
-
-async function withoutGroup({ user }: Scene): Promise<void> {
-  if (hasGroup(await run("id", ["-Gn", user.name]))) await run("gpasswd", ["-d", user.name, GROUP]);
-}
 
 Deno.test("ssh -O check and exit have ssh's messages and statuses, and the next call logs in again", async () => {
   await using scene = await openScene();
@@ -33,7 +20,7 @@ Deno.test("ssh -O check and exit have ssh's messages and statuses, and the next 
   await eventually("the old master is gone", () => {
     const masters = scene.sandbox.masters();
     return masters.length === 1 && masters[0].pid !== pid;
-  }, DEADLINE);
+  });
 });
 
 Deno.test("ssh -O without a shared connection fails as plain ssh does", async () => {
@@ -61,7 +48,7 @@ Deno.test("ssh -O stop and exit apply to all connections of the identity", async
   const others = [await Session.open(scene), await Session.open(scene)];
   expect(await scene.ssh(["-O", "exit", "host"]), { code: 0 });
   for (const session of others) assert.equal(await session.end(), 255);
-  await eventually("no master is left", () => scene.sandbox.masters().length === 0, DEADLINE);
+  await eventually("no master is left", () => scene.sandbox.masters().length === 0);
 });
 
 Deno.test("ssh -O forward and cancel open and close a forward on the shared connection", async () => {
@@ -90,7 +77,7 @@ Deno.test("ssh -O proxy carries a session over the shared connection", async () 
   await eventually("it is a lease", async () => {
     const [lane] = await listed(scene);
     return lane.sessions === 1;
-  }, DEADLINE);
+  });
   await child.stdin.close();
   await Promise.all([child.status, child.stdout.cancel(), child.stderr.cancel()]);
 });
@@ -119,22 +106,4 @@ Deno.test("a control socket of the caller's own takes precedence", async () => {
   } finally {
     await scene.run([real, ...config, "-O", "exit", "host"]);
   }
-});
-
-Deno.test({
-  name: "after ssh -O exit the next call sees the groups of a new login",
-  ignore: !canMakeAccounts,
-  async fn() {
-    await using scene = await openScene();
-    const isIn = async () => hasGroup((await scene.ssh(["host", "id -Gn"])).stdout);
-    try {
-      assert.equal(await isIn(), false);
-      await run("usermod", ["-aG", GROUP, scene.user.name]);
-      assert.equal(await isIn(), false, "the login is the old one");
-      expect(await scene.ssh(["-O", "exit", "host"]), { code: 0 });
-      assert.equal(await isIn(), true);
-    } finally {
-      await withoutGroup(scene);
-    }
-  },
 });

@@ -85,10 +85,10 @@ Deno.test("a ProxyCommand can ask on the terminal, and sshs remembers that it do
   const call = ["ssh", "-o", `ProxyCommand=${proxy}`, ...scene.args("echo logged in; exit 3")];
   for (const which of ["first", "second"]) {
     await using pty = await scene.pty(call);
-    await pty.waitFor("PIN: ", { deadline: 30_000 });
+    await pty.waitFor("PIN: ");
     if (which === "second") assert.equal(pty.output, "PIN: ");
     pty.write("1234\r");
-    await pty.waitFor("logged in", { deadline: 30_000 });
+    await pty.waitFor("logged in");
     assert.equal((await pty.status).code, 3);
   }
   await scene.assertClean();

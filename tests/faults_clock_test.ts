@@ -7,7 +7,6 @@ import { eventually } from "./support/eventually.ts";
 import { Scene } from "./support/scene.ts";
 
 const HOUR = 3600_000;
-const PATIENCE = { deadline: 30_000 };
 
 /** Makes all files of the state directory look as if the clock had been set by `ms`. */
 function setClock(scene: Scene, ms: number): void {
@@ -32,7 +31,7 @@ for (const [what, ms] of [["back an hour", -HOUR], ["forward a day", 24 * HOUR]]
     await scene.assertWorks("and again");
     assert.equal(scene.logins(), 1);
     // A sleeper that was not awake yet may have been taken for dead: then one of two exits.
-    await eventually("one sleeper", () => scene.sandbox.sleepers().length === 1, PATIENCE);
+    await eventually("one sleeper", () => scene.sandbox.sleepers().length === 1);
   });
 }
 

@@ -7,8 +7,6 @@ import { needPython } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
 import { Session } from "./support/session.ts";
 
-const DEADLINE = { deadline: 30_000 };
-
 Deno.test("a server that restarts ends its sessions with 255, and the next call works", async () => {
   await using scene = await Scene.open();
   await using first = await Session.open(scene);
@@ -39,7 +37,7 @@ Deno.test("a stopped master is replaced and ended", async () => {
   signal([pid], "SIGSTOP");
   // From ssh, whose session was being opened when the master was ended.
   await scene.assertWorks("stopped", { noise: /^(mux[^\n]*\n)?$/ });
-  await eventually("the stopped one is gone", () => !isAlive(pid), DEADLINE);
+  await eventually("the stopped one is gone", () => !isAlive(pid));
   assert.equal(scene.logins(), 2);
 });
 
@@ -51,7 +49,7 @@ Deno.test("a stopped master with an open session blocks no call, and the session
   const mark = scene.fileOf(".verified");
   const [{ pid }] = scene.sandbox.masters();
   signal([pid], "SIGSTOP");
-  await eventually("the mark is withdrawn", () => !isThere(mark), DEADLINE);
+  await eventually("the mark is withdrawn", () => !isThere(mark));
   await scene.assertWorks("stopped");
   signal([pid], "SIGCONT");
   await session.finish();
@@ -64,11 +62,11 @@ Deno.test("a caller that is killed while its master starts leaves nothing behind
   const child = scene.spawnSsh(["host", "true"]);
   await eventually("its master starts", () => {
     return scene.sandbox.processes().some(({ args }) => args.includes("-M"));
-  }, DEADLINE);
+  });
   await kill(child);
   await Deno.writeTextFile(go, "");
   // It comes up, nobody holds it, and it exits; its files are removed with the next lane.
-  await eventually("the master is gone", () => scene.sandbox.processes().length === 0, DEADLINE);
+  await eventually("the master is gone", () => scene.sandbox.processes().length === 0);
   await scene.assertWorks("the next call");
   await scene.assertClean();
 });
@@ -88,7 +86,7 @@ async function killWaiting(scene: Scene): Promise<number[]> {
     const [master] = scene.sandbox.masters().filter(({ args }) => args[0].endsWith("/ssh"));
     const proxy = scene.sandbox.processes().find(({ args }) => args[0] === "cat");
     return master && proxy && [master.pid, proxy.pid];
-  }, DEADLINE);
+  });
   await kill(child);
   return waits!;
 }
@@ -99,7 +97,7 @@ Deno.test("the next call ends the login that a killed call left waiting for a si
   scene.sandbox.env.COLUMNS = "80";
   const waits = await killWaiting(scene);
   await scene.assertWorks("the next call");
-  await eventually("both are gone", () => !waits.some(isAlive), DEADLINE);
+  await eventually("both are gone", () => !waits.some(isAlive));
   await scene.assertClean();
 });
 
@@ -107,7 +105,7 @@ Deno.test("the sleeper ends the login that a killed call left waiting, once a ca
   await using scene = await Scene.open();
   const waits = await killWaiting(scene);
   await scene.assertWorks("another connection", { args: ["-oServerAliveInterval=99"] });
-  await eventually("both are gone", () => !waits.some(isAlive), DEADLINE);
+  await eventually("both are gone", () => !waits.some(isAlive));
   await scene.assertClean();
 });
 
@@ -126,8 +124,8 @@ ctypes.CDLL(None).prctl(36, 1)
 subprocess.Popen(sys.argv[1:])
 time.sleep(600)`;
   const child = scene.sandbox.spawn([needPython(), "-c", init, "ssh", ...scene.args("true")]);
-  await eventually("a lane", () => scene.lanes().length > 0, DEADLINE);
-  await eventually("it is over", () => scene.lanes().length === 0, DEADLINE);
+  await eventually("a lane", () => scene.lanes().length > 0);
+  await eventually("it is over", () => scene.lanes().length === 0);
   await kill(child);
   await scene.assertClean();
 });
@@ -149,13 +147,13 @@ Deno.test("a killed sleeper whose pid another process has is replaced", async ()
   const file = `${scene.sandbox.stateDir}/sleeper`;
   const [pid, ...rest] = Deno.readTextFileSync(file).split("\n");
   signal([Number(pid)], "SIGKILL");
-  await eventually("it is gone", () => !isAlive(Number(pid)), DEADLINE);
+  await eventually("it is gone", () => !isAlive(Number(pid)));
   await using session = await Session.open(scene); // Another process of ours.
   Deno.writeTextFileSync(file, [session.pid, ...rest].join("\n"));
   await scene.assertWorks("after");
   await eventually("there is another sleeper", () => {
     const [now] = Deno.readTextFileSync(file).split("\n");
     return Number(now) !== session.pid && isAlive(Number(now));
-  }, DEADLINE);
+  });
   await session.finish();
 });

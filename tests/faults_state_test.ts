@@ -187,6 +187,6 @@ async function openLane(scene: Scene): Promise<string> {
     const open = scene.lanes().find(({ open }) => open);
     if (open === undefined) await scene.assertWorks("a call that opens a lane", MAYBE);
     return open;
-  }, { deadline: 30_000 });
+  });
   return `${scene.sandbox.stateDir}/${lane!.identity}/${lane!.name}`;
 }

@@ -259,7 +259,7 @@ Deno.test("a call gives up waiting for the login of a stopped call, and becomes 
       /^State:\tT/m.test(readText(`/proc/${pid}/status`) ?? "")
     );
     return all.length > 1 && all;
-  }, { deadline: 30_000 });
+  });
   await scene.breakSsh("-M", "");
   await scene.assertWorks("another is stopped", { args: ["-oBatchMode=yes"] });
   assert.equal(scene.logins(), 1);

@@ -12,8 +12,6 @@ import { needProgram } from "./support/programs.ts";
 import { Session } from "./support/session.ts";
 import { canAskForCodes, Sshd } from "./support/sshd.ts";
 
-const DEADLINE = { deadline: 30_000 };
-
 Deno.test("simultaneous calls to ten hosts behind one bastion log in to the bastion once", async () => {
   await using fleet = await Fleet.open({}, { config: ["MaxStartups 100"] });
   const names = Array.from({ length: 10 }, (_, i) => `t${i}`);
@@ -85,7 +83,7 @@ Deno.test("a master behind a jump host holds the jump host's lane, which closes 
   const kept = scene.sandbox.masters().map(({ pid }) => pid);
   // An idle lane to the same bastion goes meanwhile.
   await scene.ssh(["-oServerAliveInterval=99", "b", "true"]);
-  await eventually("it goes", () => scene.lanes().length === 2, DEADLINE);
+  await eventually("it goes", () => scene.lanes().length === 2);
   assert.equal(scene.sandbox.masters().filter(({ pid }) => kept.includes(pid)).length, 2);
   await session.finish();
   await scene.assertClean();
@@ -109,11 +107,11 @@ for (const { name, options, prompt, can } of QUESTIONS) {
       await fleet.write({ t2 });
       const answer = options.codes?.[0] ?? (await account()).password!;
       await using pty = await scene.pty(["ssh", "-F", scene.config, "t", "echo in"]);
-      await pty.waitFor(prompt, DEADLINE);
+      await pty.waitFor(prompt);
       // Other calls wait for the answer, even those for another host behind it.
       const waits = scene.ssh(["t2", "echo 2"]);
       pty.write(`${answer}\r`);
-      await pty.waitFor("in\r\n", DEADLINE);
+      await pty.waitFor("in\r\n");
       assert.equal((await pty.status).code, 0);
       assertQuiet(await waits, "2\n");
       assertQuiet(await scene.ssh(["-oBatchMode=yes", "t", "echo 3"]), "3\n");

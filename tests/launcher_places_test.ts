@@ -9,8 +9,6 @@ import { needProgram } from "./support/programs.ts";
 import { SHELLS } from "./support/shells.ts";
 import { walk } from "./support/walk.ts";
 
-const DEADLINE = { deadline: 30_000 };
-
 /** What sshs_begin() has set by the time that a call looks for a place. */
 const BEGUN = {
   task: "",
@@ -96,7 +94,7 @@ testInShells(
         const holders = left.filter(({ call }) => call.hasPlace);
         assert.ok(holders.length <= 3, `${holders.length} have a place`);
         return holders.length === Math.min(3, left.length) && holders;
-      }, DEADLINE);
+      });
       left = left.filter((other) => other !== first);
       await first.goOn();
     }
@@ -233,7 +231,7 @@ testInShells("who waits sleeps until it is woken, or for its patience", async (s
     return spawnScript([...CLOSING, ...shell], waits, { settings });
   });
   const pipes = () => walk(`${dir}/waiting`).filter((name) => name.startsWith("who."));
-  await eventually("three wait", () => pipes().length === 3, DEADLINE);
+  await eventually("three wait", () => pipes().length === 3);
   await outputOf(shell, "sshs_wake_all who place 2; sshs_wake_all nobody place", { settings });
   // Two are woken, and all by the second that passes.
   const words = await Promise.all(waiters.map((child) => child.stdout.text()));
@@ -245,7 +243,7 @@ testInShells("who waits sleeps until it is woken, or for its patience", async (s
     await child.status;
   }
   assert.deepEqual(pipes(), []);
-  await eventually("nobody ticks any more", () => !isThere(`${dir}/waiting/ticker`), DEADLINE);
+  await eventually("nobody ticks any more", () => !isThere(`${dir}/waiting/ticker`));
   const over = "sshs_queue who; while sshs_doze; do :; done; echo over; sshs_leave";
   for (const bare of ["", "mkfifo() { return 1; };"]) { // then it looks once a second
     const short = { settings: { ...settings, limit: 1 } };

@@ -5,8 +5,6 @@ import { isAlive, signal } from "./support/processes.ts";
 import { Scene } from "./support/scene.ts";
 import { SHELLS } from "./support/shells.ts";
 
-const DEADLINE = { deadline: 20_000 };
-
 /** Starts a call, which leads a process group of its own as one of a terminal's jobs does. */
 function start(scene: Scene): Deno.ChildProcess {
   return scene.spawnSsh(["host", "true"]);
@@ -24,7 +22,7 @@ for (const [name, argv] of SHELLS.filter(([name]) => name !== "zsh")) {
     const text = Deno.readTextFileSync(path).replace(/^#!.*/, `#!${argv.join(" ")}`);
     Deno.writeTextFileSync(path, text);
     await scene.ssh(["host", "true"]);
-    await eventually("no lane is left", () => scene.lanes().length === 0, DEADLINE);
+    await eventually("no lane is left", () => scene.lanes().length === 0);
     scene.relay.cut();
     for (let i = 0; i < 12; i++) {
       const call = start(scene);
@@ -36,7 +34,7 @@ for (const [name, argv] of SHELLS.filter(([name]) => name !== "zsh")) {
       await close(call);
       assert.ok(ended, `after ${5 + 7 * i} ms`);
     }
-    await eventually("no login is left", () => scene.sandbox.masters().length === 0, DEADLINE);
+    await eventually("no login is left", () => scene.sandbox.masters().length === 0);
   });
 }
 
@@ -46,11 +44,11 @@ Deno.test("Ctrl-C ends a call while a Match exec runs", async () => {
   await Deno.writeTextFile(scene.config, `Match exec "sleep 8"\n${config}`);
   await using pty = await scene.pty(["ssh", ...scene.args("true")]);
   const isAsking = () => scene.processes().some(({ args }) => args.join(" ") === "sleep 8");
-  await eventually("it runs", isAsking, DEADLINE);
+  await eventually("it runs", isAsking);
   pty.write("\x03");
   assert.equal((await pty.status).signal, "SIGINT");
   assert.ok(isAsking() || scene.processes().length === 0, "it did not wait for it");
-  await eventually("nothing is left", () => scene.processes().length === 0, DEADLINE);
+  await eventually("nothing is left", () => scene.processes().length === 0);
 });
 
 Deno.test("a signal in the moment of the probe for nohup ends the call", async () => {

@@ -11,8 +11,6 @@ import { needProgram } from "./support/programs.ts";
 import type { Pty } from "./support/pty.ts";
 import { Scene } from "./support/scene.ts";
 
-const DEADLINE = { deadline: 40_000 };
-
 /** Makes many calls at the same moment; each must work, and say nothing. */
 async function callAtOnce(scene: Scene, count: number): Promise<void> {
   const calls = Array.from(
@@ -44,7 +42,7 @@ Deno.test("calls that wait for an answer share it, though it is good for the mom
   Deno.utimeSync(scene.config, new Date(), new Date());
   const goOn = await scene.holdDeno();
   const calls = callAtOnce(scene, 20);
-  await eventually("all but one wait for it", () => scene.waiting("plan").length === 19, DEADLINE);
+  await eventually("all but one wait for it", () => scene.waiting("plan").length === 19);
   await goOn();
   await calls;
   assert.equal(decisions(scene), 1);
@@ -57,13 +55,13 @@ Deno.test("when a call that asks the program is killed, one of those who wait as
   await using scene = await Scene.open();
   const goOn = await scene.holdDeno();
   const first = scene.spawnSsh(["host", "true"]);
-  await eventually("it asks", () => scene.starts().length === 1, DEADLINE);
+  await eventually("it asks", () => scene.starts().length === 1);
   const calls = callAtOnce(scene, 12);
-  await eventually("the others wait", () => scene.waiting("plan").length === 12, DEADLINE);
+  await eventually("the others wait", () => scene.waiting("plan").length === 12);
   first.kill("SIGKILL");
   await first.stdin.close();
   await Promise.all([first.status, first.stdout.cancel(), first.stderr.cancel()]);
-  await eventually("another one asks", () => scene.starts().length > 1, DEADLINE);
+  await eventually("another one asks", () => scene.starts().length > 1);
   await goOn();
   await calls;
   assert.ok(decisions(scene) <= 3, `${decisions(scene)} decisions`);
@@ -82,10 +80,7 @@ Deno.test("the claim of a call that was killed keeps nobody waiting", async () =
 
 /** Waits until a call on a terminal says that it waits. */
 async function saysThatItWaits(pty: Pty): Promise<string> {
-  return await pty.waitFor(
-    /sshs: waiting for the login to host of another call \(pid \d+\)\r\n/,
-    DEADLINE,
-  );
+  return await pty.waitFor(/sshs: waiting for the login to host of another call \(pid \d+\)\r\n/);
 }
 
 function onTerminal(scene: Scene, command: string): Promise<Pty> {
@@ -98,7 +93,7 @@ Deno.test({
   fn: async () => {
     await using scene = await Scene.open({ passwords: true });
     await using asks = await onTerminal(scene, "true");
-    await asks.waitFor("password: ", DEADLINE);
+    await asks.waitFor("password: ");
     await using stack = new AsyncDisposableStack();
     const waiting: Pty[] = [];
     for (let i = 0; i < 4; i++) waiting.push(stack.use(await onTerminal(scene, `echo in ${i}`)));
@@ -108,11 +103,10 @@ Deno.test({
     const asksNow = await eventually(
       "another one asks",
       () => waiting.find(({ output }) => output.includes("password: ")),
-      DEADLINE,
     );
     asksNow.write(`${scene.user.password}\r`);
     for (const [i, pty] of waiting.entries()) {
-      await pty.waitFor(`in ${i}\r\n`, DEADLINE);
+      await pty.waitFor(`in ${i}\r\n`);
       assert.equal((await pty.status).code, 0);
     }
     assert.equal(waiting.filter(({ output }) => output.includes("password: ")).length, 1);
@@ -126,12 +120,12 @@ Deno.test({
   fn: async () => {
     await using scene = await Scene.open({ passwords: true });
     await using asks = await onTerminal(scene, "true");
-    await asks.waitFor("password: ", DEADLINE);
+    await asks.waitFor("password: ");
     await using waits = await onTerminal(scene, "echo in");
     assert.match(await saysThatItWaits(waits), new RegExp(`pid ${asks.pid}\\)`));
-    await waits.waitFor("password: ", DEADLINE);
+    await waits.waitFor("password: ");
     waits.write(`${scene.user.password}\r`);
-    await waits.waitFor("in\r\n", DEADLINE);
+    await waits.waitFor("in\r\n");
     assert.equal((await waits.status).code, 0);
     assert.equal(scene.sandbox.masters().filter(({ pid, sid }) => pid === sid).length, 0, "plain");
     asks.hangup();
@@ -154,7 +148,7 @@ Deno.test("who waited for a login that failed becomes plain ssh, and does not re
   const calls = Array.from({ length: 12 }, () => scene.ssh(["host", "true"]));
   await eventually("one tries, the others wait", () => {
     return isThere(tries) && scene.waiting("lane").length === 11;
-  }, DEADLINE);
+  });
   await Deno.writeTextFile(`${dir}/go`, "");
   for (const { code, stdout, stderr } of await Promise.all(calls)) {
     assert.deepEqual([code, stdout, stderr], [255, "", "refused\n"]);
@@ -186,10 +180,10 @@ Deno.test("when the call that logs in is killed another one takes over, and ends
   await using scene = await Scene.open({ relay: {} });
   scene.relay.cut();
   const first = scene.spawnSsh(["host", "true"]);
-  await eventually("it connects", () => scene.connections() === 1, DEADLINE);
+  await eventually("it connects", () => scene.connections() === 1);
   const login = scene.sandbox.masters()[0];
   const second = scene.ssh(["host", "echo in"]);
-  await eventually("another call waits", () => scene.waiting("lane").length === 1, DEADLINE);
+  await eventually("another call waits", () => scene.waiting("lane").length === 1);
   scene.relay.restore();
   first.kill("SIGKILL");
   await first.stdin.close();
@@ -198,7 +192,6 @@ Deno.test("when the call that logs in is killed another one takes over, and ends
   await eventually(
     "its ssh is gone",
     () => !scene.processes().some(({ pid }) => pid === login.pid),
-    DEADLINE,
   );
   assert.equal(scene.logins(), 1);
   await scene.assertClean();

@@ -4,8 +4,6 @@ import { eventually } from "./support/eventually.ts";
 import { isAlive } from "./support/processes.ts";
 import { Scene, type SceneOptions } from "./support/scene.ts";
 
-const DEADLINE = { deadline: 20_000 };
-
 /** How the server is reached. */
 const WAYS: Readonly<Record<string, { options: SceneOptions; words: string[]; masters: number }>> =
   {
@@ -24,12 +22,12 @@ for (const [way, { options, words, masters }] of Object.entries(WAYS)) {
     const call = (command: string) => [...words, "host", command];
     const argv = (command: string) => ["ssh", "-F", scene.config, ...call(command)];
     await using first = await scene.pty(argv("echo one; cat"));
-    await first.waitFor("one", DEADLINE);
+    await first.waitFor("one");
     await using second = await scene.pty(argv("echo two; cat"));
-    await second.waitFor("two", DEADLINE);
+    await second.waitFor("two");
     const sessions = scene.sshd.sessions();
     const third = scene.spawnSsh(call("cat"));
-    await eventually("the third runs", () => scene.sshd.sessions() > sessions, DEADLINE);
+    await eventually("the third runs", () => scene.sshd.sessions() > sessions);
     const kept = scene.sandbox.masters().map(({ pid }) => pid);
     assert.equal(kept.length, masters);
     first.write("\x03");

@@ -6,11 +6,9 @@ import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
 import { eventually } from "./support/eventually.ts";
 import { isThere } from "./support/is_there.ts";
-import { usersOf } from "./support/processes.ts";
+import { untilAsleep, usersOf } from "./support/processes.ts";
 import { Scene, type SceneOptions } from "./support/scene.ts";
 import { SideBySide } from "./support/side_by_side.ts";
-
-const DEADLINE = { deadline: 20_000 };
 
 /** Registers a test for a first call, and one for a call that finds a lane. */
 function testBoth(
@@ -48,7 +46,7 @@ for (const name of ["HUP", "TERM"] as const) {
       const argv = ["sh", "-c", `trap '' ${name}; exec ssh "$@"`, "sh", "-F", scene.config];
       const call = scene.sandbox.spawn([...argv, "host", "echo up; read line; echo $line"]);
       const output = call.stdout.pipeThrough(new TextDecoderStream()).getReader();
-      await eventually("the session runs", () => scene.sshd.sessions() > before, DEADLINE);
+      await eventually("the session runs", () => scene.sshd.sessions() > before);
       assert.equal((await output.read()).value, "up\n");
       call.kill(`SIG${name}`);
       const input = call.stdin.getWriter();
@@ -71,11 +69,11 @@ testBoth("a call under nohup outlives its terminal", {}, async (sides) => {
     const script = `nohup ssh -F ${scene.config} host '${command}' >out 2>err & wait`;
     const out = () => isThere(`${home}/out`) ? Deno.readTextFileSync(`${home}/out`) : "";
     await using pty = await scene.pty(["sh", "-c", script]);
-    await eventually("the session runs", () => out() === "up\n", DEADLINE);
+    await eventually("the session runs", () => out() === "up\n");
     pty.hangup();
     await pty.status;
     await Deno.writeTextFile(go, "");
-    await eventually("the call is over", () => scene.strays().length === 0, DEADLINE);
+    await eventually("the call is over", () => scene.strays().length === 0);
     await Deno.remove(go);
     return out();
   });
@@ -85,20 +83,19 @@ testBoth("a call under nohup outlives its terminal", {}, async (sides) => {
 const SHELL = ["bash", "--norc", "--noprofile", "-i"];
 
 testBoth("a call in the background takes no keystroke from its shell", {}, async (sides) => {
-  const { plain, ours } = await sides.runOnTerminal(() => SHELL, async (terminal) => {
-    const { sshd } = terminal.scene;
+  const { plain, ours } = await sides.runOnTerminal(() => SHELL, async (pty, { config, sshd }) => {
     const before = sshd.sessions();
-    await terminal.expect("$ ");
-    terminal.type(`ssh -F ${terminal.scene.config} host 'sleep 600' &\r`);
-    await eventually("the session runs", () => sshd.sessions() > before, DEADLINE);
+    await pty.waitFor("$ ");
+    pty.write(`ssh -F ${config} host 'sleep 600' &\r`);
+    await eventually("the session runs", () => sshd.sessions() > before);
     for (let i = 0; i < 20; i++) {
-      terminal.type(`echo abcde''fghij-${i}\r`);
-      await terminal.expect(`abcdefghij-${i}\r\n`);
+      pty.write(`echo abcde''fghij-${i}\r`);
+      await pty.waitFor(`abcdefghij-${i}\r\n`);
     }
-    terminal.type("kill -KILL %1\r");
-    await terminal.expect("$ ");
+    pty.write("kill -KILL %1\r");
+    await pty.waitFor("$ ");
     // Twice, as the shell may not know yet that the job has ended, and then wants a second exit.
-    terminal.type("exit 0\rexit 0\r");
+    pty.write("exit 0\rexit 0\r");
   }, { PS1: "$ " });
   assert.deepEqual([plain.code, plain.left], [0, []]);
   assert.deepEqual([ours.code, ours.left], [0, []]);
@@ -106,11 +103,11 @@ testBoth("a call in the background takes no keystroke from its shell", {}, async
 
 /** Types a key in a session, under plain ssh and under sshs. */
 function typeInSession(sides: SideBySide, key: string) {
-  return sides.onTerminal(["host", "echo up; cat"], async (terminal) => {
-    await terminal.expect("up\r\n");
+  return sides.onTerminal(["host", "echo up; cat"], async (pty) => {
+    await pty.waitFor("up\r\n");
     // ssh may lose a signal that comes just before it waits (client_loop() in clientloop.c).
-    await terminal.asleep();
-    terminal.type(key);
+    await untilAsleep(pty.pid);
+    pty.write(key);
   });
 }
 
@@ -141,7 +138,7 @@ Deno.test({
   fn: async () => {
     await using scene = await Scene.open({ passwords: true });
     await using pty = await scene.pty(["ssh", ...scene.args("true")]);
-    await pty.waitFor("password: ", DEADLINE);
+    await pty.waitFor("password: ");
     const started = performance.now();
     const { code, stderr } = await scene.ssh(["-oBatchMode=yes", "host", "true"], {
       timeout: 150_000,
@@ -157,7 +154,7 @@ for (const options of [["-oBatchMode=yes"], []]) {
     await using scene = await Scene.open({ relay: {} });
     scene.relay.cut();
     await using pty = await scene.pty(["ssh", ...scene.args("true")]);
-    await eventually("another call connects", () => scene.connections() === 1, DEADLINE);
+    await eventually("another call connects", () => scene.connections() === 1);
     const started = performance.now();
     const { code } = await scene.ssh(["-oConnectTimeout=2", ...options, "host", "true"], {
       timeout: 150_000,

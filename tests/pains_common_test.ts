@@ -16,7 +16,6 @@ import { Session } from "./support/session.ts";
 import { freePort } from "./support/sshd.ts";
 import { StockPair } from "./support/stock_pair.ts";
 
-const DEADLINE = { deadline: 30_000 };
 const LINGERING = { env: { SSHS_LINGER: "60" } };
 
 /** Whether a promise settles within `patience` ms. */
@@ -169,7 +168,7 @@ Deno.test("6: -f returns at once, and its session goes on", async () => {
     const ended = Promise.all([child.status, child.stdout.cancel(), child.stderr.cancel()]);
     const came = await settles(ended, patience);
     await Deno.writeTextFile(go, "");
-    await eventually("the session has ended", () => isThere(done), DEADLINE);
+    await eventually("the session has ended", () => isThere(done));
     await ended;
     await child.stdin.close();
     await Promise.all([go, done].map((path) => Deno.remove(path)));

@@ -17,7 +17,6 @@ import { Session } from "./support/session.ts";
 import { ONE_SESSION_A_CONNECTION } from "./support/sshd.ts";
 import { StockPair } from "./support/stock_pair.ts";
 
-const DEADLINE = { deadline: 30_000 };
 const LINGERING = { env: { SSHS_LINGER: "60" } };
 
 Deno.test("16: another key under the same name is another account", async () => {
@@ -53,7 +52,7 @@ Deno.test("16: other keys in the same agent are another account", async () => {
   await agent.hold(`${home}/bob`);
   assert.equal((await stock.run(call)).stdout, "ann\n", "wrongly, and in silence");
   // The sleeper asks the agent at each look.
-  await eventually("the lane is retired", () => !scene.lanes().some(({ open }) => open), DEADLINE);
+  await eventually("the lane is retired", () => !scene.lanes().some(({ open }) => open));
   assertQuiet(await scene.ssh(call), "bob\n");
 });
 
@@ -96,11 +95,11 @@ Deno.test("24: a server that allows one session per connection is remembered", a
 
   await using cut = await Session.open(scene, stock.argv("host"));
   await stock.run(short);
-  await eventually("the stock pair's session is cut off", () => !isAlive(cut.pid), DEADLINE);
+  await eventually("the stock pair's session is cut off", () => !isAlive(cut.pid));
 
   for (let i = 0; i < 2; i++) {
     assertQuiet(await scene.ssh(short), "");
-    await eventually("the lane is gone", () => scene.lanes().length === 0, DEADLINE);
+    await eventually("the lane is gone", () => scene.lanes().length === 0);
   }
   await using session = await Session.open(scene);
   assertQuiet(await scene.ssh(short), "");

@@ -12,7 +12,6 @@ import { needProgram } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
 import { StockPair } from "./support/stock_pair.ts";
 
-const DEADLINE = { deadline: 30_000 };
 const LINGERING = { env: { SSHS_LINGER: "60" } };
 
 Deno.test("9: a home that takes no sockets does not prevent sharing", async () => {
@@ -70,7 +69,7 @@ Deno.test("11: a stale socket leaks no master", async () => {
 
   assert.equal((await scene.run(start)).code, 0);
   signal(running().map(({ pid }) => pid), "SIGKILL");
-  await eventually("the stock master is gone", () => running().length === 0, DEADLINE);
+  await eventually("the stock master is gone", () => running().length === 0);
   assert.ok(isThere(stock.socket), "nobody listens there");
   for (let i = 0; i < 3; i++) await scene.run(start);
   assert.equal(running().length, 3, "each without a socket, for ever");
@@ -87,9 +86,9 @@ Deno.test("11: a stale socket leaks no master", async () => {
     // The last time with the sleeper, so that nothing removes the socket.
     const sleepers = i === 2 ? scene.sandbox.sleepers() : [];
     signal([master, ...sleepers].map(({ pid }) => pid), "SIGKILL");
-    await eventually("the master is gone", () => !isAlive(master.pid), DEADLINE);
+    await eventually("the master is gone", () => !isAlive(master.pid));
     // Until the sleeper knows, a call may become plain ssh, and leave no lane to be held.
-    if (i < 2) await eventually("so is the lane", () => scene.lanes().length === 0, DEADLINE);
+    if (i < 2) await eventually("so is the lane", () => scene.lanes().length === 0);
   }
   assert.ok(scene.sandbox.files().some((file) => file.endsWith(".sock")));
   assert.equal((await scene.ssh(["host", "echo hello"])).stdout, "hello\n");
@@ -101,14 +100,14 @@ Deno.test("12: Ctrl-C leaves a master behind a jump host alive", async () => {
   await using stock = new StockPair(fleet.scene);
   const interrupt = async (argv: readonly string[]) => {
     await using pty = await fleet.scene.pty(argv);
-    await pty.waitFor("up", DEADLINE);
+    await pty.waitFor("up");
     pty.write("\x03");
     await pty.status;
   };
   const call = ["t", "echo up; cat"];
 
   await interrupt(stock.argv(...call));
-  await eventually("the stock master is gone", () => !isThere(stock.socket), DEADLINE);
+  await eventually("the stock master is gone", () => !isThere(stock.socket));
 
   await interrupt(["ssh", "-F", fleet.scene.config, ...call]);
   const before = fleet.target.logins();

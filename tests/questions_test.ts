@@ -90,12 +90,12 @@ for (const [what, question] of Object.entries(QUESTIONS)) {
     ignore: !can,
     fn: async () => {
       await using sides = await SideBySide.open(options, prepare);
-      const ending = await sides.assertSame(CALL, async (terminal) => {
+      const ending = await sides.assertSame(CALL, async (pty, scene) => {
         for (const [prompt, answer] of dialogue) {
-          await terminal.expect(prompt);
-          const text = answer.replace("PASSWORD", `${terminal.user.password}`)
-            .replace("FINGERPRINT", await fingerprintOf(terminal.scene));
-          terminal.type(`${text}\r`);
+          await pty.waitFor(prompt);
+          const text = answer.replace("PASSWORD", `${scene.user.password}`)
+            .replace("FINGERPRINT", await fingerprintOf(scene));
+          pty.write(`${text}\r`);
         }
       });
       if (refused) assert.equal(ending.code, 255);
@@ -122,9 +122,9 @@ Deno.test("a question reaches the terminal even if no stream of the call is one"
   const script = 'echo input | ssh -F "$0" host cat 2>err | cat >out; cat out err';
   const { plain, ours } = await sides.runOnTerminal(
     (scene) => ["sh", "-c", script, scene.config],
-    async (terminal) => {
-      await terminal.expect("(yes/no");
-      terminal.type("yes\r");
+    async (pty) => {
+      await pty.waitFor("(yes/no");
+      pty.write("yes\r");
     },
   );
   assert.deepEqual(ours, plain);
@@ -192,10 +192,10 @@ for (const [env, asksTerminal] of ASKPASS) {
     ignore: !canMakeAccounts,
     fn: async () => {
       await using sides = await SideBySide.open({ passwords: true }, addAskpass);
-      const ending = await sides.assertSame(CALL, async (terminal) => {
+      const ending = await sides.assertSame(CALL, async (pty, { user }) => {
         if (!asksTerminal) return;
-        await terminal.expect("password: ");
-        terminal.type(`${terminal.user.password}\r`);
+        await pty.waitFor("password: ");
+        pty.write(`${user.password}\r`);
       }, env);
       assertLoggedIn(ending);
       for (const scene of [sides.plain, sides.ours]) {

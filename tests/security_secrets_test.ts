@@ -7,7 +7,6 @@ import { isAlive, signal } from "./support/processes.ts";
 import { findProgram } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
 
-const DEADLINE = { deadline: 30_000 };
 const LINGERING = { env: { SSHS_LINGER: "60" } };
 
 Deno.test("no value of a variable is written down", async () => {
@@ -31,7 +30,7 @@ Deno.test({
     const password = scene.user.password!;
     const words = ["ssh", ...scene.args("echo logged in; read wait")];
     await using pty = await scene.pty(words, { env: { SHELLOPTS: "allexport" } });
-    await pty.waitFor("password: ", DEADLINE);
+    await pty.waitFor("password: ");
     let watching = true;
     const found = new Set<string>();
     const watch = (async () => {
@@ -41,7 +40,7 @@ Deno.test({
       }
     })();
     pty.write(`${password}\r`);
-    await pty.waitFor("logged in", DEADLINE);
+    await pty.waitFor("logged in");
     watching = false;
     await watch;
     assert.deepEqual([...found, ...tracesOf(password, scene)], []);

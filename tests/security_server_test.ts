@@ -8,7 +8,6 @@ import { endAll } from "./support/processes.ts";
 import { Sandbox } from "./support/sandbox.ts";
 import { Scene } from "./support/scene.ts";
 
-const DEADLINE = { deadline: 30_000 };
 const LINGERING = { env: { SSHS_LINGER: "60" } };
 
 /** What a terminal would obey as a command, or show in another order than written. */
@@ -106,7 +105,7 @@ Deno.test("a master that forwards an agent or a display goes within one look and
     assert.equal(scene.logins(), ++logins, `with ${flag} it is another connection`);
     assert.equal(sandbox.masters().length, 2);
     const isGone = () => sandbox.masters().length === 1;
-    await eventually(`the master of ${flag} is gone`, isGone, DEADLINE);
+    await eventually(`the master of ${flag} is gone`, isGone);
     // The sleeper wakes a second later, and the machine may be slow. By itself a master goes after 10 s.
     assert.ok(performance.now() - over < 9_000);
     assert.equal(await call([]), "");
@@ -189,7 +188,7 @@ Deno.test("no value of the environment is code", async () => {
     const { stdout, stderr } = await scene.ssh(["-q", "host", "echo it"], { env });
     assert.deepEqual([stdout, stderr], ["it\n", ""]);
   }
-  await eventually("the sleeper is awake", () => isThere(`${state}/sleeper.log`), DEADLINE);
+  await eventually("the sleeper is awake", () => isThere(`${state}/sleeper.log`));
   for (const place of [home, "/", dir, state]) assert.equal(isThere(`${place}/own`), false, place);
   await endAll(scene.strays().map(({ pid }) => pid)); // Their state directory is not the scene's.
 });

@@ -141,7 +141,7 @@ for (const cut of [0, 20, 40, 60]) {
     async () => {
       await using stage = await SleeperStage.create();
       stage.look = "1";
-      stage.relay.setDelay(30); // So that a session takes 60 ms to open.
+      stage.relay.delayMs = 30; // So that a session takes 60 ms to open.
       const lane = await stage.open({ lease: null });
       stage.wake();
       await stage.held(lane);

@@ -1,6 +1,6 @@
 /** How long {@linkcode eventually} waits, and how often it looks. */
 export interface EventuallyOptions {
-  /** In ms; 20000 by default, so that no busy machine reaches it. */
+  /** In ms; 40000 by default, so that no busy machine reaches it. */
   deadline?: number;
   /** Between two looks, in ms; 20 by default. */
   interval?: number;
@@ -15,7 +15,7 @@ export interface EventuallyOptions {
 export async function eventually<T>(
   what: string,
   condition: () => T | Promise<T>,
-  { deadline = 20_000, interval = 20 }: EventuallyOptions = {},
+  { deadline = 40_000, interval = 20 }: EventuallyOptions = {},
 ): Promise<Exclude<T, undefined | null | false>> {
   const end = performance.now() + deadline;
   while (true) {

@@ -13,7 +13,13 @@ export interface Process {
 
 /** Returns the living processes (no zombies) that have started since the tests have. */
 export function processes(): Process[] {
-  return pids().flatMap((pid) => readProcess(pid) ?? []);
+  return pids().flatMap((pid) => {
+    const stat = readStat(pid);
+    // Of the others one file is enough: tests look some thousand times.
+    if (stat === undefined || stat.born < BEGUN) return [];
+    const args = readProc(pid, "cmdline").replace(/\0+$/, "").split("\0");
+    return { ...stat, args, environ: readProc(pid, "environ") };
+  });
 }
 
 /** Returns the children of `pid`, their children and so on. */
@@ -28,39 +34,17 @@ export function descendants(pid: number): number[] {
 
 /** Returns the processes of the user `uid`. */
 export function processesOf(uid: number): number[] {
-  return pids().filter((pid) => {
-    try {
-      return Deno.statSync(`/proc/${pid}`).uid === uid;
-    } catch (error) {
-      if (isGone(error)) return false;
-      throw error;
-    }
-  });
+  return pids().filter((pid) => unlessGone(() => Deno.statSync(`/proc/${pid}`).uid, -1) === uid);
 }
 
 /** Returns the processes that keep a directory busy: they work in it or below, or have a file open there. */
 export function usersOf(dir: string): Process[] {
-  return processes().filter(({ pid }) =>
-    [`/proc/${pid}/cwd`, ...namesOfFiles(pid)].some((link) => readLink(link).startsWith(dir))
-  );
-}
-
-function namesOfFiles(pid: number): string[] {
-  try {
-    return [...Deno.readDirSync(`/proc/${pid}/fd`)].map(({ name }) => `/proc/${pid}/fd/${name}`);
-  } catch (error) {
-    if (isGone(error) || error instanceof Deno.errors.PermissionDenied) return [];
-    throw error;
-  }
-}
-
-function readLink(path: string): string {
-  try {
-    return Deno.readLinkSync(path);
-  } catch (error) {
-    if (isGone(error) || error instanceof Deno.errors.PermissionDenied) return "";
-    throw error;
-  }
+  return processes().filter(({ pid }) => {
+    const open = unlessGone(() => [...Deno.readDirSync(`/proc/${pid}/fd`)], []);
+    return ["cwd", ...open.map(({ name }) => `fd/${name}`)].some((link) =>
+      unlessGone(() => Deno.readLinkSync(`/proc/${pid}/${link}`), "").startsWith(dir)
+    );
+  });
 }
 
 /** Whether `pid` is a living process; a zombie is not. */
@@ -80,13 +64,7 @@ export async function untilAsleep(pid: number): Promise<void> {
 
 /** Sends a signal to each; ignores those that are gone. */
 export function signal(pids: Iterable<number>, name: Deno.Signal): void {
-  for (const pid of pids) {
-    try {
-      Deno.kill(pid, name);
-    } catch (error) {
-      if (!isGone(error)) throw error;
-    }
-  }
+  for (const pid of pids) unlessGone(() => Deno.kill(pid, name), undefined);
 }
 
 /** Ends these processes, after 2 s with SIGKILL; resolves when all are gone. */
@@ -106,10 +84,8 @@ function pids(): number[] {
   return [...Deno.readDirSync("/proc")].map(({ name }) => Number(name)).filter((pid) => pid > 0);
 }
 
-type Stat = Pick<Process, "pid" | "ppid" | "pgid" | "sid"> & { state: string; born: number };
-
-function readStat(pid: number): Stat | undefined {
-  // proc(5): pid (comm) state ppid pgrp session ...; comm may itself hold blanks and brackets.
+/** proc(5): pid (comm) state ppid pgrp session ...; comm may itself hold blanks and brackets. */
+function readStat(pid: number) {
   const text = readProc(pid, "stat");
   const [state, ...rest] = text.slice(text.lastIndexOf(")") + 2).split(" ", 20);
   if (!state || state === "Z" || state === "X") return undefined;
@@ -120,26 +96,19 @@ function readStat(pid: number): Stat | undefined {
 /** When the tests have started, in clock ticks since the boot (field 22 of proc(5)). */
 const BEGUN = readStat(Deno.pid)?.born ?? 0;
 
-function readProcess(pid: number): Process | undefined {
-  const stat = readStat(pid);
-  // Of the others one file is enough: tests look some thousand times.
-  if (stat === undefined || stat.born < BEGUN) return undefined;
-  const { ppid, pgid, sid } = stat;
-  const args = readProc(pid, "cmdline").replace(/\0+$/, "").split("\0");
-  return { pid, ppid, pgid, sid, args, environ: readProc(pid, "environ") };
+function readProc(pid: number, name: string): string {
+  return unlessGone(() => Deno.readTextFileSync(`/proc/${pid}/${name}`), "");
 }
 
-function readProc(pid: number, name: string): string {
+/** Returns what `act` gives, or `otherwise` if the process is gone or not ours. */
+function unlessGone<T>(act: () => T, otherwise: T): T {
   try {
-    return Deno.readTextFileSync(`/proc/${pid}/${name}`);
+    return act();
   } catch (error) {
-    if (isGone(error) || error instanceof Deno.errors.PermissionDenied) return "";
+    // ESRCH, which Deno throws as a plain Error for a read and as NotFound for a kill.
+    if (error instanceof Deno.errors.NotFound) return otherwise;
+    if (error instanceof Deno.errors.PermissionDenied) return otherwise;
+    if (error instanceof Error && /os error 3\)/.test(error.message)) return otherwise;
     throw error;
   }
-}
-
-function isGone(error: unknown): boolean {
-  // ESRCH, which Deno throws as a plain Error for a read and as NotFound for a kill.
-  return error instanceof Deno.errors.NotFound ||
-    (error instanceof Error && /os error 3\)/.test(error.message));
 }

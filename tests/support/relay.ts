@@ -11,6 +11,18 @@ export interface RelayOptions {
 /** Bytes that one direction may hold back; then it stops reading, as a full pipe does. */
 const WINDOW = 32 << 20;
 
+const { BadResource, BrokenPipe, ConnectionRefused, ConnectionReset, Interrupted, NotConnected } =
+  Deno.errors;
+/** How a connection may end. */
+const ENDS = [
+  BadResource,
+  BrokenPipe,
+  ConnectionRefused,
+  ConnectionReset,
+  Interrupted,
+  NotConnected,
+];
+
 /**
  * A TCP relay on a free port of the loopback interface that can be slow, or silently dead.
  *
@@ -25,23 +37,23 @@ export class Relay implements AsyncDisposable {
   readonly port: number;
   /** How many connections were ever accepted. */
   connections = 0;
-  #delay: number;
+  /** How long each way takes from now on, ms. */
+  delayMs: number;
   readonly #speed: number;
-  #listener: Deno.TcpListener;
-  #target: number;
+  readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  readonly #target: number;
   /** The sides of each open connection; the far one comes later. */
-  #open: Set<Deno.TcpConn[]> = new Set();
+  readonly #open: Set<Deno.TcpConn[]> = new Set();
   #gate: PromiseWithResolvers<void> | undefined;
   /** The connections that the gate is closed to; all if not set. */
   #shut: ReadonlySet<Deno.TcpConn[]> | undefined;
   #closed = false;
-  #work: Promise<void>;
+  readonly #work: Promise<void>;
 
   private constructor(target: number, { delayMs = 0, bytesPerSecond = Infinity }: RelayOptions) {
     this.#target = target;
-    this.#delay = delayMs;
+    this.delayMs = delayMs;
     this.#speed = bytesPerSecond;
-    this.#listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     this.port = this.#listener.addr.port;
     this.#work = this.#accept();
   }
@@ -49,16 +61,6 @@ export class Relay implements AsyncDisposable {
   /** Starts a relay to the port `target` of the loopback interface. */
   static start(target: number, options: RelayOptions = {}): Relay {
     return new Relay(target, options);
-  }
-
-  /** How many connections are open now. */
-  get openConnections(): number {
-    return this.#open.size;
-  }
-
-  /** Changes the delay, one way in ms, for what comes from now on. */
-  setDelay(delayMs: number): void {
-    this.#delay = delayMs;
   }
 
   /**
@@ -87,7 +89,7 @@ export class Relay implements AsyncDisposable {
     if (this.#closed) return;
     this.#closed = true;
     this.#listener.close();
-    for (const sides of this.#open) closeAll(sides);
+    for (const sides of this.#open) await closeAll(sides);
     this.restore();
     await this.#work;
   }
@@ -95,6 +97,7 @@ export class Relay implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+
   async #accept(): Promise<void> {
     const relayed: Promise<void>[] = [];
     for await (const near of this.#listener) {
@@ -106,19 +109,16 @@ export class Relay implements AsyncDisposable {
 
   async #relay(sides: Deno.TcpConn[]): Promise<void> {
     this.#open.add(sides);
-    try {
+    await untilItEnds(async () => {
       await this.#passable(sides);
       if (this.#closed) return;
       sides.push(await Deno.connect({ hostname: "127.0.0.1", port: this.#target }));
       for (const side of sides) side.setNoDelay();
       const [near, far] = sides;
       await Promise.all([this.#pass(near, far, sides), this.#pass(far, near, sides)]);
-    } catch (error) {
-      if (!isDisconnect(error)) throw error;
-    } finally {
-      closeAll(sides);
-      this.#open.delete(sides);
-    }
+    });
+    await closeAll(sides);
+    this.#open.delete(sides);
   }
 
   /** Relays one direction: reads on while earlier parts are under way, and keeps the order. */
@@ -129,16 +129,17 @@ export class Relay implements AsyncDisposable {
     let last = Promise.resolve();
     const send = (size: number, act: () => Promise<void>) => {
       busyUntil = Math.max(busyUntil, performance.now()) + 1000 * size / this.#speed;
-      const due = busyUntil + this.#delay;
+      const due = busyUntil + this.delayMs;
       last = last.then(() => this.#passable(sides, due)).then(act);
       // Thrown where `last` is awaited.
       last.catch(() => closeAll([from]));
     };
-    for (let size = await read(from, buffer); size > 0; size = await read(from, buffer)) {
+    const read = () => untilItEnds(() => from.read(buffer));
+    for (let size = await read(); size; size = await read()) {
       const bytes = buffer.slice(0, size);
       held += size;
       send(size, async () => {
-        await writeAll(to, bytes);
+        for (let sent = 0; sent < bytes.length;) sent += await to.write(bytes.subarray(sent));
         held -= bytes.length;
       });
       if (held > WINDOW) await last;
@@ -155,35 +156,17 @@ export class Relay implements AsyncDisposable {
   }
 }
 
-/** Reads; resolves to 0 at the end, however the connection ended. */
-async function read(from: Deno.TcpConn, buffer: Uint8Array<ArrayBuffer>): Promise<number> {
+async function closeAll(sides: readonly Deno.TcpConn[]): Promise<void> {
+  for (const side of sides) await untilItEnds(() => side.close());
+}
+
+/** Resolves to what `act` gives, or to nothing if the connection has ended, however it did. */
+async function untilItEnds<T>(act: () => T | Promise<T>): Promise<T | undefined> {
   try {
-    return await from.read(buffer) ?? 0;
+    return await act();
   } catch (error) {
-    if (isDisconnect(error)) return 0;
-    throw error;
+    if (!ENDS.some((end) => error instanceof end)) throw error;
   }
-}
-
-async function writeAll(to: Deno.TcpConn, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
-  for (let sent = 0; sent < bytes.length;) sent += await to.write(bytes.subarray(sent));
-}
-
-function closeAll(sides: readonly Deno.TcpConn[]): void {
-  for (const side of sides) {
-    try {
-      side.close();
-    } catch (error) {
-      if (!isDisconnect(error)) throw error;
-    }
-  }
-}
-
-function isDisconnect(error: unknown): boolean {
-  const { BadResource, BrokenPipe, ConnectionRefused, ConnectionReset, Interrupted, NotConnected } =
-    Deno.errors;
-  return [BadResource, BrokenPipe, ConnectionRefused, ConnectionReset, Interrupted, NotConnected]
-    .some((expected) => error instanceof expected);
 }
 
 if (import.meta.main) {

@@ -3,8 +3,6 @@ import { inTime } from "./eventually.ts";
 import type { Sandbox } from "./sandbox.ts";
 import type { Scene } from "./scene.ts";
 
-const DEADLINE = { deadline: 60_000 };
-
 /**
  * A session that lasts as long as a test wants.
  *
@@ -38,7 +36,7 @@ export class Session implements AsyncDisposable {
   /** Opens a session in a sandbox; `call` precedes the command. */
   static async in(sandbox: Sandbox, call: readonly string[]): Promise<Session> {
     const session = new Session(sandbox.spawn([...call, "echo up; exec cat"]));
-    const { value } = await inTime("the session opens", session.#output.read(), DEADLINE);
+    const { value } = await inTime("the session opens", session.#output.read());
     assert.equal(value, "up\n", value === undefined ? await session.stderr : "");
     return session;
   }
@@ -46,7 +44,7 @@ export class Session implements AsyncDisposable {
   /** Checks that it works and has printed nothing on stderr, and ends it. */
   async finish(): Promise<void> {
     await this.#input.write(new TextEncoder().encode("still here\n"));
-    const { value } = await inTime("the session answers", this.#output.read(), DEADLINE);
+    const { value } = await inTime("the session answers", this.#output.read());
     assert.equal(value, "still here\n");
     assert.deepEqual([await this.end(), await this.stderr], [0, ""]);
   }
@@ -54,9 +52,9 @@ export class Session implements AsyncDisposable {
   /** Ends its input, and waits until it has ended; resolves to its exit status. */
   async end(): Promise<number> {
     await this.#input.close();
-    const { done } = await inTime("the end of the output", this.#output.read(), DEADLINE);
+    const { done } = await inTime("the end of the output", this.#output.read());
     assert.equal(done, true);
-    return (await inTime("the end of the session", this.#child.status, DEADLINE)).code;
+    return (await inTime("the end of the session", this.#child.status)).code;
   }
 
   /** Kills it, if it has not ended. */

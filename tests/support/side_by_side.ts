@@ -1,12 +1,9 @@
 import assert from "node:assert/strict";
-import type { Account } from "./account.ts";
 import { eventually, inTime } from "./eventually.ts";
-import { isAlive, type Process, signal, untilAsleep } from "./processes.ts";
+import { isAlive, type Process, signal } from "./processes.ts";
 import type { Pty } from "./pty.ts";
 import type { RunOptions, RunResult } from "./sandbox.ts";
 import { Scene, type SceneOptions } from "./scene.ts";
-
-const DEADLINE = { deadline: 20_000 };
 
 /** What a call on a terminal showed and left. */
 export interface Ending {
@@ -22,69 +19,21 @@ export interface Ending {
   logins: number;
 }
 
-/** What a user does at the terminal. */
-export type Script = (terminal: Terminal) => Promise<unknown>;
-
-/** A call, as words or, if it depends on the side, as a function. */
-type Words = readonly string[] | ((scene: Scene) => readonly string[]);
-
-/** A call that waits for what its user does. */
-export class Terminal {
-  readonly scene: Scene;
-  readonly #pty: Pty;
-  readonly #connections: number;
-
-  constructor(scene: Scene, pty: Pty, connections: number) {
-    this.scene = scene;
-    this.#pty = pty;
-    this.#connections = connections;
-  }
-
-  /** Waits until the call has connected. */
-  async connected(): Promise<void> {
-    const isConnected = () => this.scene.connections() > this.#connections;
-    await eventually("it is connected", isConnected, DEADLINE);
-  }
-
-  /** The account that the server accepts. */
-  get user(): Account {
-    return this.scene.user;
-  }
-
-  /** Waits until the terminal shows a text, after what it waited for before. */
-  async expect(text: string | RegExp): Promise<void> {
-    await this.#pty.waitFor(text, DEADLINE);
-  }
-
-  /** Types; Enter is `\r`, Ctrl-C `\x03`. */
-  type(text: string): void {
-    this.#pty.write(text);
-  }
-
-  /** Sends a signal to the call alone, as kill(1) does. */
-  signal(name: Deno.Signal): void {
-    signal([this.#pty.pid], name);
-  }
-
-  /** Waits until the call itself waits, as for input. */
-  asleep(): Promise<void> {
-    return untilAsleep(this.#pty.pid);
-  }
-
-  /** Closes the terminal. */
-  hangUp(): void {
-    this.#pty.hangup();
-  }
-}
+/** What a user does at the terminal; `connected` waits until the call has connected. */
+export type Script = (
+  pty: Pty,
+  scene: Scene,
+  connected: () => Promise<unknown>,
+) => Promise<unknown>;
 
 /**
  * The same server twice, with a client each: one uses plain ssh, the other ours. Whatever is done on both
  * sides must look the same.
  *
  *     await using sides = await SideBySide.open({ passwords: true });
- *     await sides.assertSame(["host", "true"], async (terminal) => {
- *       await terminal.expect("password: ");
- *       terminal.type("\x03");
+ *     await sides.assertSame(["host", "true"], async (pty) => {
+ *       await pty.waitFor("password: ");
+ *       pty.write("\x03");
  *     });
  */
 export class SideBySide implements AsyncDisposable {
@@ -111,34 +60,26 @@ export class SideBySide implements AsyncDisposable {
   }
 
   /** Runs a call of `ssh` on a terminal on both sides; resolves to both endings as they are. */
-  async onTerminal(
-    words: Words,
+  onTerminal(
+    words: readonly string[],
     script: Script,
     env: Record<string, string> = {},
   ): Promise<{ plain: Ending; ours: Ending }> {
-    const call = (scene: Scene) => [
-      "ssh",
-      "-F",
-      scene.config,
-      ...typeof words === "function" ? words(scene) : words,
-    ];
-    return await this.runOnTerminal(call, script, env);
+    return this.runOnTerminal(({ config }) => ["ssh", "-F", config, ...words], script, env);
   }
 
   /** Runs any program likewise, such as a shell in which `ssh` is called. */
-  async runOnTerminal(
+  runOnTerminal(
     argv: (scene: Scene) => readonly string[],
     script: Script,
     env: Record<string, string> = {},
   ): Promise<{ plain: Ending; ours: Ending }> {
-    const run = (scene: Scene) => record(scene, argv(scene), script, env);
-    const [plain, ours] = await bothOf(run(this.plain), run(this.ours));
-    return { plain, ours };
+    return this.#both((scene) => record(scene, argv(scene), script, env));
   }
 
   /** Asserts that a call on a terminal ends the same on both sides; resolves to plain ssh's ending. */
   async assertSame(
-    words: Words,
+    words: readonly string[],
     script: Script,
     env?: Record<string, string>,
   ): Promise<Ending> {
@@ -152,15 +93,22 @@ export class SideBySide implements AsyncDisposable {
     words: readonly string[],
     options?: RunOptions,
   ): Promise<Omit<RunResult, "stdoutBytes">> {
-    const run = async (scene: Scene) => {
+    const { plain, ours } = await this.#both(async (scene) => {
       const others = scene.processes();
       const { code, signal, stdout, stderr } = await scene.ssh(words, options);
       const left = await leftBy(scene, others);
       return { code, signal, stdout, stderr: normalize(stderr, scene), left };
-    };
-    const [plain, ours] = await bothOf(run(this.plain), run(this.ours));
+    });
     assert.deepEqual(ours, plain);
     return plain;
+  }
+
+  /** Runs both sides at once; throws why one failed. */
+  async #both<T>(run: (scene: Scene) => Promise<T>): Promise<{ plain: T; ours: T }> {
+    const [plain, ours] = await Promise.allSettled([run(this.plain), run(this.ours)]);
+    if (plain.status === "rejected") throw new Error("Plain ssh", { cause: plain.reason });
+    if (ours.status === "rejected") throw new Error("Our ssh", { cause: ours.reason });
+    return { plain: plain.value, ours: ours.value };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -170,36 +118,23 @@ export class SideBySide implements AsyncDisposable {
   }
 }
 
-/** Waits for both; resolves to both results, or throws why one failed. */
-async function bothOf<T>(plain: Promise<T>, ours: Promise<T>): Promise<[T, T]> {
-  const [first, second] = await Promise.allSettled([plain, ours]);
-  if (first.status === "rejected") throw new Error("Plain ssh", { cause: first.reason });
-  if (second.status === "rejected") throw new Error("Our ssh", { cause: second.reason });
-  return [first.value, second.value];
-}
-
 async function record(
   scene: Scene,
   argv: readonly string[],
   script: Script,
   env: Record<string, string>,
 ): Promise<Ending> {
-  const before = scene.logins();
+  const logins = scene.logins();
   const others = scene.processes();
   const connections = scene.connections();
   // Wide, so that no line wraps at different places on the two sides.
   await using pty = await scene.pty(argv, { env, columns: 500 });
-  await script(new Terminal(scene, pty, connections));
-  let status: Deno.CommandStatus;
-  try {
-    status = await inTime("the end of the call", pty.status, DEADLINE);
-  } catch (error) {
-    throw new Error(`${(error as Error).message}; shown: ${JSON.stringify(pty.output)}`);
-  }
-  const { code, signal } = status;
-  const transcript = normalize(pty.output, scene);
+  const connected = () => eventually("it is connected", () => scene.connections() > connections);
+  await script(pty, scene, connected);
+  const { code, signal } = await inTime(`the end of the call: ${pty.output}`, pty.status);
   const left = await leftBy(scene, others);
-  return { transcript, code, signal, modes: pty.modes, left, logins: scene.logins() - before };
+  const transcript = normalize(pty.output, scene);
+  return { transcript, code, signal, modes: pty.modes, left, logins: scene.logins() - logins };
 }
 
 /**
