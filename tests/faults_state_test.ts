@@ -133,6 +133,7 @@ const FOREIGN: Readonly<Record<string, (path: string, precious: string) => Promi
   "a file with other content": (path) => Deno.writeTextFile(path, "\0{ other words \n"),
   "an empty file": (path) => Deno.writeTextFile(path, ""),
   "a directory": (path) => Deno.mkdir(`${path}/in/it`, { recursive: true, mode: 0o700 }),
+  "a named pipe": (path) => run("mkfifo", [path]),
   "a link to itself": (path) => Deno.symlink(path, path),
   "a link to a file": (path, precious) => Deno.symlink(precious, path),
 };

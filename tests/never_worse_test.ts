@@ -39,7 +39,7 @@ async function assertAlike<T>(sides: SideBySide, see: (scene: Scene) => Promise<
   return plain;
 }
 
-for (const name of ["HUP", "TERM"] as const) {
+for (const name of ["HUP", "INT", "QUIT", "TERM"] as const) {
   testBoth(`a call that ignores SIG${name} outlives it`, {}, async (sides) => {
     const seen = await assertAlike(sides, async (scene) => {
       const before = scene.sshd.sessions();
