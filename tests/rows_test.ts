@@ -78,6 +78,9 @@ Deno.test("18.13: a call that is killed while it logs in frees its pipes at once
     assert.deepEqual(output.slice(0, 2), ["", ""]);
     await eventually("no ssh is left", () => scene.sandbox.masters().length === 0);
     await call.status;
+    scene.relay.restore();
+    await scene.assertWorks("the next call");
+    await scene.assertClean();
   }
 });
 
