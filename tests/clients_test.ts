@@ -198,30 +198,6 @@ Deno.test("ssh-keyscan is not replaced", async () => {
 });
 
 Deno.test({
-  name: "ansible shares with ansible_ssh_executable, and its own ControlPath still works",
-  ignore: !findProgram("ansible"),
-  async fn() {
-    await using client = await Client.open();
-    const { sandbox } = client.scene;
-    const inventory = await setUpAnsible(client.scene);
-    const ping = (args: string) =>
-      client.sh(`ANSIBLE_SSH_ARGS='${args}' ansible -i ${inventory} host -m ping`, {
-        noisy: true,
-        timeout: 90_000,
-      });
-    // It asks for other ways to log in than the call before, so it gets a connection of its own.
-    assert.match((await ping("")).stdout, /"ping": "pong"/);
-    assert.match((await ping("")).stdout, /"ping": "pong"/);
-    assert.equal(client.logins, 2);
-    const own = `${sandbox.dir}/own`;
-    const args = `-o ControlMaster=auto -o ControlPersist=60 -o ControlPath=${own}`;
-    assert.match((await ping(args)).stdout, /"ping": "pong"/);
-    assert.equal(client.logins, 3);
-    await client.sh(`${client.ssh} -o ControlPath=${own} -O exit host`, { noisy: true });
-  },
-});
-
-Deno.test({
   name: "mosh runs a program",
   ignore: !findProgram("mosh") || !canMakeAccounts,
   async fn() {
@@ -237,21 +213,3 @@ Deno.test({
     assert.equal(client.logins, 2);
   },
 });
-
-/**
- * Sets ansible up in a scene: its host is the scene's, and its ssh the installed one. Resolves to the path
- * of the inventory.
- */
-async function setUpAnsible(scene: Scene): Promise<string> {
-  const { home, env } = scene.sandbox;
-  // The account on the server can run only the system's python3.
-  const python = findProgram("python3", "/usr/bin:/usr/local/bin");
-  const inventory = `${home}/inventory`;
-  await Deno.writeTextFile(
-    inventory,
-    `host ansible_ssh_common_args='-F ${scene.config}' ` +
-      `ansible_python_interpreter=${python} ansible_ssh_executable=${scene.bin}/ssh\n`,
-  );
-  Object.assign(env, { ANSIBLE_HOME: `${home}/ansible`, LC_ALL: "C.UTF-8" });
-  return inventory;
-}

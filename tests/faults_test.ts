@@ -119,7 +119,7 @@ Deno.test("a call is plain ssh with any kind of broken Deno, and shares with one
 const STARTS: Readonly<Record<string, string>> = {
   // Fewer descriptors are too few for dash, which has its scripts open above 9.
   ...Object.fromEntries(
-    ["-v 300000", "-v 400000", "-v 3000000", "-d 20000", "-d 200000", "-n 16", "-n 30"]
+    ["-v 300000", "-v 400000", "-v 3000000", "-d 20000", "-d 200000", "-n 20", "-n 30"]
       .concat("-s 64", "-s 200", "-f 0").map((limit) => [limit, `ulimit ${limit}`]),
   ),
   "in a removed directory": 'mkdir "$HOME/gone" && cd "$HOME/gone" && rmdir "$HOME/gone"',

@@ -9,7 +9,9 @@ import { Fleet } from "./support/fleet.ts";
 import { isThere } from "./support/is_there.ts";
 import { endAll, isAlive, signal } from "./support/processes.ts";
 import { needProgram } from "./support/programs.ts";
-import { Scene } from "./support/scene.ts";
+import type { Pty } from "./support/pty.ts";
+import { Scene, type SceneOptions } from "./support/scene.ts";
+import { Session } from "./support/session.ts";
 import { StockPair } from "./support/stock_pair.ts";
 
 const LINGERING = { env: { SSHS_LINGER: "60" } };
@@ -95,25 +97,45 @@ Deno.test("11: a stale socket leaks no master", async () => {
   assert.deepEqual(scene.strays(), []);
 });
 
-Deno.test("12: Ctrl-C leaves a master behind a jump host alive", async () => {
-  await using fleet = await Fleet.open();
-  await using stock = new StockPair(fleet.scene);
-  const interrupt = async (argv: readonly string[]) => {
-    await using pty = await fleet.scene.pty(argv);
-    await pty.waitFor("up");
-    pty.write("\x03");
-    await pty.status;
-  };
-  const call = ["t", "echo up; cat"];
+/** How the server is reached, and the masters for that. */
+const WAYS: readonly [way: string, options: SceneOptions, words: string[], masters: number][] = [
+  ["directly", {}, [], 1],
+  ["through a ProxyCommand", { proxy: true }, [], 1],
+  ["through a jump host", { client: { aliases: ["jump"] } }, ["-J", "jump"], 2],
+];
 
-  await interrupt(stock.argv(...call));
-  await eventually("the stock master is gone", () => !isThere(stock.socket));
+for (const [way, options, words, masters] of WAYS) {
+  Deno.test(`12: ${way}, neither Ctrl-C nor a closed terminal reaches the master or other sessions`, async () => {
+    await using scene = await Scene.open({ ...LINGERING, ...options });
+    const call = [...words, "host", "echo up; cat"];
+    /** Ends a session from its terminal. */
+    const leave = async (argv: readonly string[], end: (pty: Pty) => void) => {
+      await using pty = await scene.pty(argv);
+      await pty.waitFor("up");
+      end(pty);
+      await pty.status;
+    };
+    const interrupt = (pty: Pty) => pty.write("\x03");
+    if (masters > 1) {
+      await using stock = new StockPair(scene);
+      await leave(stock.argv(...call), interrupt);
+      await eventually("the stock master is gone", () => !isThere(stock.socket));
+    }
 
-  await interrupt(["ssh", "-F", fleet.scene.config, ...call]);
-  const before = fleet.target.logins();
-  assertQuiet(await fleet.scene.ssh(["t", "echo again"]), "again\n");
-  assert.equal(fleet.target.logins(), before);
-});
+    const argv = ["ssh", "-F", scene.config, ...words, "host"];
+    await using session = await Session.open(scene, argv);
+    const kept = scene.sandbox.masters().map(({ pid }) => pid);
+    const before = scene.logins();
+    assert.equal(kept.length, masters);
+    for (const end of [interrupt, (pty: Pty) => pty.hangup()]) {
+      await leave(["ssh", "-F", scene.config, ...call], end);
+    }
+    await session.finish();
+    assert.deepEqual(kept.filter(isAlive), kept);
+    assertQuiet(await scene.ssh([...words, "host", "echo after"]), "after\n");
+    assert.equal(scene.logins(), before);
+  });
+}
 
 Deno.test("13: messages of a jump host are shown", async (t) => {
   const call = ["t", "true"];

@@ -10,25 +10,24 @@ import { Sshd } from "./support/sshd.ts";
 async function openScene(): Promise<Scene> {
   const scene = await Scene.open();
   const text = await Deno.readTextFile(`${scene.bin}/ssh`);
-  const [first, second, ...rest] = text.split("\n");
-  const noted = [first, second, `echo launcher >>'${scene.sandbox.dir}/runs'`, ...rest];
-  await Deno.writeTextFile(`${scene.bin}/ssh`, noted.join("\n"));
+  const noted = text.replace(/^sshs_lib=/m, `echo >>'${scene.sandbox.dir}/runs'\n$&`);
+  await Deno.writeTextFile(`${scene.bin}/ssh`, noted);
   return scene;
 }
 
-/** Puts an `ssh` that records its runs into a directory of the sandbox; resolves to its path. */
+/** Returns how often the launcher was run since the last time. */
+function runs({ sandbox }: Scene): number {
+  const { length } = Deno.readTextFileSync(`${sandbox.dir}/runs`);
+  Deno.removeSync(`${sandbox.dir}/runs`);
+  return length;
+}
+
+/** Puts an `ssh` into a directory of the sandbox; resolves to its path. */
 async function wrap({ sandbox }: Scene, dir: string, script: string): Promise<string> {
   await Deno.mkdir(`${sandbox.dir}/${dir}`);
   const path = `${sandbox.dir}/${dir}/ssh`;
-  const note = `echo ${dir} >>'${sandbox.dir}/runs'`;
-  await Deno.writeTextFile(path, `#!/bin/sh\n${note}\n${script}\n`, { mode: 0o755 });
+  await Deno.writeTextFile(path, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
   return path;
-}
-
-/** Returns how often the launcher or a wrapper was run. */
-function runs({ sandbox }: Scene, what = "launcher"): number {
-  const text = Deno.readTextFileSync(`${sandbox.dir}/runs`);
-  return text.split("\n").filter((line) => line === what).length;
 }
 
 /** Returns a PATH of directories of the sandbox, and those of the system's ssh. */
@@ -41,8 +40,6 @@ function call(scene: Scene, argv: readonly string[], options: RunOptions): Promi
   return scene.run(["sh", "-c", 'exec "$@"', "sh", ...argv], options);
 }
 
-const SELF = 'exec ssh "$@"';
-
 const WRAPPED: readonly (readonly [name: string, isChosen: boolean, ...path: string[]])[] = [
   ["SSHS_SSH", true, "launchers/bin"],
   ["the next in PATH", false, "launchers/bin", "next"],
@@ -50,27 +47,29 @@ const WRAPPED: readonly (readonly [name: string, isChosen: boolean, ...path: str
   ["both", true, "launchers/bin", "next"],
 ];
 
-for (const [name, isChosen, ...path] of WRAPPED) {
-  Deno.test(`a wrapper that calls ssh by name does not loop forever (${name})`, async () => {
-    await using scene = await openScene();
-    const wrapper = await wrap(scene, "chosen", SELF);
-    // It finds the launcher first in PATH, whatever called it.
-    await wrap(scene, "next", `PATH=${pathOf(scene, "launchers/bin", "next")} ${SELF}`);
-    const env = { PATH: pathOf(scene, ...path), SSHS_SSH: isChosen ? wrapper : undefined };
-    const { code, stdout, stderr } = await call(scene, ["ssh", ...scene.args("echo hello")], {
-      env,
+Deno.test("a wrapper that calls ssh by name does not loop forever", async (test) => {
+  await using scene = await openScene();
+  const wrapper = await wrap(scene, "chosen", 'exec ssh "$@"');
+  // It finds the launcher first in PATH, whatever called it.
+  await wrap(scene, "next", `PATH=${pathOf(scene, "launchers/bin", "next")} exec ssh "$@"`);
+  for (const [row, [name, isChosen, ...path]] of WRAPPED.entries()) {
+    await test.step(name, async () => {
+      const env = { PATH: pathOf(scene, ...path), SSHS_SSH: isChosen ? wrapper : undefined };
+      const words = ["ssh", `-oServerAliveInterval=${90 + row}`, ...scene.args("echo hello")];
+      const before = scene.logins();
+      const { code, stdout, stderr } = await call(scene, words, { env });
+      assert.deepEqual([code, stdout, stderr], [0, "hello\n", ""]);
+      assert.equal(scene.logins() - before, 1);
+      const count = runs(scene);
+      assert.ok(count <= 12, `${count} times`);
     });
-    assert.deepEqual([code, stdout, stderr], [0, "hello\n", ""]);
-    assert.equal(scene.logins(), 1);
-    assert.ok(runs(scene) <= 12, `${runs(scene)} times`);
-  });
-}
+  }
+});
 
 Deno.test("SSHS_SSH that names our launcher causes no loop", async () => {
   await using scene = await openScene();
   const env = { SSHS_SSH: `${scene.bin}/ssh` };
-  const { stdout } = await scene.ssh(["host", "echo hello"], { env });
-  assert.equal(stdout, "hello\n");
+  assert.equal((await scene.ssh(["host", "echo hello"], { env })).stdout, "hello\n");
   assert.equal(runs(scene), 1);
   assert.equal(scene.sandbox.masters().length, 1);
 });
@@ -81,22 +80,25 @@ const CALLED: readonly (readonly [program: string, cwd: string, ...path: string[
   ["ssh", "launchers/bin"],
 ];
 
-for (const [program, cwd, ...path] of CALLED) {
-  Deno.test(`ssh does not run us again by its argv[0] (${program} in ${cwd})`, async () => {
-    await using scene = await openScene();
-    const config = await scene.sshd.writeConfig({ aliases: ["jump"], knowsHost: true });
-    const env = { PATH: path.length > 0 ? pathOf(scene, ...path) : ".:/usr/bin:/bin" };
-    const words = ["-F", config, "-J", "jump", "-o", "HostKeyAlias=[127.0.0.1]:" + scene.port];
-    const options = { env, cwd: `${scene.sandbox.dir}/${cwd}` };
-    for (const own of [["-S", "none"], []]) {
-      const argv = [program, ...words, ...own, "host", "echo hello"];
-      const { stdout, stderr } = await call(scene, argv, options);
-      assert.equal(stdout, "hello\n", stderr);
-      // ssh itself runs the one for its jump host; if the call shares, we do.
-      if (own.length > 0) assert.equal(runs(scene), 1);
-    }
-  });
-}
+Deno.test("ssh does not run us again by its argv[0]", async (test) => {
+  await using scene = await openScene();
+  const config = await scene.sshd.writeConfig({ aliases: ["jump"], knowsHost: true });
+  const words = ["-F", config, "-J", "jump", "-o", "HostKeyAlias=[127.0.0.1]:" + scene.port];
+  for (const [program, cwd, ...path] of CALLED) {
+    await test.step(`${program} in ${cwd}`, async () => {
+      const env = { PATH: path.length > 0 ? pathOf(scene, ...path) : ".:/usr/bin:/bin" };
+      for (const own of [["-S", "none"], []]) {
+        const argv = [program, ...words, ...own, "host", "echo hello"];
+        const options = { env, cwd: `${scene.sandbox.dir}/${cwd}` };
+        const { stdout, stderr } = await call(scene, argv, options);
+        assert.equal(stdout, "hello\n", stderr);
+        const count = runs(scene);
+        // ssh itself runs the one for its jump host; if the call shares, we do.
+        if (own.length > 0) assert.equal(count, 1);
+      }
+    });
+  }
+});
 
 const CALLERS: readonly (readonly [name: string, line: (config: string) => string])[] = [
   ["Match exec", (config) => `Match exec "ssh -F ${config} host true"`],
@@ -105,7 +107,7 @@ const CALLERS: readonly (readonly [name: string, line: (config: string) => strin
 
 for (const [name, line] of CALLERS) {
   Deno.test(`a ${name} that runs ssh finds us, and gets plain ssh`, async () => {
-    await using scene = await openScene();
+    await using scene = await Scene.open();
     await using inner = await Sshd.start({ client: { knowsHost: true } });
     const config = await scene.sshd.writeConfig({ config: [line(inner.config)], knowsHost: true });
     const { stdout, stderr } = await scene.run(["ssh", "-F", config, "host", "echo hello"]);
@@ -113,8 +115,7 @@ for (const [name, line] of CALLERS) {
     assert.equal(scene.logins(), 1);
     assert.ok(inner.logins() >= 1 && inner.logins() <= 4, `${inner.logins()} logins`);
     // The inner calls left no master.
-    const sockets = scene.lanes().map(({ identity }) => identity);
-    assert.ok(new Set(sockets).size <= 1, `${sockets}`);
+    assert.ok(new Set(scene.lanes().map(({ identity }) => identity)).size <= 1);
   });
 }
 

@@ -78,7 +78,7 @@ const PLAYBOOK = `
 - hosts: host
   gather_facts: false
   tasks:
-    - raw: echo before
+    - ping:
     - raw: echo between
     - meta: reset_connection
     - raw: echo after
@@ -98,7 +98,9 @@ for (
       const { home } = scene.sandbox;
       await Deno.writeTextFile(
         `${home}/hosts`,
-        `host ansible_ssh_common_args='-F ${scene.config}'\n`,
+        // The account on the server can run only the system's python3.
+        `host ansible_ssh_common_args='-F ${scene.config}' ansible_ssh_executable=${scene.bin}/ssh ` +
+          `ansible_python_interpreter=${findProgram("python3", "/usr/bin:/usr/local/bin")}\n`,
       );
       await Deno.writeTextFile(`${home}/play.yml`, PLAYBOOK);
       const env = { ANSIBLE_HOME: `${home}/ansible`, ANSIBLE_SSH_ARGS: args, LC_ALL: "C.UTF-8" };

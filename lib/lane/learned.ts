@@ -198,8 +198,13 @@ export class SessionsOfLane {
  */
 function noteEarlyEnd(dir: string, now: number): void {
   if (createText(endedEarlyPath(dir), "")) return;
-  const until = Math.floor((now + DAY) / 1000);
-  writeText(directPath(dir), `${until}\nits server allows one session per connection\n`);
-  setModified(directPath(dir), until * 1000); // The launcher compares times without a fork.
+  noteDirect(dir, "its server allows one session per connection", now);
   removePath(endedEarlyPath(dir));
+}
+
+/** Records why calls of an identity go direct for a day. */
+export function noteDirect(dir: string, why: string, now: number): void {
+  const until = Math.floor((now + DAY) / 1000);
+  writeText(directPath(dir), `${until}\n${why}\n`);
+  setModified(directPath(dir), until * 1000); // The launcher compares times without a fork.
 }

@@ -113,11 +113,11 @@ sshs_await() {
 }
 
 # Starts to copy the lane's log to stderr: tail(1) follows it, by way of a pipe. Without pipes it is copied once
-# the login is done.
+# the login is done. tail ends with this call, however that ends: the copying holds the caller's stderr.
 sshs_show_log() {
   (umask 077 && : >"$sshs_lane.log") || return
   mkfifo -m 600 "$sshs_lane.words" 2>/dev/null || return 0
-  tail -n +1 -f "$sshs_lane.log" >"$sshs_lane.words" 2>/dev/null &
+  ${sshs_setpriv:+"$sshs_setpriv" --pdeathsig TERM} tail -n +1 -f "$sshs_lane.log" >"$sshs_lane.words" 2>/dev/null &
   sshs_tail=$!
   sshs_show <"$sshs_lane.words" 3<"$sshs_lane.log" &
   sshs_shower=$!
@@ -198,8 +198,7 @@ sshs_open_lane() {
 sshs_give_up() {
   [ -d "$sshs_lane.leases" ] && echo failed >>"$sshs_home/starter.$sshs_mine" || sshs_status=0
   [ -z "$sshs_wants_terminal" ] || { true >"$sshs_home/terminal" && sshs_status=0; }
-  [ "$sshs_status" -ne 255 ] || [ -e "$sshs_home/sockets" ] ||
-    (sshs_program --try-socket "$sshs_lane.try") >/dev/null || sshs_status=0
+  [ "$sshs_status" -ne 255 ] || (sshs_program --try-socket "$sshs_home") >/dev/null || sshs_status=0
   rm -rf "$sshs_lane".*
   sshs_mine=''
   sshs_wake_all "${sshs_home##*/}" login
@@ -219,7 +218,7 @@ sshs_interrupted() {
   [ -z "$sshs_shower" ] || wait "$sshs_shower"
   [ -z "$sshs_mine" ] || rm -rf "$sshs_home/$sshs_mine".*
   [ -z "$sshs_mine" ] || sshs_wake_all "${sshs_home##*/}" login 1
-  trap - HUP INT QUIT TERM
+  trap - EXIT HUP INT QUIT TERM # mksh would end with the status of its EXIT trap
   kill "-$1" $$
   exit 255
 }

@@ -211,7 +211,7 @@ sshs_listens() {
 # -S. A longer path leaves no room for a socket's (state_dir.ts).
 sshs_settle_state() {
   sshs_cut_slashes # they would make a link look like its target
-  case $sshs_dir in *%* | *\$\{*) [ -n "${SSHS_DIR:-}" ] || sshs_dir='' ;; esac
+  case $sshs_dir in *%* | *\$\{*) sshs_dir='' && [ -z "${SSHS_DIR:-}" ] || return ;; esac
   [ -n "$sshs_dir" ] || sshs_temporary
   # The first call of all makes it, so that calls at the same moment find each other in it. A job's is not
   # made again once the job is over (--with).
@@ -223,7 +223,6 @@ sshs_settle_state() {
     ;;
   esac
   case $sshs_dir in
-  *%* | *\$\{*) ;;
   /*) [ ! -d "$sshs_dir" ] || [ ! -O "$sshs_dir" ] || [ -L "$sshs_dir" ] || return 0 ;;
   esac
   sshs_dir=

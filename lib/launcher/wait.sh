@@ -68,7 +68,7 @@ sshs_leave() {
 # Ends this call, which waits, by the signal $1.
 sshs_end_by() {
   sshs_leave
-  trap - HUP INT TERM # the call may just have left
+  trap - EXIT HUP INT TERM # the call may just have left
   kill "-$1" $$
   exit 255
 }
