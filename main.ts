@@ -21,9 +21,13 @@ import { realSystem } from "./lib/os/system.ts";
 const TASKS: Record<string, (words: readonly string[], given: Given) => Promise<number>> = {
   "--decide": (words, given) => answerCall(words, given, realSystem),
   "--same": (words, given) => isAsDecided(words, given, realSystem),
-  "--try-socket": async ([path]) => {
+  "--try-socket": async ([home]) => {
     const { tryFiles } = await import("./lib/os/unix_socket.ts");
-    return "problem" in tryFiles(path) ? 1 : 0;
+    const { noteDirect } = await import("./lib/lane/learned.ts");
+    const found = tryFiles(`${home}/try`);
+    if (!("problem" in found)) return 0;
+    noteDirect(home, `no control socket can be made there (${found.problem})`, Date.now());
+    return 1;
   },
   "--take-back": async ([home, lane]) => {
     const { takeBackAtOnce } = await import("./lib/lane/forwards.ts");
