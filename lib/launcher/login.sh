@@ -112,13 +112,8 @@ sshs_await() {
   return "$sshs_status"
 }
 
-<<<<<<< HEAD
-# Starts to copy the lane's log to stderr: tail(1) follows it, by way of a pipe. It ends with this call, however
-# that ends: the copying holds the caller's stderr. Without pipes the log is copied once the login is done.
-=======
 # Starts to copy the lane's log to stderr: tail(1) follows it, by way of a pipe. Without pipes it is copied once
 # the login is done. tail ends with this call, however that ends: the copying holds the caller's stderr.
->>>>>>> r-tests
 sshs_show_log() {
   (umask 077 && : >"$sshs_lane.log") || return
   mkfifo -m 600 "$sshs_lane.words" 2>/dev/null || return 0

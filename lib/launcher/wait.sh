@@ -68,11 +68,7 @@ sshs_leave() {
 # Ends this call, which waits, by the signal $1.
 sshs_end_by() {
   sshs_leave
-<<<<<<< HEAD
-  trap - EXIT HUP INT TERM # as in sshs_interrupted(); and the call may just have left
-=======
   trap - EXIT HUP INT TERM # the call may just have left
->>>>>>> r-tests
   kill "-$1" $$
   exit 255
 }
