@@ -125,10 +125,7 @@ export class Lab implements AsyncDisposable {
       await call([...this.rsh(way, "near"), "-MNf", "host"], this.env(way));
     }
     await this.time(way);
-    if (way !== "sshs") return;
-    await this.#waitForPlan("near");
-    const isHeld = () => allLanes(this.state(way)).every(({ master }) => isThere(master));
-    await eventually("the sleeper holds the lanes", isHeld, { interval: 100 });
+    if (way === "sshs") await this.#waitForPlan("near");
   }
 
   /**
@@ -177,7 +174,10 @@ export class Lab implements AsyncDisposable {
     await eventually("a plan holds (under nohup none is made)", async () => {
       const { stdout } = await new Deno.Command(program, { args, env, clearEnv: true }).output();
       return new TextDecoder().decode(stdout).includes("plan=held");
-    }, { deadline: 20_000, interval: 200 });
+    }, { interval: 200 });
+    // It makes what the next lane needs.
+    const isHeld = () => allLanes(this.state("sshs")).every(({ master }) => isThere(master));
+    await eventually("the sleeper holds the lanes", isHeld, { interval: 100 });
   }
 
   async #furnish(): Promise<void> {

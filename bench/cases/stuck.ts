@@ -17,13 +17,8 @@ export async function stuck(): Promise<Table[]> {
     { what: title, rounds: 1 },
     measuresOf(["plain", "stuck"], async (way) => {
       await Deno.writeTextFile(log, "");
-      const prepare = () => lab.cold(way);
-      const [ms, , , failed] = await atOnce(lab, way, {
-        calls: CALLS,
-        trace: false,
-        prepare,
-        said: new Set(),
-      });
+      const options = { calls: CALLS, trace: false, said: new Set<string>() };
+      const [ms, , , failed] = await atOnce(lab, way, { ...options, prepare: () => lab.cold(way) });
       const starts = (await Deno.readTextFile(log)).split("\n").length - 1;
       return [ms, failed, starts];
     }),
