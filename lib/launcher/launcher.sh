@@ -207,7 +207,7 @@ sshs_is_fit() {
     [ "$sshs_lane.verified" -nt "$sshs_lane.leases/$sshs_lease" ] &&
       { [ -n "$sshs_awake" ] || sshs_is_awake || { sshs_more settle && sshs_has_master; }; }
   else
-    sshs_more settle && sshs_listens
+    [ -n "$sshs_queued" ] || { sshs_more settle && sshs_listens; } # who waited for the login knows that it is up
   fi
 }
 
