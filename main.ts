@@ -2,22 +2,21 @@
  * sshs - ssh with opportunistic connection sharing
  *
  *     sshs [ssh's own arguments]     runs ssh over a shared connection, starting one if needed
- *     sshs --list [--json]           lists shared connections and when they close
- *     sshs --why ARGS...             says what a call would do, and why
- *     sshs --help                    shows all commands
+ *     sshs --help                    shows our own commands
  *
- * This program plans; lib/launcher/launcher.sh carries out the plans and becomes ssh. The launcher calls
- * the program for what it cannot do itself: `--decide` says what to do with a call, `--same` and
- * `--try-socket` judge a login, `--take-back` closes forwards that a call could not get, and `--sleeper` holds
- * lanes open. Exits as ssh does, with 2 for wrong use of a command of ours, or with 126 or 127 if ssh cannot be
- * run.
+ * This program plans; lib/launcher/launcher.sh carries out the plans and becomes ssh, and calls the program for
+ * what it cannot do itself. Exits as ssh does, with 2 for wrong use of a command of ours, or with 126 or 127 if
+ * ssh cannot be run.
  */
 import { answerCall, isAsDecided } from "./lib/call/answer.ts";
 import type { Given } from "./lib/os/given.ts";
 import { ARGS, restorePath } from "./lib/os/program.ts";
 import { realSystem } from "./lib/os/system.ts";
 
-/** What the launcher calls the program for. */
+/**
+ * What the launcher calls the program for: to decide on a call, to judge a login, to close forwards that a call
+ * could not get, and to hold lanes open.
+ */
 const TASKS: Record<string, (words: readonly string[], given: Given) => Promise<number>> = {
   "--decide": (words, given) => answerCall(words, given, realSystem),
   "--same": (words, given) => isAsDecided(words, given, realSystem),

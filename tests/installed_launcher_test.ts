@@ -12,12 +12,8 @@ import { Scene } from "./support/scene.ts";
 /** The machine that runs the tests may be slow. */
 const PATIENCE = { deadline: 30_000 };
 
-/** What a call cost, apart from its answer. */
-interface Cost {
-  /** What Deno was started for: "decide", "sleeper". */
-  starts: string[];
-  logins: number;
-}
+/** What a call cost, apart from its answer: what Deno was started for ("decide", "sleeper"), and logins. */
+type Cost = { starts: string[]; logins: number };
 
 /** A user whose ssh_config nobody has touched for years. */
 class Desk implements AsyncDisposable {

@@ -1,21 +1,25 @@
-/** `sshs --install`, `--uninstall` and `--completions`. */
+/**
+ * `sshs --install`, `--uninstall` and `--completions`. What is installed:
+ *
+ *     PREFIX/lib/sshs/                 the library: launcher.ts
+ *     PREFIX/lib/sshs/made             the directories that were made, which removing takes away
+ *     PREFIX/bin/{ssh,scp,sftp,sshs}   links to the library's scripts
+ *     PREFIX/share/...                 the manual and the completions
+ *
+ * Nothing in it depends on who installs: an installation of root's serves every user.
+ */
 import { basename } from "@std/path/posix/basename";
 import { dirname } from "@std/path/posix/dirname";
+import manual from "../../sshs.1" with { type: "text" };
 import { plansDir } from "../lane/layout.ts";
 import { allStateDirs, removeState } from "../lane/state_dir.ts";
-import {
-  COMPLETIONS,
-  install,
-  isInstalled,
-  isShim,
-  otherLauncher,
-  prefixOf,
-  uninstall,
-  ZSH_DIR,
-} from "../launcher/install.ts";
-import { denoPath } from "../launcher/launcher.ts";
+import bash from "../launcher/completions/sshs.bash" with { type: "text" };
+import fish from "../launcher/completions/sshs.fish" with { type: "text" };
+import zsh from "../launcher/completions/sshs.zsh" with { type: "text" };
+import { COMMANDS, denoPath, libraryFiles, programText } from "../launcher/launcher.ts";
+import { putInPlace } from "../launcher/new_files.ts";
 import { pathLine, shellOf, startupFile } from "../launcher/startup_lines.ts";
-import { exists, removePath } from "../os/files.ts";
+import { exists, readText, realPathOf, removeIfEmpty, removePath } from "../os/files.ts";
 import type { Given } from "../os/given.ts";
 import {
   DENO,
@@ -29,11 +33,39 @@ import {
 } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { Complaint, print, say } from "../os/terminal.ts";
+import { isLauncher } from "../ssh/real_ssh.ts";
 import type { Shell } from "./command.ts";
 import { stop, type StopSystem } from "./stop.ts";
 
+/** Where the library is below a prefix, and what `deno install` keeps for its `sshs` there. */
+const [LIBRARY, SHIM_DIR] = ["/lib/sshs", "/bin/.sshs"];
+
+/** Where zsh's completion is below a prefix. */
+const ZSH_DIR = "/share/zsh/site-functions";
+
+/** The completions of `sshs`, by shell. */
+const COMPLETIONS = { bash, zsh, fish } as const satisfies Record<string, string>;
+
+/** What is below a prefix besides the library and its links. */
+const SHARED = Object.entries({
+  "/share/man/man1/sshs.1": manual,
+  "/share/bash-completion/completions/sshs": bash,
+  [`${ZSH_DIR}/_sshs`]: zsh,
+  "/share/fish/vendor_completions.d/sshs.fish": fish,
+});
+
+/** Returns the prefix of an installation with that library; `undefined` if it is not in one. */
+function prefixOf(library: string): string | undefined {
+  return library.endsWith(LIBRARY) ? library.slice(0, -LIBRARY.length) : undefined;
+}
+
+/** Returns the paths of the commands. */
+function commandsOf(prefix: string): string[] {
+  return COMMANDS.map((name) => `${prefix}/bin/${name}`);
+}
+
 /** The library of this program, if it is in one: the state directory's after `deno install` alone. */
-const LIBRARY = dirname(PROGRAM);
+const OWN = dirname(PROGRAM);
 
 /** Installs below `prefix`, else where this program is installed, else in ~/.local. */
 export async function installCommand(
@@ -62,12 +94,12 @@ export async function uninstallCommand(
 ): Promise<number> {
   const where = absolute(prefix, system);
   // After `deno install` alone there is only what is in the state directory.
-  const isAlone = prefix === undefined && basename(LIBRARY) === "launcher";
-  const wasInstalled = isInstalled(where);
+  const isAlone = prefix === undefined && basename(OWN) === "launcher";
+  const wasInstalled = exists(where + LIBRARY) || commandsOf(where).some(isOurs);
   if (!wasInstalled && !isAlone) {
     throw new Complaint(`sshs is not installed in ${where}`, "sshs --uninstall --prefix DIR");
   }
-  const other = otherLauncher(where, LIBRARY, system);
+  const other = otherLauncher(where, system);
   if (other === undefined) {
     await stop(undefined, now, given, system);
   } else {
@@ -92,7 +124,7 @@ export function completions(shell: Shell): number {
 /** Returns a prefix without a slash at its end. */
 function absolute(prefix: string | undefined, system: Pick<System, "env" | "cwd">): string {
   const home = system.env("HOME");
-  const found = prefix ?? prefixOf(LIBRARY) ?? (home && `${home}/.local`);
+  const found = prefix ?? prefixOf(OWN) ?? (home && `${home}/.local`);
   if (!found) throw new Complaint("HOME is not set", "sshs --install --prefix DIR");
   return (found.startsWith("/") ? found : `${system.cwd()}/${found}`).replace(/\/+$/, "");
 }
@@ -132,4 +164,74 @@ function leftovers(prefix: string, system: Pick<System, "env">): string[] {
     shim ? `${shim}: deno uninstall --global sshs` : "",
     `Deno: ${denoPath(system)}`,
   ].filter(Boolean).map((what) => `  ${what}`);
+}
+
+/**
+ * Puts all files in place, the commands last. Replaces another version; installing twice is the same as once.
+ *
+ * @param prefix an absolute path
+ * @throws {Complaint} if something that is not ours is in the way, or a file cannot be written; nothing has
+ * changed then
+ */
+async function install(prefix: string, system: Pick<System, "env" | "run">): Promise<void> {
+  const commands = commandsOf(prefix);
+  const foreign = commands.find((path) => exists(path) && !isOurs(path));
+  if (foreign) {
+    const word = quote(foreign);
+    throw new Complaint(`${foreign} is not a launcher of sshs`, `mv ${word} ${word}.other`);
+  }
+  const library = prefix + LIBRARY;
+  const program = `${library}/sshs.js`;
+  const wasShim = commands.some(isShim);
+  putInPlace([
+    { path: program, text: await programText(system) },
+    ...SHARED.map(([path, text]) => ({ path: prefix + path, text })),
+    ...libraryFiles(library, program, denoPath(system)),
+    ...commands.map((path, i) => (
+      { path, text: `${library}/bin/${COMMANDS[i]}`, kind: "link" as const }
+    )),
+  ], { isShared: true, list: `${library}/made` });
+  if (wasShim) removePath(prefix + SHIM_DIR);
+}
+
+/**
+ * Removes all that {@linkcode install} wrote, and the directories it made that are empty now.
+ *
+ * @throws {Complaint} if a package brought it: nothing is noted then of what was made
+ */
+function uninstall(prefix: string): void {
+  const library = prefix + LIBRARY;
+  const made = readText(`${library}/made`)?.split("\n").filter(Boolean);
+  if (made === undefined && exists(`${library}/launcher.sh`)) {
+    throw new Complaint(`${library} came with a package`, "remove that package");
+  }
+  const commands = commandsOf(prefix).filter(isOurs);
+  if (commands.some(isShim)) removePath(prefix + SHIM_DIR);
+  for (const path of [...commands, ...SHARED.map(([path]) => prefix + path), library]) {
+    removePath(path);
+  }
+  made?.forEach(removeIfEmpty);
+}
+
+/**
+ * Returns a launcher of another installation, which uses the same shared connections: in PATH, or in
+ * the library of this program. `undefined` if there is none.
+ */
+function otherLauncher(prefix: string, system: Pick<System, "env">): string | undefined {
+  const known = COMMANDS.flatMap((name) => inPath(name, system.env("PATH")));
+  if (prefixOf(OWN) !== undefined) known.push(`${OWN}/bin/ssh`);
+  // There may be links to ours; 0.2.0 had no library.
+  const ours = [LIBRARY, "/bin"].map((dir) => `${realPathOf(prefix + dir)}/`);
+  return known.filter(isLauncher)
+    .find((path) => !ours.some((dir) => realPathOf(path)?.startsWith(dir)));
+}
+
+/** Whether what is at the path of a command may be replaced. */
+function isOurs(path: string): boolean {
+  return isLauncher(path) === true || isShim(path);
+}
+
+/** Whether there is what `deno install` makes: PREFIX/bin/sshs, if a user began with it. */
+function isShim(path: string): boolean {
+  return path.endsWith("/sshs") && readText(path)?.split("\n")[1] === "# generated by deno install";
 }

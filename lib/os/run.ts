@@ -1,17 +1,13 @@
 /** Programs that run to their end, whose output is wanted. */
 
-/** How a program is run. */
-interface RunOptions {
-  /** Variables added to the inherited ones. */
-  readonly env?: Record<string, string>;
-  /** Its directory, if not ours. */
-  readonly cwd?: string;
-  /** Gives the program our standard input, if it asks whether that is a terminal. */
+/**
+ * `stdin`: ours, if the program asks whether that is a terminal. `showStderr`: the program's stderr is ours; the
+ * output then has none. `env`: variables added to the inherited ones.
+ */
+type RunOptions = Pick<Deno.CommandOptions, "cwd" | "env" | "signal"> & {
   readonly stdin?: "inherit";
-  /** Sends the program's stderr to ours; the output then has none. */
   readonly showStderr?: boolean;
-  readonly signal?: AbortSignal;
-}
+};
 
 /**
  * Runs a program to its end without standard input. `signal` ends it. Does not wait for what the program
@@ -20,14 +16,12 @@ interface RunOptions {
 export async function run(
   path: string,
   args: readonly string[],
-  { env, cwd, stdin, showStderr, signal }: RunOptions = {},
+  { showStderr, ...options }: RunOptions = {},
 ): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }> {
   const child = new Deno.Command(path, {
+    stdin: "null",
+    ...options,
     args: [...args],
-    env,
-    cwd,
-    signal,
-    stdin: stdin ?? "null",
     stdout: "piped",
     stderr: showStderr ? "inherit" : "piped",
   }).spawn();
