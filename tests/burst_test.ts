@@ -83,36 +83,23 @@ const MOMENTS = {
 
 /** The pids of the processes on which the calls depend; NaN if there is none yet. */
 const VICTIMS = {
-  "the call that asks": ({ starts }: Seen) => Number(/ --decide (\d+) /.exec(starts)?.[1]),
-  "the program": ({ scene }: Seen) =>
+  "the call that asks": (scene: Scene) =>
+    Number(/ --decide (\d+) /.exec(scene.starts().at(-1) ?? "")?.[1]),
+  "the program": (scene: Scene) =>
     Number(scene.processes().find(({ args }) => /^\S*sh .* --decide /.test(args.join(" ")))?.pid),
-  "the call that logs in": ({ files }: Seen) =>
-    Number(files(/\/starter\.\d+$/).map((text) => parseInt(text)).find((pid) => isAlive(pid))),
-  "its ssh": ({ scene }: Seen) =>
+  "the call that logs in": (scene: Scene) =>
+    Number(pidsIn(scene, /\/starter\.\d+$/).find((pid) => isAlive(pid))),
+  "its ssh": (scene: Scene) =>
     Number(scene.sandbox.masters().find(({ pid, sid }) => pid !== sid)?.pid),
-  "the sleeper": ({ scene }: Seen) => Number(scene.sandbox.sleepers()[0]?.pid),
-  "the ticker": ({ files }: Seen) => parseInt(files(/^waiting\/ticker$/)[0] ?? ""),
-  "a session": ({ scene }: Seen) => parseInt(scene.lanes().flatMap(({ leases }) => leases)[0]),
+  "the sleeper": (scene: Scene) => Number(scene.sandbox.sleepers()[0]?.pid),
+  "the ticker": (scene: Scene) => Number(pidsIn(scene, /^waiting\/ticker$/)[0]),
+  "a session": (scene: Scene) => parseInt(scene.lanes().flatMap(({ leases }) => leases)[0]),
 };
 
-/** Where the victim is looked for. */
-interface Seen {
-  scene: Scene;
-  /** The last start of Deno. */
-  starts: string;
-  /** Reads the files in the state directory whose names match. */
-  files: (name: RegExp) => string[];
-}
-
-function see(scene: Scene): Seen {
-  const { stateDir } = scene.sandbox;
-  return {
-    scene,
-    starts: scene.starts().at(-1) ?? "",
-    files: (name) =>
-      scene.sandbox.files().filter((file) => name.test(file))
-        .map((file) => readText(`${stateDir}/${file}`) ?? ""),
-  };
+/** The pids with which the files in the state directory begin whose names match. */
+function pidsIn({ sandbox }: Scene, name: RegExp): number[] {
+  return sandbox.files().filter((file) => name.test(file))
+    .map((file) => parseInt(readText(`${sandbox.stateDir}/${file}`) ?? ""));
 }
 
 /** Who is killed or stopped when; `apart` are the signals after which the others may log in by themselves. */
@@ -147,7 +134,7 @@ Deno.test("30 calls work whoever is killed or stopped among those that they depe
         `-oServerAliveInterval=${100 + row}`,
       ]);
       const pid = await eventually(what, () => {
-        return MOMENTS[moment](scene) && VICTIMS[victim](see(scene));
+        return MOMENTS[moment](scene) && VICTIMS[victim](scene);
       }, PATIENCE);
       Deno.kill(pid, signal);
       await goOn();
@@ -177,7 +164,7 @@ const BURSTS: readonly [what: string, options: SceneOptions, lacks: string, args
 ];
 
 Deno.test("30 calls share where the system lacks named pipes, and with long words", async () => {
-  for (const [what, options, lacks, args] of BURSTS) {
+  await Promise.all(BURSTS.map(async ([what, options, lacks, args]) => {
     await using scene = await Scene.open({ ...options, config: ["MaxStartups 200"] });
     if (lacks) await scene.sandbox.addProgram(lacks, "exit 1");
     const words = args.map((arg) => arg.replace("=", `=${scene.config}.known_hosts `));
@@ -187,7 +174,7 @@ Deno.test("30 calls share where the system lacks named pipes, and with long word
     const asked = scene.starts().filter((start) => start.includes(" --decide ")).length;
     assert.ok(asked <= 4, `${what}: asked ${asked} times`);
     await scene.assertClean();
-  }
+  }));
 });
 
 Deno.test("10 calls start a Deno that never answers once, and are plain soon after", async () => {
@@ -206,7 +193,7 @@ Deno.test("each call has its own patience with a login that does not go on", asy
   scene.relay.cut();
   const first = new Burst(scene, 1);
   const starter = await eventually("it logs in", () => {
-    return VICTIMS["the call that logs in"](see(scene));
+    return VICTIMS["the call that logs in"](scene);
   }, PATIENCE);
   Deno.kill(starter, "SIGSTOP");
   const args = [["-oBatchMode=yes"], ["-oConnectTimeout=9"], []];

@@ -51,22 +51,6 @@ Deno.test("calls that wait for an answer share it, though it is good for the mom
   assert.equal(decisions(scene), 2, "who comes later decides anew");
 });
 
-Deno.test("when a call that asks the program is killed, one of those who wait asks next", async () => {
-  await using scene = await Scene.open();
-  const goOn = await scene.holdDeno();
-  const first = scene.spawnSsh(["host", "true"]);
-  await eventually("it asks", () => scene.starts().length === 1);
-  const calls = callAtOnce(scene, 12);
-  await eventually("the others wait", () => scene.waiting("plan").length === 12);
-  first.kill("SIGKILL");
-  await first.stdin.close();
-  await Promise.all([first.status, first.stdout.cancel(), first.stderr.cancel()]);
-  await eventually("another one asks", () => scene.starts().length > 1);
-  await goOn();
-  await calls;
-  assert.ok(decisions(scene) <= 3, `${decisions(scene)} decisions`);
-});
-
 Deno.test("the claim of a call that was killed keeps nobody waiting", async () => {
   await using scene = await Scene.open();
   await callAtOnce(scene, 1);
@@ -174,25 +158,4 @@ Deno.test("20 calls to a host that says nothing end about as fast as plain ones"
   }
   // In a row they would take 40 s.
   assert.ok(took < 25_000, `${took} ms`);
-});
-
-Deno.test("when the call that logs in is killed another one takes over, and ends its attempt", async () => {
-  await using scene = await Scene.open({ relay: {} });
-  scene.relay.cut();
-  const first = scene.spawnSsh(["host", "true"]);
-  await eventually("it connects", () => scene.connections() === 1);
-  const login = scene.sandbox.masters()[0];
-  const second = scene.ssh(["host", "echo in"]);
-  await eventually("another call waits", () => scene.waiting("lane").length === 1);
-  scene.relay.restore();
-  first.kill("SIGKILL");
-  await first.stdin.close();
-  await Promise.all([first.stdout.cancel(), first.stderr.cancel(), first.status]);
-  assert.equal((await second).stdout, "in\n");
-  await eventually(
-    "its ssh is gone",
-    () => !scene.processes().some(({ pid }) => pid === login.pid),
-  );
-  assert.equal(scene.logins(), 1);
-  await scene.assertClean();
 });
