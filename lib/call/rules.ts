@@ -100,7 +100,7 @@ export function directByConfig(
   if (config.execs.length > 0 && took > SLOW) {
     return direct(`Match exec takes ${(took / 1000).toFixed(1)} s, and sharing would run it again`);
   }
-  if (settings.problem) return direct("the settings are not understood", "correct them");
+  if (settings.problem) return direct(`sharing is off: ${settings.problem}`, "correct that");
   if (!settings.share) {
     return direct(
       "sharing is switched off for this host in config.json",

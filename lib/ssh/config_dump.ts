@@ -1,29 +1,11 @@
 /** The answer of `ssh -G -v`: ssh's configuration for a call. Pure. */
 import { parseTokens } from "./tokens.ts";
 
-/** One `keyword value` per line (dump_client_config() in readconf.c), and what the log says. */
-export interface SshConfig {
-  readonly lines: readonly string[];
-  /** Returns the value of a keyword (in lower case), the first if there are several. */
-  get(key: string): string | undefined;
-  all(key: string): string[];
-  /**
-   * The configuration files that ssh read, as it names them: relative if `-F` is. ssh cuts a path of 200
-   * bytes and more, so check that a file exists before relying on it.
-   */
-  readonly files: readonly string[];
-  /** What ssh substitutes for the tokens in a file name, by their letters; see expandPath(). */
-  readonly tokens: ReadonlyMap<string, string>;
-  /** The commands that ssh ran for a `Match exec`, as far as the log shows them (500 bytes). */
-  readonly execs: readonly string[];
-  /** ssh's complaints about the configuration (`Deprecated option "x"`), which the call will repeat. */
-  readonly warnings: readonly string[];
-  /** Major and minor version of ssh; 0.0 if it does not say. */
-  readonly version: readonly [number, number];
-}
+/** ssh's configuration for a call. */
+export type SshConfig = Readonly<ReturnType<typeof parseConfigDump>>;
 
-/** Parses both outputs of `ssh -G -v`. */
-export function parseConfigDump(stdout: string, stderr: string): SshConfig {
+/** Parses both outputs of `ssh -G -v`: one `keyword value` per line (dump_client_config() in readconf.c), and the log. */
+export function parseConfigDump(stdout: string, stderr: string) {
   const dump = stdout.split("\n").filter((line) => line !== "");
   const tokens = parseTokens(dump.find(isControlPath)?.replace(/^\S+ /, "") ?? "");
   // That ControlPath is the one that we asked with.
@@ -36,18 +18,26 @@ export function parseConfigDump(stdout: string, stderr: string): SshConfig {
   const said = stderr.split(/\r?\n/).filter((line) => line !== "");
   return {
     lines,
-    get: (key) => all(key).at(0),
+    /** Returns the value of a keyword (in lower case), the first if there are several. */
+    get: (key: string) => all(key).at(0),
     all,
-    // A second pass ("Match final") reads them all again.
+    /**
+     * The configuration files that ssh read, as it names them: relative if `-F` is. ssh cuts a path of 200
+     * bytes and more, so check that a file exists before relying on it. A second pass ("Match final") reads
+     * them all again.
+     */
     files: [...new Set(found(said, /^debug1: Reading configuration data (.*)$/).map(unvis))],
+    /** What ssh substitutes for the tokens in a file name, by their letters; see expandPath(). */
     tokens,
+    /** The commands that ssh ran for a `Match exec`, as far as the log shows them (500 bytes). */
     execs: found(said, /^debug1: Executing command: '(.*)'$/).map(unvis),
+    /** ssh's complaints about the configuration (`Deprecated option "x"`), which the call will repeat. */
     warnings: said.filter((line) => !OF_ASKING.test(line)),
     version: versionOf(said.find((line) => line.startsWith("OpenSSH_")) ?? ""),
   };
 }
 
-/** Returns major and minor of `ssh -V`'s "OpenSSH_9.2p1 ..."; 0.0 for anything else. */
+/** Returns major and minor of an "OpenSSH_9.2p1 ..."; 0.0 for anything else. */
 export function versionOf(text: string): [number, number] {
   const match = /OpenSSH_(\d+)\.(\d+)/.exec(text);
   return match ? [Number(match[1]), Number(match[2])] : [0, 0];

@@ -34,23 +34,6 @@ export function usesKeys(config: SshConfig): boolean {
   return !/^(no|false)$/.test(config.get("pubkeyauthentication") ?? "yes");
 }
 
-/** The contents of key files. */
-export interface Keys {
-  /** 64 hex digits that change with the files' contents, modes and owners, and with which of them exist. */
-  readonly digest: string;
-  /** The public keys and certificates ("type base64") in files of their own. */
-  readonly publicKeys: readonly string[];
-  /** Whether each private key has such a file: else an agent may have a key that ssh takes for this one. */
-  readonly areNamed: boolean;
-  /**
-   * False: ssh does not use one of them, for its mode. A chmod(1) would change that, but neither the content
-   * nor the time of the file, so no shell would notice.
-   */
-  readonly areUsable: boolean;
-  /** When the first of the certificates that are valid now expires, s since the epoch; Infinity: never. */
-  readonly until: number;
-}
-
 /** MAX_KEY_FILE_SIZE of sshkey.h: ssh reads no larger file. */
 const MAX_KEY_FILE_SIZE = 1024 * 1024;
 
@@ -58,7 +41,7 @@ const MAX_KEY_FILE_SIZE = 1024 * 1024;
 export async function readKeys(
   paths: readonly string[],
   system: Pick<System, "now" | "uid">,
-): Promise<Keys | undefined> {
+) {
   const digests: string[] = [];
   const publicKeys = new Map<string, string>();
   const privateKeys: string[] = [];
@@ -87,10 +70,18 @@ export async function readKeys(
     if (base64) publicKeys.set(path, `${type} ${base64}`);
   }
   return {
+    /** 64 hex digits that change with the files' contents, modes and owners, and with which of them exist. */
     digest: await digestOf(new TextEncoder().encode(digests.join())),
+    /** The public keys and certificates ("type base64") in files of their own. */
     publicKeys: [...new Set(publicKeys.values())],
+    /** Whether each private key has such a file: else an agent may have a key that ssh takes for this one. */
     areNamed: privateKeys.every((path) => publicKeys.has(`${path}.pub`)),
+    /**
+     * False: ssh does not use one of them, for its mode. A chmod(1) would change that, but neither the content
+     * nor the time of the file, so no shell would notice.
+     */
     areUsable,
+    /** When the first of the certificates that are valid now expires, s since the epoch; Infinity: never. */
     until: Math.min(...Array.from(publicKeys.values(), (key) => validBefore(key, system.now()))),
   };
 }

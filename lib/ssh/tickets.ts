@@ -11,25 +11,22 @@ import { digestOf } from "./digest.ts";
 import { usesTickets } from "./environment.ts";
 import { parseWire } from "./wire.ts";
 
-/** What is known of the tickets. */
-export interface Tickets {
-  /** Whose they are, and their times, in a form that only tells others apart; "" if there are none. */
-  readonly facts: string;
-  /** The files that say so, whether they exist or not. */
-  readonly files: readonly string[];
-  /** Whether there are some in a cache that no shell can watch: a daemon's, or the kernel's. */
-  readonly areHidden: boolean;
-  /** When they expire, s since the epoch; Infinity: never, or not known. */
-  readonly until: number;
-}
-
 type TicketSystem = Pick<System, "env" | "now" | "run" | "uid">;
 
 const MAX_CACHE = 1024 * 1024;
 
-/** Returns the tickets that a call may use. */
-export async function ticketsOf(config: SshConfig, system: TicketSystem): Promise<Tickets> {
-  const none = { facts: "", files: [], areHidden: false, until: Infinity };
+/** Returns what is known of the tickets that a call may use. */
+export async function ticketsOf(config: SshConfig, system: TicketSystem) {
+  const none = {
+    /** Whose they are, and their times, in a form that only tells others apart; "" if there are none. */
+    facts: "",
+    /** The files that say so, whether they exist or not. */
+    files: [] as string[],
+    /** Whether there are some in a cache that no shell can watch: a daemon's, or the kernel's. */
+    areHidden: false,
+    /** When they expire, s since the epoch; Infinity: never, or not known. */
+    until: Infinity,
+  };
   if (!usesTickets(config)) return none;
   const named = system.env("KRB5CCNAME");
   const settings = named ? [] : settingsFiles(system);
@@ -88,10 +85,7 @@ const KRBTGT = "\0\0\0\x06krbtgt";
  * format" of MIT's documentation), with the principal and a key that is made for each. Tickets that a login
  * gets are appended.
  */
-async function ticketIn(
-  bytes: Uint8Array,
-  system: TicketSystem,
-): Promise<Pick<Tickets, "facts" | "until">> {
+async function ticketIn(bytes: Uint8Array, system: TicketSystem) {
   const at = new TextDecoder("latin1").decode(bytes).indexOf(KRBTGT) + KRBTGT.length;
   const ticket = at < KRBTGT.length ? undefined : parseWire(bytes.subarray(at), (reader) => {
     reader.bytes(); // its realm
