@@ -283,6 +283,15 @@ Deno.test("wrong connection 1: a ticket that no shell can watch is never handed 
   decider.write("nobody", "");
   const without = await decider.share("k");
   assert.notEqual(without.identity, shared.identity);
+  // A first one may come unseen, so that no plan holds for long.
+  assert.equal(await decider.keep(without), true);
+  assert.equal(await decider.held(), "share");
+  const stamps = `${decider.given.stateDir}/stamps`;
+  const [until] = [...Deno.readDirSync(stamps)].filter(({ name }) => name.startsWith("until."));
+  Deno.utimeSync(`${stamps}/${until.name}`, 1, 1);
+  assert.equal(await decider.held(), "void: time");
+  const unseen = await decider.decide("-oGSSAPIDelegateCredentials=yes", "k");
+  assert.equal(unseen.kind, "direct");
 });
 
 Deno.test("a configuration that takes too long is direct, and for an hour or two at once", async () => {

@@ -122,8 +122,8 @@ function yesIf(is: boolean): string {
  * launcher splits them.
  */
 function beforeMaster(find: (name: string) => string): string[] {
-  const [setpriv, env, perl] = ["setpriv", "env", "perl"].map(find)
-    .map((path) => /\s/.test(path) ? "" : path);
+  const [setpriv, env, perl] = ["setpriv", "env", "perl"]
+    .map((name) => find(name)).map((path) => /\s/.test(path) ? "" : path);
   const prctl = Deno.build.os === "linux" ? PRCTL[Deno.build.arch] : undefined;
   if (perl && (prctl || !setpriv)) {
     const ends = prctl ? `syscall(${prctl},1,15);` : "";

@@ -72,7 +72,9 @@ export async function conditionsOf(
     isWhole: hops.some((hop) => runsOthers(hop.config, hop)),
     sent: isShared ? sentNames(decision.config) : [],
     // Going direct is never wrong, but the result of a Match exec, or the time it takes, may change.
-    lapses: calls.some(({ mayChange }) => mayChange) ? stampHour(stateDir, since) : undefined,
+    lapses: calls.some(({ lapses, mayChange }) => lapses || mayChange)
+      ? stampHour(stateDir, since)
+      : undefined,
     watches,
   };
 }

@@ -163,7 +163,8 @@ async function decideOn(
     listens: forwardsOf(config) ?? [],
     files: [...files, ...tickets.files],
     isWatchable: !basis.mayChange && keys.areUsable && !dependsOnDirectory(config, cwd) &&
-      !tickets.areHidden && (jump?.isWatchable ?? true),
+      !(tickets.areHidden && tickets.facts) && (jump?.isWatchable ?? true),
+    lapses: tickets.areHidden,
     quiet,
     jump,
   };

@@ -24,6 +24,8 @@ export interface Basis {
   readonly files?: readonly string[];
   /** Whether ssh may answer otherwise at any moment: a `Match exec`, a network, a script in its place. */
   readonly mayChange?: boolean;
+  /** Whether a plan for it lapses after an hour or two: a first Kerberos ticket may come unseen. */
+  readonly lapses?: boolean;
 }
 
 /** The call becomes plain ssh with the user's own arguments. */

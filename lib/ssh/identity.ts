@@ -12,7 +12,7 @@
  * | keys in an agent       | its place; the keys belong to the lane (lane/, the sleeper), as they change without a trace
  * | environment            | what connectionLines() name, what leads ssh elsewhere, and for a program of the user's all but
  * |                        | the session's own (environment.ts)    | the same
- * | tickets                | whose, and their times (tickets.ts)   | the cache's time; hidden ones: nothing is kept
+ * | tickets                | which, and their times (tickets.ts)   | the cache's time; hidden ones: nothing is kept
  * | which ssh              | its path                              | PATH, another ssh that appears in it, its time
  * | working directory      | if a relative path counts             | nothing is kept
  * | uid, namespaces, job   | as they are                           | likewise, by the launcher
@@ -24,6 +24,9 @@
  *   its contents would part what belongs together. Who takes a line out means later logins (`--fresh`).
  * - **A card** (PKCS11Provider, a FIDO key). Its library and environment count. What is plugged in is not to
  *   be seen without asking for a PIN or a touch: a lane outlives the card, as a session does.
+ * - **The first ticket in a daemon's or the kernel's cache** (KCM, KEYRING) leaves no trace that a shell can test:
+ *   a plan made when there was none lapses after an hour or two. Were none kept, every call on a Fedora without
+ *   tickets would start Deno. A call that delegates tickets from such a cache goes direct.
  * - **A key file that others may suddenly read** (chmod 644) leaves no trace that a shell can test: a plan
  *   made before goes on. The next decision notices it.
  * - **What a ProxyCommand's script reads** besides its environment: files of its own, servers.

@@ -22,7 +22,7 @@ export async function ticketsOf(config: SshConfig, system: TicketSystem) {
     facts: "",
     /** The files that say so, whether they exist or not. */
     files: [] as string[],
-    /** Whether there are some in a cache that no shell can watch: a daemon's, or the kernel's. */
+    /** Whether they are, or would be, in a cache that no shell can watch: a daemon's, or the kernel's. */
     areHidden: false,
     /** When they expire, s since the epoch; Infinity: never, or not known. */
     until: Infinity,
@@ -33,10 +33,7 @@ export async function ticketsOf(config: SshConfig, system: TicketSystem) {
   const name = named ?? defaultName(settings, system) ?? `FILE:/tmp/krb5cc_${system.uid()}`;
   const [, type, place] = /^(?:([A-Z]+):)?(.*)$/s.exec(name)!;
   const caches = cacheFiles(type ?? "FILE", place);
-  if (!caches) {
-    const facts = await askKlist(system);
-    return { ...none, facts, files: settings, areHidden: facts !== "" };
-  }
+  if (!caches) return { ...none, facts: await askKlist(system), files: settings, areHidden: true };
   const files = [...settings, ...caches];
   const content = readFile(caches.at(-1)!, MAX_CACHE);
   return { ...none, files, ...typeof content === "string" ? {} : await ticketIn(content, system) };
