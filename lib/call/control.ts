@@ -10,12 +10,12 @@ import { identityDir, lanesOf } from "../lane/layout.ts";
 import { createText, exists } from "../os/files.ts";
 import type { Given } from "../os/given.ts";
 import type { System } from "../os/system.ts";
-import { parseSshArgs, type SshOption, withoutOptions } from "../ssh/arguments.ts";
+import { hostOf, parseSshArgs, type SshOption, withoutOptions } from "../ssh/arguments.ts";
 import { parseConfigOption } from "../ssh/config_text.ts";
 import { readConfig } from "../ssh/configuration.ts";
 import { decide, type DecideSystem } from "./decide.ts";
 import { putMasterAside } from "./rules.ts";
-import { readSettingsFile, settingsOf } from "./settings.ts";
+import { readSettingsFile, settingsFor } from "./settings.ts";
 
 /** The commands in mux.c and ssh.c, up to 10.5. */
 const COMMANDS = ["check", "exit", "stop", "forward", "cancel", "proxy", "conninfo", "channels"];
@@ -38,7 +38,8 @@ export async function controlSocket(
 ): Promise<string | undefined> {
   const args = parseSshArgs(argv);
   if (args.kind !== "call") return undefined;
-  const call = putMasterAside(args, settingsOf(args, readSettingsFile(system), system));
+  const settings = settingsFor(hostOf(args.destination), readSettingsFile(system), system);
+  const call = putMasterAside(args, settings);
   const command = call.options.find(({ letter }) => letter === "O")?.value;
   if (command === undefined || !COMMANDS.includes(command)) return undefined;
   if (call.options.some(namesSocket)) return undefined;

@@ -9,7 +9,7 @@ import { LOST } from "../os/program.ts";
 import type { System } from "../os/system.ts";
 import { words } from "../os/terminal.ts";
 import { agentOf } from "../ssh/agent.ts";
-import { parseSshArgs } from "../ssh/arguments.ts";
+import { hostOf, parseSshArgs } from "../ssh/arguments.ts";
 import { dependsOnMore, dependsOnSession, parseConfigOption } from "../ssh/config_text.ts";
 import { readConfig } from "../ssh/configuration.ts";
 import { dependsOnDirectory } from "../ssh/connection_lines.ts";
@@ -22,7 +22,7 @@ import { fitsRequest } from "../ssh/request_size.ts";
 import { ticketsOf } from "../ssh/tickets.ts";
 import { type Basis, type Direct, direct, type Shared } from "./decision.ts";
 import { directByConfig, directByWords, lingerOf, putMasterAside } from "./rules.ts";
-import { readSettingsFile, type Settings, settingsOf } from "./settings.ts";
+import { readSettingsFile, type Settings, settingsFor } from "./settings.ts";
 
 export type DecideSystem = Pick<System, "cwd" | "env" | "environment" | "now" | "run" | "uid">;
 
@@ -41,7 +41,7 @@ export async function decide(
 ): Promise<Shared | Direct> {
   const basis = await read(argv, given, system);
   if (basis.kind === "direct") return basis;
-  const settings = settingsOf(basis.call, basis.settings, system);
+  const settings = settingsFor(hostOf(basis.call.destination), basis.settings, system);
   const decision = await decideOn(basis, settings, given, system, outer);
   const notice = settings.problem && !isQuiet(basis) ? words.settings(settings.problem) : undefined;
   return decision.kind === "direct" ? { basis, notice, ...decision } : { ...decision, notice };
@@ -57,7 +57,7 @@ async function read(
   if (args.kind !== "call") return directByWords(args)!;
   const since = system.now();
   const settings = readSettingsFile(system);
-  const call = putMasterAside(args, settingsOf(args, settings, system));
+  const call = putMasterAside(args, settingsFor(hostOf(args.destination), settings, system));
   const ruled = directByWords(call);
   if (ruled) return ruled;
   const values = call.options.map(({ value = "" }) => value);

@@ -176,9 +176,6 @@ export function lingerOf(config: SshConfig, settings: Settings, forwards: boolea
   if (settings.lingerFrom === "user") return settings.linger;
   // An idle master that can forward would leave the agent exposed to the server.
   if (forwards) return 0;
-  return isLoopback(config.get("hostname") ?? "") ? LOOPBACK_LINGER : settings.linger;
-}
-
-function isLoopback(host: string): boolean {
-  return /^(localhost|127(\.\d+){3}|::1)$/i.test(host);
+  const isLoopback = /^(localhost|127(\.\d+){3}|::1)$/i.test(config.get("hostname") ?? "");
+  return isLoopback ? LOOPBACK_LINGER : settings.linger;
 }

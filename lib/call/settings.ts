@@ -10,7 +10,6 @@
  */
 import { isSystemError, readText, statOf } from "../os/files.ts";
 import type { System } from "../os/system.ts";
-import { hostOf, type SshCall } from "../ssh/arguments.ts";
 
 /** An entry of "hosts", or what the file says for all hosts ("*"). */
 interface Rule {
@@ -63,15 +62,6 @@ export function readSettingsFile(system: Pick<System, "env">): SettingsFile | un
     if (!(error instanceof SyntaxError) && !isSystemError(error)) throw error;
     return { path, rules: [], problem: `${path}: ${error.message}` };
   }
-}
-
-/** Returns the user's settings for the host of a call. */
-export function settingsOf(
-  { destination }: SshCall,
-  file: SettingsFile | undefined,
-  system: Pick<System, "env">,
-): Settings {
-  return settingsFor(hostOf(destination), file, system);
 }
 
 /** Returns the settings for a host: the file's first value of each, the environment, our defaults. */
