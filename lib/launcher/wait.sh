@@ -212,6 +212,7 @@ sshs_say_why() {
 # For SSHS_TASK=why, which says what the call would wait for; and for SSHS=only, which waits for no login.
 sshs_does_not_wait() {
   if [ "$sshs_task" = why ]; then
+    sshs_more settle
     case $sshs_attempt,$sshs_doubted in
     running,*) sshs_tell share wait ;;
     *,yes) sshs_tell share doubt ;;
