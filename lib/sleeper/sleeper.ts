@@ -60,7 +60,6 @@ export class Sleeper {
   readonly #system: SleeperSystem;
   readonly #look: number;
   readonly #alarm = new Alarm();
-  readonly #agents: Agents;
   readonly #hands: Hands;
   /** By their records. */
   readonly #held = new Map<string, HeldLane>();
@@ -76,7 +75,6 @@ export class Sleeper {
     this.#dir = given.stateDir;
     this.#system = system;
     this.#look = lookSeconds(system) * 1000;
-    this.#agents = agents;
     this.#hands = {
       system,
       agents,
@@ -92,7 +90,7 @@ export class Sleeper {
       using file = takeSleeperFile(this.#given, this.#system);
       if (!file) return 0;
       this.#log("awake");
-      // First, as somebody may have been waiting for as long as we took to start.
+      // First: somebody may have been waiting for as long as we took to start.
       using waiting = new Waiting(this.#dir, this.#system, (lane) => this.#answer(lane));
       await this.#clearUnused();
       await this.#watch(file, waiting);
@@ -166,7 +164,7 @@ export class Sleeper {
   /** Returns how long there is nothing to do, ms. */
   #pause(): number {
     if (this.#held.size === 0 || this.#isCalled || isJobDir(this.#dir)) return this.#look;
-    const due = Array.from(this.#held.values(), (held) => held.dueIn(this.#look));
+    const due = [...this.#held.values()].map((held) => held.dueIn(this.#look));
     return Math.max(MIN_PAUSE, Math.min(...due));
   }
 
@@ -188,7 +186,7 @@ export class Sleeper {
     const isCalled = this.#isCalled;
     this.#isCalled = false;
     if (isCalled) this.#takeNew();
-    this.#agents.forget();
+    this.#hands.agents.forget();
     await Promise.all(Array.from(this.#held, async ([record, held]) => {
       if (await held.lookAfter(isCalled) === "gone") this.#held.delete(record);
     }));
@@ -241,25 +239,11 @@ export class Sleeper {
     this.#shrinkWith = this.#held.size;
     if (now < this.#shrinkAt) return;
     this.#shrinkAt = now + SHRINK.every;
-    shrink();
+    trimMemory();
   }
 
   /** Logs what we did, and when; never arguments or data. */
   #log(line: string): void {
     logLine(`${this.#dir}/sleeper.log`, this.#system.now(), line);
   }
-}
-
-/** How much malloc(3) keeps for the next look, bytes: getting it again each time would cost CPU. */
-const KEPT = 1024 * 1024;
-
-/** Returns unused memory, which V8 and malloc(3) would keep: 3 to 6 MB with 50 lanes. */
-function shrink(): void {
-  // Needs --expose-gc. The "last resort" collection also compacts what is left.
-  (globalThis as { gc?: (how: object) => void }).gc?.({
-    type: "major",
-    execution: "sync",
-    flavor: "last-resort",
-  });
-  trimMemory(KEPT);
 }
