@@ -6,7 +6,7 @@
 import { exists, namesIn, readText, statOf } from "../os/files.ts";
 import type { System } from "../os/system.ts";
 import { laneAt } from "./layout.ts";
-import { isBornAs, processOf } from "./process.ts";
+import { isSameProcess } from "./process.ts";
 
 export interface Starter {
   /** Also the name of its lane. */
@@ -41,8 +41,7 @@ export async function isRunning(
 ): Promise<boolean> {
   // A word that is the pid of a living process may be 0.2.0's.
   const isUnknown = pid < 2 || !isBirth(birth) || system.isAlive(Number(birth));
-  return state === "running" &&
-    (isUnknown || isBornAs({ pid, birth }, (await processOf(pid, system)).birth));
+  return state === "running" && (isUnknown || await isSameProcess({ pid, birth }, system));
 }
 
 function readStarter(

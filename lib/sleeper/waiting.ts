@@ -93,14 +93,13 @@ export class Waiting implements Disposable {
   #note(names: readonly string[]): void {
     const here = new Set(names);
     for (const name of this.#waiters.keys()) if (!here.has(name)) this.#waiters.delete(name);
-    const fresh = names.filter((name) =>
-      /^[0-9a-f]{16}\.\d+$/.test(name) && !this.#waiters.has(name)
-    )
-      .map((name) => ({ name, path: `${this.#dir}/${name}` }))
-      .map((pipe) => ({ ...pipe, info: linkStatOf(pipe.path) }))
-      .filter(({ info }) => info?.isFifo)
-      .map(({ info, ...pipe }) => ({ ...pipe, made: info?.mtime?.getTime() ?? 0 }))
-      .sort((a, b) => a.made - b.made);
+    const isNew = (name: string) => /^[0-9a-f]{16}\.\d+$/.test(name) && !this.#waiters.has(name);
+    const fresh = names.filter(isNew).flatMap((name) => {
+      const path = `${this.#dir}/${name}`;
+      const info = linkStatOf(path);
+      return info?.isFifo ? [{ name, path, made: info.mtime?.getTime() ?? 0 }] : [];
+    });
+    fresh.sort((a, b) => a.made - b.made);
     for (const { name, path, made } of fresh) {
       if (this.#system.now() - made > LONGEST) removePath(path);
       else {this.#waiters.set(name, {
