@@ -101,13 +101,9 @@ export class Waiting implements Disposable {
     });
     fresh.sort((a, b) => a.made - b.made);
     for (const { name, path, made } of fresh) {
+      const pid = Number(name.slice(17));
       if (this.#system.now() - made > LONGEST) removePath(path);
-      else {this.#waiters.set(name, {
-          path,
-          pid: Number(name.slice(17)),
-          wokenAt: -Infinity,
-          wakes: 0,
-        });}
+      else this.#waiters.set(name, { path, pid, wokenAt: -Infinity, wakes: 0 });
     }
     const now = this.#system.steady();
     if (now - this.#censusAt < CENSUS) return;
