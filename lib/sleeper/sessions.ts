@@ -34,6 +34,8 @@ export class Sessions {
   #usedAt: number;
   #begunAt: number;
   #hasOutlived = false;
+  /** Several at once have been seen on the connection. */
+  #areBorne = false;
   /** The end of the connection, if we have seen it. */
   #cut?: { readonly at: number; readonly isUsed: boolean; readonly isExcused: boolean };
 
@@ -93,9 +95,10 @@ export class Sessions {
     const { dir } = this.#lane;
     const now = this.#system.now();
     const running = this.#running;
-    const isBorne = running.length > 1 &&
+    const isBorne = !this.#areBorne && running.length > 1 &&
       running.every(({ takenAt }) => now - takenAt > BORNE_AFTER);
     if (isBorne && learned(dir, "several", now) === undefined) learn(dir, "several", "", now);
+    this.#areBorne ||= isBorne;
     if (!this.isTelling || running.length > 0) return;
     this.#hasOutlived = this.#system.steady() - this.#usedAt > ENDS_WITH;
     if (this.#hasOutlived) removePath(`${dir}/ended-early`);
