@@ -1,7 +1,8 @@
 /** How a lane is closed. */
 import assert from "node:assert/strict";
-import { closeLane } from "../lib/lane/closing.ts";
-import { isOpen, writeMaster } from "../lib/lane/lane.ts";
+import { isOpen } from "../lib/lane/lane.ts";
+import { closeLane } from "../lib/lane/master.ts";
+import { writeProcess } from "../lib/lane/process.ts";
 import { exists } from "../lib/os/files.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { eventually } from "./support/eventually.ts";
@@ -45,7 +46,7 @@ Deno.test("closeLane ends a stopped master by its pid, if that is still the mast
     const lane = await lanes.open({ name: isIts ? "1" : "2", lease: null });
     const [master] = lanes.sandbox.masters();
     const birth = (await realSystem.births([master.pid])).get(master.pid);
-    writeMaster(lane, { pid: master.pid, birth: isIts ? birth : births.get(Deno.pid) });
+    writeProcess(lane.master, { pid: master.pid, birth: isIts ? birth : births.get(Deno.pid) });
     Deno.kill(master.pid, "SIGSTOP");
     await closeLane(lane, realSystem);
     assert.equal(exists(lane.socket), false);

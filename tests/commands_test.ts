@@ -58,6 +58,7 @@ Deno.test("--list shows who logs in, and what was learned", async () => {
   const home = `${scene.sandbox.stateDir}/${login.identity}`;
   const until = Math.floor(Date.now() / 1000) + 3600;
   await Deno.writeTextFile(`${home}/direct`, `${until}\none session a connection\n`);
+  await Deno.utime(`${home}/direct`, until, until);
   const direct = (await listed(scene)).find(({ state }) => state === "direct");
   assert.match(direct.note, /^not shared until \S+ \S+: one session a connection$/);
   assert.equal(direct.identity, login.identity);

@@ -7,19 +7,18 @@ import {
   isVerified,
   readMaster,
   removeLane,
-  renew,
   retire,
   roundTripOf,
   unverify,
   VERIFIED_FOR,
   verify,
   withdraw,
-  writeMaster,
 } from "../lib/lane/lane.ts";
 import { type Lane, laneAt, lanesOf } from "../lib/lane/layout.ts";
 import { freePlaces, type Lease, LeaseWatch, liveLeases } from "../lib/lane/lease.ts";
+import { writeProcess } from "../lib/lane/process.ts";
 import { endOf, keptUntil, readRecord } from "../lib/lane/record.ts";
-import { isAnothers, latestStarter, startersOf } from "../lib/lane/starter.ts";
+import { isRunning, startersOf } from "../lib/lane/starter.ts";
 import { deadPid } from "./support/lanes.ts";
 
 const RECORD = {
@@ -108,10 +107,10 @@ Deno.test("readRecord treats a damaged record as missing", () =>
     }
   }));
 
-Deno.test("readMaster reads what writeMaster wrote, but no pid that must not be signalled", () =>
+Deno.test("readMaster reads what writeProcess wrote, but no pid that must not be signalled", () =>
   withLane((lane) => {
     for (const master of [{ pid: 12, birth: "Thu Oct  2 1" }, { pid: 12, birth: undefined }]) {
-      writeMaster(lane, master);
+      writeProcess(lane.master, master);
       assert.deepEqual(readMaster(lane), master);
     }
     for (const text of ["", "0 1\n", "1 1\n", "-5 1\n", "x\n", "12"]) {
@@ -127,16 +126,13 @@ Deno.test("isVerified goes by the mark or, until the sleeper has come, by the lo
     assert.equal(isVerified(lane, now + VERIFIED_FOR), false, "no sleeper came");
     unverify(lane);
     assert.equal(isVerified(lane, now), false, "and no answer");
-    assert.equal(renew(lane, now), false, "there is no mark to be renewed");
     verify(lane, 12.34, now);
-    writeMaster(lane, { pid: 12 });
+    writeProcess(lane.master, { pid: 12 });
     assert.equal(roundTripOf(lane), 12.3);
     verify(lane, 7, now);
     assert.equal(roundTripOf(lane), 7);
     assert.equal(isVerified(lane, now), true);
     assert.equal(isVerified(lane, now + VERIFIED_FOR), false, "too old");
-    assert.equal(renew(lane, now + VERIFIED_FOR), true);
-    assert.equal(isVerified(lane, now + VERIFIED_FOR), true);
     assert.equal(isVerified(lane, now - 3_600_000), false, "from before the clock was set back");
   }));
 
@@ -186,20 +182,20 @@ Deno.test("LeaseWatch reports what came and went since the last look", () =>
   withLane(async (lane) => {
     const watch = new LeaseWatch(lane);
     const look = async () => {
-      const { isOpen, live, begun, ended } = await watch.sweep(realSystem);
-      return [isOpen, live.length, begun, ended.length];
+      const { live, begun, ended } = await watch.sweep(realSystem);
+      return [live.length, begun, ended.length];
     };
-    assert.deepEqual(await look(), [true, 1, 1, 0]);
-    assert.deepEqual(await look(), [true, 1, 0, 0]);
+    assert.deepEqual(await look(), [1, 1, 0]);
+    assert.deepEqual(await look(), [1, 0, 0]);
     drop(lane, Deno.pid);
-    assert.deepEqual(await look(), [true, 0, 0, 1]);
+    assert.deepEqual(await look(), [0, 0, 1]);
     // A session that came and went between two looks.
     take(lane, await deadPid());
-    assert.deepEqual(await look(), [true, 0, 1, 1]);
-    assert.deepEqual(await look(), [true, 0, 0, 0]);
+    assert.deepEqual(await look(), [0, 1, 1]);
+    assert.deepEqual(await look(), [0, 0, 0]);
     take(lane, Deno.pid);
     retire(lane);
-    assert.deepEqual(await look(), [false, 1, 1, 0]);
+    assert.deepEqual(await look(), [1, 1, 0]);
   }));
 
 Deno.test("LeaseWatch removes what is not a lease, and writes through no link", () =>
@@ -273,13 +269,12 @@ Deno.test("a login attempt is running, over or broken off, and the highest numbe
       [`${Deno.pid}\n`, "running"],
     ];
     Deno.writeTextFileSync(`${dir}/11.lane`, "");
-    assert.equal(latestStarter(dir, realSystem), undefined);
+    assert.deepEqual(startersOf(dir, realSystem), []);
     files.forEach(([text], i) => Deno.writeTextFileSync(`${dir}/starter.${i + 7}`, text));
     const starters = startersOf(dir, realSystem);
     assert.deepEqual(starters.map(({ state }) => state), files.map(([, state]) => state));
     assert.deepEqual(starters.map(({ number }) => number), [7, 8, 9, 10, 11, 12]);
     assert.deepEqual([starters[1].pid, starters[1].birth], [gone, "17"]);
-    assert.equal(latestStarter(dir, realSystem)?.number, 12);
     const later = { ...realSystem, now: () => Date.now() + 3600_000 };
     const states = startersOf(dir, later).map(({ state }) => state);
     assert.deepEqual([states[3], states[5]], ["broken off", "broken off"]);
@@ -288,17 +283,17 @@ Deno.test("a login attempt is running, over or broken off, and the highest numbe
   }
 });
 
-Deno.test("isAnothers tells a starter from a process that has its pid now", async () => {
+Deno.test("isRunning tells a starter from a process that has its pid now", async () => {
   const birth = (await realSystem.births([Deno.pid])).get(Deno.pid)!;
-  const rows: [birth: string, isAnothers: boolean][] = [
-    [birth, false],
-    ["1", false], // The pid of a living process: of the ssh of 0.2.0's attempt.
-    ["99999999999", true],
-    ["", false],
-    ["0", false],
+  const rows: [birth: string, isRunning: boolean][] = [
+    [birth, true],
+    ["1", true], // The pid of a living process: of the ssh of 0.2.0's attempt.
+    ["99999999999", false],
+    ["", true],
+    ["0", true],
   ];
   for (const [noted, expected] of rows) {
     const starter = { number: 1, path: "", state: "running", pid: Deno.pid, birth: noted } as const;
-    assert.equal(await isAnothers(starter, realSystem), expected, noted);
+    assert.equal(await isRunning(starter, realSystem), expected, noted);
   }
 });

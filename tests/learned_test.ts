@@ -10,22 +10,19 @@ import {
   noteRefusal,
   pingsOf,
   sessionsOf,
-  SessionsOfLane,
 } from "../lib/lane/learned.ts";
 import {
-  decode,
   encode,
-  FrameSplitter,
   MUX_C_ALIVE_CHECK,
   MUX_C_OPEN_FWD,
-  MUX_MSG_HELLO,
   MUX_S_ALIVE,
   MUX_S_FAILURE,
   MUX_S_OK,
-  MUX_VERSION,
-  type MuxMessage,
 } from "../lib/lane/mux_protocol.ts";
+import { readRecord } from "../lib/lane/record.ts";
+import { Sessions } from "../lib/sleeper/sessions.ts";
 import { eventually, pause } from "./support/eventually.ts";
+import { answering, FakeMaster, type Request } from "./support/fake_master.ts";
 import { SleeperStage } from "./support/sleeper_stage.ts";
 
 const PATIENCE = { deadline: 30_000 };
@@ -69,13 +66,13 @@ Deno.test("a server is not blamed for a master that its own ControlPersist ended
   ) {
     await inTempDir((dir) => {
       const lane = laneAt(dir, "1");
-      Deno.writeTextFileSync(lane.record, "{}");
+      Deno.writeTextFileSync(lane.record, '{"destination":"host","maxSessions":10,"grace":2}');
       Deno.utimeSync(lane.record, 1000, 1000);
       const clocks = { now: () => 1_000_000 + age, steady: () => 0 };
       const system = { ...clocks, catches: () => undefined };
-      const sessions = new SessionsOfLane(lane, system);
-      sessions.note({ live: [], begun: 1, ended: [], isOpen: true });
-      sessions.noteEnd(2);
+      const sessions = new Sessions(lane, readRecord(lane)!, system);
+      sessions.note({ live: [], begun: 1, ended: [] });
+      sessions.noteEnd(false);
       assert.equal(exists(`${dir}/ended-early`), isBlamed, `${age} ms`);
     });
   }
@@ -136,50 +133,24 @@ Deno.test("MaxSessions is learned from the session that the server refuses", asy
 });
 
 /** What answers in a master's place, as if a server did something with a ping: nothing at all, or the end. */
-class FakeMaster implements AsyncDisposable {
+class FakeServer extends FakeMaster {
   pings = 0;
   readonly process = new Deno.Command("sleep", { args: ["100"] }).spawn();
-  readonly #listener: Deno.UnixListener;
-  readonly #connections = new Set<Deno.Conn>();
 
   constructor(lane: Lane, readonly onPing: "answers" | "ends" | "ignores") {
-    this.#listener = Deno.listen({ transport: "unix", path: lane.socket });
-    this.#accept();
+    super(lane.socket, answering((request) => this.#answer(request)));
   }
 
-  async #accept(): Promise<void> {
-    for await (const connection of this.#listener) {
-      this.#connections.add(connection);
-      this.#serve(connection).catch(() => {}); // The other side is gone.
-    }
-  }
-
-  async #serve(connection: Deno.Conn): Promise<void> {
-    const splitter = new FrameSplitter();
-    const chunk = new Uint8Array(512);
-    for (let count; (count = await connection.read(chunk)) !== null;) {
-      for (const body of splitter.push(chunk.subarray(0, count))) {
-        const answer = this.#answer(decode(body));
-        if (answer) await connection.write(encode(answer));
-      }
-    }
-  }
-
-  #answer(message: MuxMessage): MuxMessage | undefined {
-    if (message.type === MUX_MSG_HELLO) return { type: MUX_MSG_HELLO, version: MUX_VERSION };
-    const { id } = message;
-    if (message.type === MUX_C_ALIVE_CHECK) return { type: MUX_S_ALIVE, id, pid: this.process.pid };
-    if (message.type !== MUX_C_OPEN_FWD) return { type: MUX_S_OK, id };
+  #answer({ type, id }: Request): Uint8Array | undefined {
+    if (type === MUX_C_ALIVE_CHECK) return encode(MUX_S_ALIVE, id, this.process.pid);
+    if (type !== MUX_C_OPEN_FWD) return encode(MUX_S_OK, id);
     this.pings++;
-    if (this.onPing === "answers") return { type: MUX_S_FAILURE, id, reason: "no" };
+    if (this.onPing === "answers") return encode(MUX_S_FAILURE, id, "no");
     if (this.onPing === "ends") this.#end();
   }
 
   #end(): void {
-    for (const connection of this.#connections) {
-      this.#connections.delete(connection);
-      connection.close();
-    }
+    this.hangUp();
     try {
       this.process.kill("SIGKILL");
     } catch (error) {
@@ -187,9 +158,9 @@ class FakeMaster implements AsyncDisposable {
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  override async [Symbol.asyncDispose](): Promise<void> {
     this.#end();
-    this.#listener.close();
+    await super[Symbol.asyncDispose]();
     await this.process.status;
   }
 }
@@ -219,7 +190,7 @@ function fakeLane(stage: SleeperStage, name: string): Lane {
 Deno.test("an unknown server is pinged only once no session is open, and then is known", async () => {
   await using stage = await SleeperStage.create({}, false);
   const lane = fakeLane(stage, "1");
-  await using master = new FakeMaster(lane, "answers");
+  await using master = new FakeServer(lane, "answers");
   stage.lease(lane, Deno.pid);
   stage.wake();
   await eventually("it is held", () => exists(lane.master), PATIENCE);
@@ -240,7 +211,7 @@ Deno.test("a server that ends the connection for a ping is pinged on two idle co
   await using stage = await SleeperStage.create({}, false);
   for (const [name, known] of [["1", "once"], ["2", "mute"]]) {
     const lane = fakeLane(stage, name);
-    await using master = new FakeMaster(lane, "ends");
+    await using master = new FakeServer(lane, "ends");
     stage.wake();
     await eventually("the lane is gone", () => !exists(lane.record), PATIENCE);
     assert.equal(master.pings, 1);
@@ -248,7 +219,7 @@ Deno.test("a server that ends the connection for a ping is pinged on two idle co
     assert.equal(await stage.gone(), 0);
   }
   const lane = fakeLane(stage, "3");
-  await using master = new FakeMaster(lane, "ends");
+  await using master = new FakeServer(lane, "ends");
   stage.wake();
   await eventually("it is held", () => exists(lane.verified), PATIENCE);
   const mark = () => statOf(lane.verified)?.mtime?.getTime() ?? 0;
@@ -261,7 +232,7 @@ Deno.test("a server that ends the connection for a ping is pinged on two idle co
 Deno.test("a ping that was never answered proves nothing: the lane stays, and its mark", async () => {
   await using stage = await SleeperStage.create({}, false);
   const lane = fakeLane(stage, "1");
-  await using master = new FakeMaster(lane, "ignores");
+  await using master = new FakeServer(lane, "ignores");
   stage.wake();
   await eventually("it is asked", () => master.pings === 1, PATIENCE);
   await eventually("it is noted", () => pingsOf(stage.dir, Date.now()) === "once", PATIENCE);

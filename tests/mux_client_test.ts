@@ -1,40 +1,29 @@
 import assert from "node:assert/strict";
-import { DeadlineExceeded, MuxClosed, MuxConnection } from "../lib/lane/mux_client.ts";
-import { probe } from "../lib/lane/probe.ts";
+import { masterAt } from "../lib/lane/master.ts";
+import { MuxConnection } from "../lib/lane/mux_client.ts";
+import { isMuxTrouble } from "../lib/lane/mux_protocol.ts";
 import { canMakeAccounts } from "./support/account.ts";
 import { eventually, inTime } from "./support/eventually.ts";
 import { isAlive, signal } from "./support/processes.ts";
 import { Sandbox } from "./support/sandbox.ts";
 import { Sshd, type SshdOptions } from "./support/sshd.ts";
 
-Deno.test("probe returns the pid of a master", async () => {
-  await using server = await start();
-  const master = await server.master();
-  assert.deepEqual(await probe(master.socket), { kind: "alive", pid: master.pid });
-});
-
-Deno.test("probe tells a stale socket from a missing one", async () => {
+Deno.test("masterAt returns the pid of a master, unless it is gone or does not answer", async () => {
   await using server = await start();
   const { socket, pid } = await server.master();
+  assert.equal(await masterAt(socket), pid);
+  signal([pid], "SIGSTOP");
+  // More than its backlog holds.
+  const waiting = Array.from({ length: 100 }, () => masterAt(socket, 5_000));
+  const impatient = Array.from({ length: 10 }, () => masterAt(socket, 100));
+  assert.ok((await Promise.all(impatient)).every((found) => found === "silent"));
+  signal([pid], "SIGCONT");
+  assert.deepEqual(new Set(await Promise.all(waiting)), new Set([pid]));
   signal([pid], "SIGKILL");
   await eventually("the master is gone", () => !isAlive(pid));
-  assert.deepEqual(await probe(socket), { kind: "stale" });
+  assert.equal(await masterAt(socket), "gone");
   await Deno.remove(socket);
-  assert.deepEqual(await probe(socket), { kind: "absent" });
-});
-
-Deno.test("probe waits while the master's backlog is full", async () => {
-  await using server = await start();
-  const { socket, pid } = await server.master();
-  signal([pid], "SIGSTOP");
-  const waiting = Array.from({ length: 100 }, () => probe(socket, { deadline: 5_000 }));
-  const impatient = await Promise.all(
-    Array.from({ length: 10 }, () => probe(socket, { deadline: 100 })),
-  );
-  assert.ok(impatient.every(({ kind }) => kind === "foreign"));
-  signal([pid], "SIGCONT");
-  const alive = { kind: "alive", pid };
-  assert.deepEqual(await Promise.all(waiting), waiting.map(() => alive));
+  assert.equal(await masterAt(socket), "gone");
 });
 
 Deno.test("ping makes a round trip for an ordinary user, again and again", async () => {
@@ -72,9 +61,9 @@ Deno.test("ping gives up on a frozen server, and is answered when it thaws", asy
   await server.freeze(socket);
   // Also on a second connection: the master must not take one request for a repeat of the other.
   for (const connection of [pinging, pinging, other]) {
-    await timed(250, () => assert.rejects(connection.ping({ deadline: 150 }), DeadlineExceeded));
+    await timed(250, () => assert.rejects(connection.ping(150), { kind: "late" }));
   }
-  assert.deepEqual(await probe(socket), { kind: "alive", pid });
+  assert.equal(await masterAt(socket), pid);
   server.sshd.thaw();
   await eventually("a ping is answered", () => answered(pinging));
   assert.equal(await pinging.alive(), pid);
@@ -87,7 +76,7 @@ Deno.test("the master survives abandoned pings, whatever comes after them", asyn
   await server.freeze(socket);
   for (let count = 0; count < 3; count++) {
     using connection = await MuxConnection.connect(socket);
-    await assert.rejects(connection.ping({ deadline: 50 }), DeadlineExceeded);
+    await assert.rejects(connection.ping(50), { kind: "late" });
   }
   // If the abandoned channels were freed, these sessions would get their numbers, and with them the
   // late answers, which kill the master ("mux_pause 0").
@@ -109,7 +98,7 @@ Deno.test("stopListening removes the socket and keeps the sessions", async () =>
 
   using connection = await MuxConnection.connect(socket);
   await connection.stopListening();
-  assert.deepEqual(await probe(socket), { kind: "absent" });
+  assert.equal(await masterAt(socket), "gone");
   assert.equal(await connection.alive(), pid);
   assert.ok(await connection.ping() > 0);
   await connection.stopListening();
@@ -133,8 +122,8 @@ Deno.test("terminate ends the master and its sessions", async () => {
   await eventually("the master is gone", () => !isAlive(pid));
   assert.equal((await session.output()).code, 255);
   await session.stdin.close();
-  assert.deepEqual(await probe(socket), { kind: "absent" });
-  await assert.rejects(connection.terminate(), MuxClosed);
+  assert.equal(await masterAt(socket), "gone");
+  await assert.rejects(connection.terminate(), { kind: "closed" });
 });
 
 Deno.test("an open connection keeps a master open past its ControlPersist", async () => {
@@ -155,11 +144,11 @@ Deno.test("closed resolves when the master is killed", async () => {
   const { socket, pid } = await server.master();
   using connection = await MuxConnection.connect(socket);
   await server.freeze(socket);
-  const ping = assert.rejects(connection.ping(), MuxClosed);
+  const ping = assert.rejects(connection.ping(), { kind: "closed" });
   signal([pid], "SIGKILL");
   await inTime("the connection is closed", connection.closed);
   await ping;
-  await assert.rejects(connection.alive(), MuxClosed);
+  await assert.rejects(connection.alive(), { kind: "closed" });
 });
 
 Deno.test("close ends pending requests, and may be repeated", async () => {
@@ -170,7 +159,7 @@ Deno.test("close ends pending requests, and may be repeated", async () => {
   const requests = [connection.ping(), connection.ping(), connection.alive()];
   connection.close();
   connection.close();
-  for (const request of requests) await assert.rejects(request, MuxClosed);
+  for (const request of requests) await assert.rejects(request, { kind: "closed" });
   await inTime("the connection is closed", connection.closed);
 });
 
@@ -246,10 +235,10 @@ async function start(options?: SshdOptions): Promise<Server> {
 /** Whether a ping is answered within a second. */
 async function answered(connection: MuxConnection): Promise<boolean> {
   try {
-    await connection.ping({ deadline: 1_000 });
+    await connection.ping(1_000);
     return true;
   } catch (error) {
-    if (error instanceof DeadlineExceeded) return false;
+    if (isMuxTrouble(error, "late")) return false;
     throw error;
   }
 }

@@ -114,15 +114,6 @@ Deno.test("a lane is retired when its certificate expires, or it has its age, wh
   }
 });
 
-Deno.test("a lane whose password had to be changed takes no more sessions", async () => {
-  await using stage = await SleeperStage.create();
-  const lane = await stage.open();
-  stage.wake();
-  await stage.held(lane);
-  Deno.writeTextFileSync(lane.once, "");
-  await eventually("it is retired", () => !isOpen(lane), PATIENCE);
-});
-
 Deno.test("the socket of a retired lane stays while an `ssh -O` is about to use it", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { exists } from "../lib/os/files.ts";
 import { isOpen, isVerified, readMaster, retire, roundTripOf } from "../lib/lane/lane.ts";
-import { directOf } from "../lib/lane/learned.ts";
+import { directOf, noteEarlyEnd } from "../lib/lane/learned.ts";
 import { realSystem } from "../lib/os/system.ts";
 import { durationOf, eventually, pause } from "./support/eventually.ts";
 import { isAlive } from "./support/processes.ts";
@@ -320,7 +320,7 @@ Deno.test("Sleeper makes an identity direct for a day if its server twice ends t
 Deno.test("Sleeper does not blame the server for a connection that outlives its session, or is cut off under it", async () => {
   await using stage = await SleeperStage.create();
   const early = `${stage.dir}/ended-early`;
-  Deno.writeTextFileSync(early, "");
+  noteEarlyEnd(stage.dir, Date.now());
   const lane = await stage.open({ lease: null });
   stage.wake();
   await stage.held(lane);
@@ -394,6 +394,8 @@ Deno.test("Sleeper removes identities unused for a day and plans unused for two,
   for (const [name, age, files] of identities) {
     Deno.mkdirSync(`${state}/${name}`);
     for (const file in files) Deno.writeTextFileSync(`${state}/${name}/${file}`, files[file]);
+    const until = parseInt(files.direct ?? "0");
+    if (until) Deno.utimeSync(`${state}/${name}/direct`, until, until);
     Deno.utimeSync(`${state}/${name}`, now - age * day, now - age * day);
   }
   Deno.mkdirSync(`${state}/plans`);

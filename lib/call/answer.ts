@@ -1,6 +1,6 @@
 /** Answers the launcher (`--decide`): says what to do with a call, and writes the plan for the next one. */
 import { checkAgents } from "../lane/agent_keys.ts";
-import { aboutPath, identityDir } from "../lane/layout.ts";
+import { identityDir } from "../lane/layout.ts";
 import { CHOOSE_ANOTHER } from "../lane/state_dir.ts";
 import {
   exists,
@@ -98,8 +98,8 @@ function prepared(decision: Shared | Direct): Shared | Direct {
     makeDir(dir);
     // ssh hard-links its socket into place (mux.c, muxserver_listen). Without hard links it would
     // remain as a detached ssh that nobody can reach.
-    if (!exists(aboutPath(dir))) {
-      writeWhole(aboutPath(dir), withoutValues(decision.identityText), { linked: true });
+    if (!exists(`${dir}/about`)) {
+      writeWhole(`${dir}/about`, withoutValues(decision.identityText), { linked: true });
     }
     if (decision.copies) makeDir(identityDir({ ...decision, identity: decision.copies }));
     return decision;

@@ -1,5 +1,4 @@
 /** What a decision depends on, as far as a shell can test it. */
-import { stampsDir } from "../lane/layout.ts";
 import { makeDir, writeWhole } from "../os/files.ts";
 import type { Given } from "../os/given.ts";
 import { inPath } from "../os/program.ts";
@@ -53,7 +52,7 @@ export async function conditionsOf(
   if (calls.length === 0 || (isShared && !decision.isWatchable)) return undefined;
   const [{ since }] = calls;
   const paths = pathsOf(calls, ssh, system);
-  const watches = paths && await watchesOf(paths, { stamps: stampsDir(stateDir), since }, system);
+  const watches = paths && await watchesOf(paths, { stamps: `${stateDir}/stamps`, since }, system);
   const environment = system.environment();
   // Behind all jump hosts one call connects by itself.
   const hops = isShared ? calls.map((call, i) => ({ ...call, hasJump: i < calls.length - 1 })) : [];
@@ -106,8 +105,8 @@ const HOUR = 3600_000;
 /** Makes the file whose mtime is an hour or two after `since`, and returns its path in the state directory. */
 function stampHour(stateDir: string, since: number): string {
   const hour = Math.floor(since / HOUR) + 2;
-  const path = `${stampsDir(stateDir)}/until.${hour}`;
-  makeDir(stampsDir(stateDir));
+  const path = `${stateDir}/stamps/until.${hour}`;
+  makeDir(`${stateDir}/stamps`);
   writeWhole(path, "", { mtime: hour * HOUR });
   return path.slice(stateDir.length + 1);
 }

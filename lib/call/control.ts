@@ -4,9 +4,9 @@
  * scripts) thus work as with a ControlPath. ssh itself talks to the newest lane, so messages and exit
  * statuses are its own; `exit` and `stop` apply to all lanes of the identity.
  */
-import { closeLane } from "../lane/closing.ts";
 import { isOpen, retire } from "../lane/lane.ts";
 import { identityDir, lanesOf } from "../lane/layout.ts";
+import { closeLane } from "../lane/master.ts";
 import { createText, exists } from "../os/files.ts";
 import type { Given } from "../os/given.ts";
 import type { System } from "../os/system.ts";

@@ -2,7 +2,6 @@
  * A plan: what the launcher does with the same arguments from now on, without the program. It is sh text that
  * the launcher sources: tests of everything that the decision depends on, and then what to do.
  */
-import { plansDir } from "../lane/layout.ts";
 import { isSystemError, makeDir, removePath, writeWhole } from "../os/files.ts";
 import { quote, VERSION } from "../os/program.ts";
 import { OF_SESSION } from "../ssh/environment.ts";
@@ -148,10 +147,10 @@ export function watchTests(watches: readonly Watch[]): string[] {
 export function writePlan(stateDir: string, key: string, text: string, since: number): void {
   const names = key.split("/");
   if (names.some((name) => ["", ".", ".."].includes(name))) return;
-  const path = `${plansDir(stateDir)}/${key}`;
+  const path = `${stateDir}/plans/${key}`;
   try {
     for (let i = 0; i < names.length; i++) {
-      makeDir([plansDir(stateDir), ...names.slice(0, i)].join("/"));
+      makeDir([`${stateDir}/plans`, ...names.slice(0, i)].join("/"));
     }
     writeWhole(path, text, { mtime: since - BACKDATE });
   } catch (error) {

@@ -3,6 +3,7 @@
  * rule (launcher.sh); here are the reasons that `--why` prints for that, and the rules that need `ssh -G`.
  */
 import { forwardsOf } from "../lane/forwards.ts";
+import { MUX_FWD_REMOTE } from "../lane/mux_protocol.ts";
 import {
   parseSshArgs,
   type SshArgs,
@@ -158,7 +159,7 @@ function directByForwards(
       );
   }
   if (!forwards) return direct("it forwards a path that is relative or has a blank");
-  if (forwards.some(({ type, listenPort }) => type === "remote" && listenPort === 0)) {
+  if (forwards.some(([type, , port]) => type === MUX_FWD_REMOTE && port === 0)) {
     return direct("it forwards a port that the server chooses, which only plain ssh tells");
   }
 }

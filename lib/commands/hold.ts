@@ -4,7 +4,8 @@
  */
 import { isOpen, readMaster } from "../lane/lane.ts";
 import type { Lane } from "../lane/layout.ts";
-import { isMuxTrouble, MuxConnection } from "../lane/mux_client.ts";
+import { MuxConnection } from "../lane/mux_client.ts";
+import { isMuxTrouble } from "../lane/mux_protocol.ts";
 import { endOf, readRecord } from "../lane/record.ts";
 import { removePath, writeText } from "../os/files.ts";
 import type { Given } from "../os/given.ts";

@@ -11,7 +11,6 @@
 import { basename } from "@std/path/posix/basename";
 import { dirname } from "@std/path/posix/dirname";
 import manual from "../../sshs.1" with { type: "text" };
-import { plansDir } from "../lane/layout.ts";
 import { allStateDirs, removeState } from "../lane/state_dir.ts";
 import bash from "../launcher/completions/sshs.bash" with { type: "text" };
 import fish from "../launcher/completions/sshs.fish" with { type: "text" };
@@ -104,7 +103,7 @@ export async function uninstallCommand(
     await stop(undefined, now, given, system);
   } else {
     // A plan for a call through a jump host names the launcher that asked for it.
-    for (const dir of allStateDirs(given, system)) removePath(plansDir(dir));
+    for (const dir of allStateDirs(given, system)) removePath(`${dir}/plans`);
   }
   uninstall(where);
   // Last, since what runs may be in there.

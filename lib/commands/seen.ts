@@ -6,20 +6,13 @@ import { basename } from "@std/path/posix/basename";
 import { dirname } from "@std/path/posix/dirname";
 import { forwardOption, forwardsOn } from "../lane/forwards.ts";
 import { isOpen, isVerified, readMaster, roundTripOf } from "../lane/lane.ts";
-import {
-  aboutPath,
-  identityDirs,
-  type Lane,
-  laneAt,
-  lanesOf,
-  terminalPath,
-} from "../lane/layout.ts";
+import { identityDirs, type Lane, laneAt, lanesOf } from "../lane/layout.ts";
 import { directOf } from "../lane/learned.ts";
 import { liveLeases } from "../lane/lease.ts";
-import { probe } from "../lane/probe.ts";
+import { masterAt } from "../lane/master.ts";
 import { isSameProcess } from "../lane/process.ts";
 import { endOf, keptUntil, type LaneRecord, readRecord, startOf } from "../lane/record.ts";
-import { latestStarter } from "../lane/starter.ts";
+import { startersOf } from "../lane/starter.ts";
 import { allStateDirs } from "../lane/state_dir.ts";
 import { exists, namesIn, readText, statOf } from "../os/files.ts";
 import type { Given } from "../os/given.ts";
@@ -104,7 +97,7 @@ function allDirs(given: Given, system: SeeSystem): string[] {
 
 /** Returns what is seen of an identity, without a lane. */
 function seeIdentity(dir: string, state: State): Seen {
-  const about = readText(aboutPath(dir)) ?? "";
+  const about = readText(`${dir}/about`) ?? "";
   const value = (key: string) => new RegExp(`^${key} (.+)$`, "m").exec(about)?.[1] ?? "?";
   const resolved = `${value("user")}@${value("hostname")}:${value("port")}`;
   return { ...UNKNOWN, resolved, identity: basename(dir), state };
@@ -117,11 +110,10 @@ async function masterOf(
 ): Promise<{ isAlive: boolean; pid: number | null }> {
   const noted = readMaster(lane);
   if (noted) return { isAlive: await isSameProcess(noted, system), pid: noted.pid };
-  const found = await probe(lane.socket);
-  if (found.kind === "alive") return { isAlive: true, pid: found.pid };
+  const found = await masterAt(lane.socket);
+  if (typeof found === "number") return { isAlive: true, pid: found };
   // A stopped master does not answer; one that no longer listens lives as long as there are sessions.
-  const isAlive = found.kind === "foreign" || liveLeases(lane, system).length > 0;
-  return { isAlive, pid: null };
+  return { isAlive: found === "silent" || liveLeases(lane, system).length > 0, pid: null };
 }
 
 async function see(
@@ -172,7 +164,7 @@ function idleFor(dir: string, now: number): number {
 }
 
 function seeLogin(dir: string, system: SeeSystem): Seen[] {
-  const starter = latestStarter(dir, system);
+  const starter = startersOf(dir, system).at(-1);
   // Without a pid it has only just begun, and the pid is not written yet.
   if (starter?.state !== "running" || starter.pid === 0) return [];
   const begun = statOf(starter.path)?.mtime?.getTime() ?? system.now();
@@ -190,7 +182,7 @@ function seeDirect(dir: string, system: SeeSystem): Seen[] {
 export function learnedOf(dir: string, system: Pick<System, "now">): string | undefined {
   const direct = directOf(dir, system.now());
   if (direct) return `not shared until ${clock(new Date(direct.until * 1000))}: ${direct.why}`;
-  if (exists(terminalPath(dir))) return "not shared: its ProxyCommand asks on the terminal";
+  if (exists(`${dir}/terminal`)) return "not shared: its ProxyCommand asks on the terminal";
 }
 
 /** Returns the lane with the files of what is seen. */

@@ -6,10 +6,10 @@
  */
 import { decide, type DecideSystem } from "../call/decide.ts";
 import type { Shared } from "../call/decision.ts";
-import { closeLane } from "../lane/closing.ts";
 import { removeLane } from "../lane/lane.ts";
 import { identityDir, lanesOf } from "../lane/layout.ts";
 import { forgetLearned } from "../lane/learned.ts";
+import { closeLane } from "../lane/master.ts";
 import type { Given } from "../os/given.ts";
 import { pause, type System } from "../os/system.ts";
 import { print, say } from "../os/terminal.ts";

@@ -5,7 +5,7 @@
 import { readText } from "../os/files.ts";
 import type { System } from "../os/system.ts";
 import { AGENT_DEADLINE, agentKeys, listedKeys, offeredKeys } from "../ssh/agent.ts";
-import { closeLane } from "./closing.ts";
+import { closeLane } from "./master.ts";
 import { isOpen } from "./lane.ts";
 import { type Lane, lanesOf } from "./layout.ts";
 import { type LaneRecord, readRecord } from "./record.ts";

@@ -9,8 +9,17 @@
 import { namesIn, readText, removePath } from "../os/files.ts";
 import type { SshConfig } from "../ssh/config_dump.ts";
 import type { Lane } from "./layout.ts";
-import { MuxConnection, MuxRefused } from "./mux_client.ts";
-import type { Forward } from "./mux_protocol.ts";
+import { MuxConnection } from "./mux_client.ts";
+import {
+  type Forward,
+  isMuxTrouble,
+  MUX_C_CLOSE_FWD,
+  MUX_C_OPEN_FWD,
+  MUX_FWD_DYNAMIC,
+  MUX_FWD_LOCAL,
+  MUX_FWD_REMOTE,
+  PORT_STREAMLOCAL,
+} from "./mux_protocol.ts";
 
 /** Whether the lane has forwards that have not been cancelled yet. */
 export function hasForwards(lane: Lane): boolean {
@@ -19,7 +28,8 @@ export function hasForwards(lane: Lane): boolean {
 
 /** Returns the forwards that the sessions on a lane asked for, each once. */
 export function forwardsOn(lane: Lane): Forward[] {
-  return [...linesOf(lane, leasesOn(lane))].flatMap((line) => readForward(line) ?? []);
+  return [...linesOf(lane, leasesOn(lane))].map(readForward)
+    .filter((forward) => forward !== undefined);
 }
 
 /** Cancels the forwards that only sessions asked for whose leases are gone. */
@@ -28,11 +38,11 @@ export async function takeBackForwards(lane: Lane, connection: MuxConnection): P
   const over = namesIn(lane.forwards).filter((pid) => !leases.has(pid));
   if (over.length === 0) return;
   const closed = linesOf(lane, over).difference(linesOf(lane, leases));
-  for (const line of closed) await ask(line, (forward) => connection.closeForward(forward));
+  for (const line of closed) await ask(connection, MUX_C_CLOSE_FWD, line);
   for (const pid of over) removePath(`${lane.forwards}/${pid}`);
   // A session that started meanwhile was told that its forward exists.
   const late = linesOf(lane, leasesOn(lane)).intersection(closed);
-  for (const line of late) await ask(line, (forward) => connection.openForward(forward));
+  for (const line of late) await ask(connection, MUX_C_OPEN_FWD, line);
 }
 
 /**
@@ -57,78 +67,68 @@ function linesOf({ forwards }: Lane, pids: Iterable<string>): Set<string> {
 }
 
 /** Asks the master. It does no harm if the master does not have the forward, or cannot get it. */
-async function ask(line: string, question: (forward: Forward) => Promise<void>): Promise<void> {
+async function ask(connection: MuxConnection, request: number, line: string): Promise<void> {
   const forward = readForward(line);
   try {
-    if (forward) await question(forward);
+    if (forward) await connection.forward(request, forward);
   } catch (error) {
-    if (!(error instanceof MuxRefused)) throw error;
+    if (!isMuxTrouble(error, "refused")) throw error;
   }
 }
 
 function readForward(line: string): Forward | undefined {
   try {
-    return JSON.parse(line);
+    const forward = JSON.parse(line);
+    return Array.isArray(forward) ? forward as unknown as Forward : undefined; // 0.2.0 has objects.
   } catch (error) {
     if (error instanceof SyntaxError) return undefined; // The file is being written.
     throw error;
   }
 }
 
-/** The destination that means a SOCKS proxy (parse_forward() in readconf.c). */
-const SOCKS = { host: "socks", port: 0 };
-
-const LETTERS = { local: "L", remote: "R", dynamic: "D" } as const;
+/** What stands for a destination that means a SOCKS proxy (parse_forward() in readconf.c). */
+const SOCKS = ["socks", 0] as const;
 
 /** Returns the forwards in the output of `ssh -G`; `undefined` if one of them cannot be parsed. */
 export function forwardsOf(config: SshConfig): Forward[] | undefined {
   if (config.get("clearallforwardings") === "yes") return [];
-  const locals = config.all("localforward").map((line) => parseForward("local", line));
-  const remotes = config.all("remoteforward").map((line) => parseForward("remote", line));
-  const paths = locals.filter((forward) => forward?.connectPort === null);
+  const all = (key: string, type: number) =>
+    config.all(key).map((line) => parseForward(type, line.split(" ")));
+  const locals = all("localforward", MUX_FWD_LOCAL);
   // ssh -G prints a forward to a path as a dynamic one too (dump_cfg_forwards() in readconf.c).
-  const dynamics = config.all("dynamicforward").map((line) => parseForward("dynamic", line))
-    .filter((forward) => !paths.some((other) => forward && other && listensAlike(forward, other)));
-  const all = [...locals, ...remotes, ...dynamics];
-  return all.includes(undefined) ? undefined : all as Forward[];
+  const paths = locals.filter((forward) => forward?.[4] === PORT_STREAMLOCAL)
+    .map((forward) => `${forward?.slice(1, 3)}`);
+  const dynamics = all("dynamicforward", MUX_FWD_DYNAMIC)
+    .filter((forward) => !paths.includes(`${forward?.slice(1, 3)}`));
+  const found = [...locals, ...all("remoteforward", MUX_FWD_REMOTE), ...dynamics];
+  return found.includes(undefined) ? undefined : found as Forward[];
 }
 
-function listensAlike(one: Forward, other: Forward): boolean {
-  return one.listenHost === other.listenHost && one.listenPort === other.listenPort;
-}
-
-function parseForward(type: Forward["type"], line: string): Forward | undefined {
-  const words = line.split(" ");
-  if (words.length !== (type === "dynamic" ? 1 : 2)) return undefined; // A path with a blank in it.
-  const listen = parseEnd(words[0]);
-  const connect = type === "dynamic" ? SOCKS : parseEnd(words[1]);
-  if (!listen || !connect) return undefined;
-  return {
-    type,
-    // As the client sends it.
-    listenHost: words[0].startsWith("[]") ? "*" : listen.host,
-    listenPort: listen.port,
-    connectHost: connect.host,
-    connectPort: connect.port,
-  };
+/** Parses one: a path with a blank in it makes too many words. */
+function parseForward(type: number, [from, to, ...more]: readonly string[]): Forward | undefined {
+  const listen = parseEnd(from);
+  const connect = type === MUX_FWD_DYNAMIC ? SOCKS : parseEnd(to ?? "");
+  if (!listen || !connect || more.length > 0 || (type === MUX_FWD_DYNAMIC && to)) return undefined;
+  const [host, port] = listen;
+  return [type, from.startsWith("[]") ? "*" : host, port, ...connect]; // As the client sends it.
 }
 
 /** Parses `8080`, `[host]:8080`, or a path. A relative path would be a different one for the master. */
-function parseEnd(word: string): { host: string; port: number | null } | undefined {
-  if (word.startsWith("/")) return { host: word, port: null };
+function parseEnd(word: string): readonly [host: string, port: number] | undefined {
+  if (word.startsWith("/")) return [word, PORT_STREAMLOCAL];
   const [, host = "", port] = /^(?:\[([^\]]*)\]:)?(\d+)$/.exec(word) ?? [];
-  return port === undefined ? undefined : { host, port: Number(port) };
+  return port === undefined ? undefined : [host, Number(port)];
 }
 
 /** Returns the forward as an ssh option: `-L 8080:localhost:80`. */
-export function forwardOption(forward: Forward): string {
-  const { type, listenHost, listenPort, connectHost, connectPort } = forward;
-  const listen = listenHost === "" ? `${listenPort}` : endText(listenHost, listenPort);
-  const isSocks = connectHost === SOCKS.host && connectPort === SOCKS.port;
-  const ends = isSocks ? [listen] : [listen, endText(connectHost, connectPort)];
-  return `-${LETTERS[type]} ${ends.join(":")}`;
+export function forwardOption([type, host, port, toHost, toPort]: Forward): string {
+  const listen = host === "" ? `${port}` : endText(host, port);
+  const isSocks = toHost === SOCKS[0] && toPort === SOCKS[1];
+  const ends = isSocks ? [listen] : [listen, endText(toHost, toPort)];
+  return `-${" LRD"[type]} ${ends.join(":")}`;
 }
 
-function endText(host: string, port: number | null): string {
-  return port === null ? host : `${host.includes(":") ? `[${host}]` : host}:${port}`;
+function endText(host: string, port: number): string {
+  if (port === PORT_STREAMLOCAL) return host;
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }

@@ -18,7 +18,7 @@ import {
 } from "../os/files.ts";
 import type { System } from "../os/system.ts";
 import type { Lane } from "./layout.ts";
-import { dropDeadLeases } from "./lease.ts";
+import { parseLease } from "./lease.ts";
 import { type Process, readProcess, writeProcess } from "./process.ts";
 import { startOf } from "./record.ts";
 
@@ -31,14 +31,9 @@ export function lookSeconds(system: Pick<System, "env">): number {
   return seconds >= 0.1 && seconds <= 60 ? seconds : 1;
 }
 
-/** Returns the master, once the sleeper has taken the lane. */
+/** Returns the master, once the sleeper has taken the lane and could identify it. */
 export function readMaster(lane: Lane): Process | undefined {
   return readProcess(lane.master);
-}
-
-/** Records the master; without one, that the sleeper came but could not identify it. */
-export function writeMaster(lane: Lane, master?: Process): void {
-  writeProcess(lane.master, master);
 }
 
 /** Whether the lane takes sessions. */
@@ -48,7 +43,11 @@ export function isOpen(lane: Lane): boolean {
 
 /** Closes an idle lane to new sessions. Returns false if it is not idle: it then stays open. */
 export function withdraw(lane: Lane, system: Pick<System, "isAlive">): boolean {
-  dropDeadLeases(lane, system);
+  // Leases of dead processes, and files that are none, would keep the lane forever.
+  for (const name of namesIn(lane.leases)) {
+    const lease = parseLease(name);
+    if (!lease || !system.isAlive(lease.pid)) removePath(`${lane.leases}/${name}`);
+  }
   if (!removeIfEmpty(lane.leases)) return false; // A lease holds the lane.
   unverify(lane);
   return true;
@@ -84,16 +83,11 @@ export function verify(
   setModified(lane.verified, now + validFor);
 }
 
-/** Records that the far end has just answered, about as fast as before. Returns false if there is no mark. */
-export function renew(lane: Lane, now: number, validFor: number = VERIFIED_FOR): boolean {
-  return setModified(lane.verified, now + validFor);
-}
-
 /** Removes the mark, so that the next call waits for an answer. */
 export function unverify(lane: Lane): void {
   removePath(lane.verified);
   // Without this file the lane would count as just logged in.
-  if (!exists(lane.master) && exists(lane.record)) writeMaster(lane);
+  if (!exists(lane.master) && exists(lane.record)) writeProcess(lane.master);
 }
 
 /**

@@ -7,13 +7,13 @@
  *                                once the program reads ssh's configuration
  *             stamps/            the times of files that plans depend on: see ssh/watches.ts; until.<hour>:
  *                                its mtime is when plans lapse that depend on it
- *             ssh                a launcher, if the program was called without one (scp, sftp and sshs too
- *                                in a job's directory)
+ *             launcher/          the library (the launcher and the program), after `deno install` alone
  *             waiting/<for>.<pid>  a named pipe: the call <pid> waits. <for> is an identity (for a login, a
  *                                place, or an answer about a lane), or the pid of the call that asks the
  *                                program for the same plan. A line in it means: look again
  *             sleeper            the sleeper's pid, its version, the descriptor under which it has this file
  *                                open, its namespaces; one per line
+ *             sleeper.start      the pid and birth of a process that is becoming the sleeper
  *             sleeper.log        what the sleeper did
  *             used               every call that takes a lease writes to it, which wakes an idle sleeper
  *             owner              in a job's own directory (`--with`): the pid and birth of the job's process.
@@ -21,9 +21,8 @@
  *             <identity>/        16 hexadecimal digits; outlives its lanes
  *
  *     <identity>/about           a description of the identity, for people
- *                direct, sessions, several, pings  what the server has shown of itself: see learned.ts
+ *                direct, sessions, several, pings, ended-early  what the server has shown: see learned.ts
  *                terminal        exists if a ProxyCommand needs the terminal: calls go direct
- *                ended-early     exists if the last connection ended together with its first session
  *                starter.<n>     the login attempt that creates lane <n>: see starter.ts
  *                <n>.sock        the control socket
  *                <n>.log         the messages of a ProxyCommand, or of ssh if its configuration has warnings
@@ -40,7 +39,6 @@
  *                                "forever"
  *                <n>.agent       the public keys that the agent had when the lane logged in, as `ssh-add -L`
  *                                prints them
- *                <n>.once        exists if ssh said that the password had to be changed: no more sessions
  *                <n>.forwards/   the forwards that the sessions asked for: see forwards.ts
  *
  * Most of it is written by sh, which can create a file in one step only if it is empty. No name <n> is used
@@ -49,26 +47,10 @@
 import { namesIn } from "../os/files.ts";
 
 /** A lane: one connection master of an identity, and where its files are. */
-export interface Lane {
-  /** The directory of the lane's identity. */
-  readonly dir: string;
-  /** A number. */
-  readonly name: string;
-  readonly socket: string;
-  readonly log: string;
-  readonly record: string;
-  readonly leases: string;
-  readonly retired: string;
-  readonly verified: string;
-  readonly master: string;
-  readonly keep: string;
-  readonly agent: string;
-  readonly once: string;
-  readonly forwards: string;
-}
+export type Lane = Readonly<ReturnType<typeof laneAt>>;
 
-/** Returns a lane by its name. Its files need not exist yet. */
-export function laneAt(dir: string, name: string): Lane {
+/** Returns a lane by the directory of its identity and its name, a number. Its files need not exist yet. */
+export function laneAt(dir: string, name: string) {
   const base = `${dir}/${name}`;
   return {
     dir,
@@ -82,7 +64,6 @@ export function laneAt(dir: string, name: string): Lane {
     master: `${base}.master`,
     keep: `${base}.keep`,
     agent: `${base}.agent`,
-    once: `${base}.once`,
     forwards: `${base}.forwards`,
   };
 }
@@ -109,52 +90,4 @@ export function identityDir(
 /** Returns all lanes in a state directory. */
 export function allLanes(stateDir: string): Lane[] {
   return identityDirs(stateDir).flatMap(lanesOf);
-}
-
-export function plansDir(stateDir: string): string {
-  return `${stateDir}/plans`;
-}
-
-export function waitingDir(stateDir: string): string {
-  return `${stateDir}/waiting`;
-}
-
-export function stampsDir(stateDir: string): string {
-  return `${stateDir}/stamps`;
-}
-
-export function sleeperPath(stateDir: string): string {
-  return `${stateDir}/sleeper`;
-}
-
-export function sleeperLogPath(stateDir: string): string {
-  return `${stateDir}/sleeper.log`;
-}
-
-export function usedPath(stateDir: string): string {
-  return `${stateDir}/used`;
-}
-
-export function ownerPath(stateDir: string): string {
-  return `${stateDir}/owner`;
-}
-
-export function aboutPath(dir: string): string {
-  return `${dir}/about`;
-}
-
-export function directPath(dir: string): string {
-  return `${dir}/direct`;
-}
-
-export function terminalPath(dir: string): string {
-  return `${dir}/terminal`;
-}
-
-export function endedEarlyPath(dir: string): string {
-  return `${dir}/ended-early`;
-}
-
-export function starterPath(dir: string, number: number): string {
-  return `${dir}/starter.${number}`;
 }

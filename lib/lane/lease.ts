@@ -17,10 +17,8 @@ export interface Lease {
   readonly kind: "running" | "via";
 }
 
-type LeaseDirs = Pick<Lane, "leases" | "retired">;
-
 /** Returns the leases on a lane, open or retired, whose processes are alive. */
-export function liveLeases(lane: LeaseDirs, system: Pick<System, "isAlive">): Lease[] {
+export function liveLeases(lane: Lane, system: Pick<System, "isAlive">): Lease[] {
   return namesIn(leaseDir(lane)).flatMap((name) => parseLease(name) ?? [])
     .filter(({ pid }) => system.isAlive(pid));
 }
@@ -36,13 +34,15 @@ export function freePlaces(
   return Math.max(0, maxSessions - leases.filter(({ kind }) => kind === "running").length);
 }
 
-/** Removes the leases of dead processes, and files that are no leases: they would keep the lane forever. */
-export function dropDeadLeases(lane: LeaseDirs, system: Pick<System, "isAlive">): void {
-  const dir = leaseDir(lane);
-  for (const name of namesIn(dir)) {
-    const lease = parseLease(name);
-    if (!lease || !system.isAlive(lease.pid)) removePath(`${dir}/${name}`);
-  }
+/** Returns the lease that a file's name is; `undefined` if it is none. */
+export function parseLease(name: string): Lease | undefined {
+  // `.w`: a call of 0.2.0 that waits for a place. It keeps the lane, and is no session.
+  const [, pid, ending] = /^([1-9]\d{0,9})(\.w|\.via)?$/.exec(name) ?? [];
+  return pid ? { pid: Number(pid), kind: ending ? "via" : "running" } : undefined;
+}
+
+function leaseDir(lane: Lane): string {
+  return exists(lane.leases) ? lane.leases : lane.retired;
 }
 
 /** A lease that the sleeper has seen. */
@@ -53,8 +53,6 @@ export interface SeenLease extends Lease {
 
 /** What a sweep of a lane's leases has found. */
 export interface Sweep {
-  /** The lane takes sessions. */
-  readonly isOpen: boolean;
   /** Leases whose processes are alive. */
   readonly live: readonly SeenLease[];
   /** How many leases have come since the last sweep, even if they have gone again. */
@@ -68,12 +66,12 @@ export interface Sweep {
  * row is the same process: no machine uses up all its pids in a second. So each birth is looked up once.
  */
 export class LeaseWatch {
-  readonly #lane: LeaseDirs;
+  readonly #lane: Lane;
   /** The live leases of the last sweep, by file name. */
   #known: ReadonlyMap<string, SeenLease> = new Map();
   #isInDoubt = false;
 
-  constructor(lane: LeaseDirs) {
+  constructor(lane: Lane) {
     this.#lane = lane;
   }
 
@@ -84,46 +82,36 @@ export class LeaseWatch {
 
   /** Removes leases of dead processes, or whose pid has another process now, and files that are no leases. */
   async sweep(system: Pick<System, "births" | "isAlive">): Promise<Sweep> {
-    const isOpen = exists(this.#lane.leases);
     const dir = leaseDir(this.#lane);
+    const names = namesIn(dir);
     const found = new Map<string, SeenLease>();
-    for (const name of namesIn(dir)) {
+    for (const name of names) {
       const lease = this.#known.get(name) ?? seeLease(dir, name);
       if (lease) found.set(name, lease);
-      else removePath(`${dir}/${name}`);
     }
-    const live = await this.#living(dir, found, system);
-    for (const name of found.keys()) if (!live.has(name)) removePath(`${dir}/${name}`);
+    const live = new Map([...found].filter(([, { pid }]) => system.isAlive(pid)));
+    const fresh = [...live].filter(([name]) => this.#isInDoubt || !this.#known.has(name));
+    if (fresh.length > 0) {
+      const births = await system.births(fresh.map(([, { pid }]) => pid));
+      for (const [name, lease] of fresh) {
+        if (!isBorn(`${dir}/${name}`, lease, births.get(lease.pid))) live.delete(name);
+      }
+    }
+    for (const name of names) if (!live.has(name)) removePath(`${dir}/${name}`);
     const begun = [...found.keys()].filter((name) => !this.#known.has(name)).length;
     const ended = new Map([...this.#known, ...found].filter(([name]) => !live.has(name)));
     this.#known = live;
     this.#isInDoubt = false;
-    return { isOpen, live: [...live.values()], begun, ended: [...ended.values()] };
-  }
-
-  async #living(
-    dir: string,
-    found: ReadonlyMap<string, SeenLease>,
-    system: Pick<System, "births" | "isAlive">,
-  ): Promise<Map<string, SeenLease>> {
-    const live = new Map([...found].filter(([, { pid }]) => system.isAlive(pid)));
-    const fresh = [...live].filter(([name]) => this.#isInDoubt || !this.#known.has(name));
-    if (fresh.length === 0) return live;
-    const births = await system.births(fresh.map(([, { pid }]) => pid));
-    for (const [name, lease] of fresh) {
-      const birth = births.get(lease.pid);
-      // If the system reports no birth, the pid must do.
-      if (birth !== undefined && !isBorn(`${dir}/${name}`, lease, birth)) live.delete(name);
-    }
-    return live;
+    return { live: [...live.values()], begun, ended: [...ended.values()] };
   }
 }
 
 /**
- * Whether the process with this birth created the lease. The launcher leaves it empty, so the first sweep
- * trusts the process and writes its birth to the lease.
+ * Whether the process with this birth created the lease; if the system reports none, the pid must do. The
+ * launcher leaves a lease empty, so the first sweep trusts the process and writes its birth to it.
  */
-function isBorn(path: string, lease: SeenLease, birth: string): boolean {
+function isBorn(path: string, lease: SeenLease, birth: string | undefined): boolean {
+  if (birth === undefined) return true;
   const noted = addIfEmpty(path, birth);
   if (noted === "") setModified(path, lease.takenAt);
   return noted === undefined || noted === "" || noted === birth;
@@ -133,14 +121,4 @@ function seeLease(dir: string, name: string): SeenLease | undefined {
   const lease = parseLease(name);
   const info = lease && linkStatOf(`${dir}/${name}`); // A link's target is not ours to write.
   return info?.isFile ? { ...lease!, takenAt: info.mtime?.getTime() ?? 0 } : undefined;
-}
-
-function leaseDir(lane: LeaseDirs): string {
-  return exists(lane.leases) ? lane.leases : lane.retired;
-}
-
-function parseLease(name: string): Lease | undefined {
-  // `.w`: a call of 0.2.0 that waits for a place. It keeps the lane, and is no session.
-  const [, pid, ending] = /^([1-9]\d{0,9})(\.w|\.via)?$/.exec(name) ?? [];
-  return pid ? { pid: Number(pid), kind: ending ? "via" : "running" } : undefined;
 }

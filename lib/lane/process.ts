@@ -32,10 +32,7 @@ export async function isSameProcess(
   system: Pick<System, "births" | "isAlive">,
 ): Promise<boolean> {
   if (!system.isAlive(process.pid)) return false;
-  return isBornAs(process, (await processOf(process.pid, system)).birth);
-}
-
-/** Whether a birth can be that of the recorded process; if the system tells no births, the pid must do. */
-export function isBornAs(process: Process, birth: string | undefined): boolean {
+  const { birth } = await processOf(process.pid, system);
+  // If the system tells no births, the pid must do.
   return birth === undefined || process.birth === undefined || birth === process.birth;
 }

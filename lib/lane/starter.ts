@@ -5,8 +5,8 @@
  */
 import { exists, namesIn, readText, statOf } from "../os/files.ts";
 import type { System } from "../os/system.ts";
-import { laneAt, starterPath } from "./layout.ts";
-import { isBornAs, processOf } from "./process.ts";
+import { laneAt } from "./layout.ts";
+import { isSameProcess } from "./process.ts";
 
 export interface Starter {
   /** Also the name of its lane. */
@@ -26,36 +26,30 @@ const EMPTY_FOR = 5000;
 /** No login takes this long, ms: where no birth tells, the pid must be another process's by now. */
 const LONGEST = 3600_000;
 
-type StarterSystem = Pick<System, "isAlive" | "now">;
-
-/** Returns all recorded attempts, the highest number last. */
-export function startersOf(dir: string, system: StarterSystem): Starter[] {
-  return numbersOf(dir).map((number) => readStarter(dir, number, system));
+/** Returns all recorded attempts, the one that counts last. */
+export function startersOf(dir: string, system: Pick<System, "isAlive" | "now">): Starter[] {
+  return namesIn(dir).filter((name) => /^starter\.\d+$/.test(name))
+    .map((name) => Number(name.slice("starter.".length)))
+    .sort((a, b) => a - b)
+    .map((number) => readStarter(dir, number, system));
 }
 
-/** Returns the attempt that counts. */
-export function latestStarter(dir: string, system: StarterSystem): Starter | undefined {
-  return numbersOf(dir).slice(-1).map((number) => readStarter(dir, number, system))[0];
-}
-
-/** Whether the process that a running attempt names is another one, with the same pid. */
-export async function isAnothers(
-  { pid, birth }: Starter,
+/** Whether an attempt runs, and the process that it names is not another one with the same pid. */
+export async function isRunning(
+  { state, pid, birth }: Starter,
   system: Pick<System, "births" | "isAlive">,
 ): Promise<boolean> {
   // A word that is the pid of a living process may be 0.2.0's.
-  if (pid < 2 || !isBirth(birth) || system.isAlive(Number(birth))) return false;
-  return !isBornAs({ pid, birth }, (await processOf(pid, system)).birth);
+  const isUnknown = pid < 2 || !isBirth(birth) || system.isAlive(Number(birth));
+  return state === "running" && (isUnknown || await isSameProcess({ pid, birth }, system));
 }
 
-function numbersOf(dir: string): number[] {
-  return namesIn(dir).filter((name) => /^starter\.\d+$/.test(name))
-    .map((name) => Number(name.slice("starter.".length)))
-    .sort((a, b) => a - b);
-}
-
-function readStarter(dir: string, number: number, system: StarterSystem): Starter {
-  const path = starterPath(dir, number);
+function readStarter(
+  dir: string,
+  number: number,
+  system: Pick<System, "isAlive" | "now">,
+): Starter {
+  const path = `${dir}/starter.${number}`;
   const [line, ...words] = (readText(path) ?? "").split("\n");
   const [, pid = "0", birth = ""] = /^(\d+)(?: (.*))?$/.exec(line) ?? [];
   const said = words.find((word) => word === "up" || word === "failed");

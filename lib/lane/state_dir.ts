@@ -9,24 +9,25 @@ import {
   createDir,
   exists,
   isSystemError,
-  linkStatOf,
   namesIn,
-  realPathOf,
   removeIfEmpty,
   removePath,
-  statOf,
 } from "../os/files.ts";
 import type { Given } from "../os/given.ts";
 import type { System } from "../os/system.ts";
 import { Complaint } from "../os/terminal.ts";
 
+/** The hint for a state directory that cannot be used. */
+export const CHOOSE_ANOTHER = "set SSHS_DIR to a short path of your own";
+
 /** Why the state directory cannot be used, and what to do about it. */
 export class StateDirError extends Complaint {
   override name = "StateDirError";
-}
 
-/** The hint for a state directory that cannot be used. */
-export const CHOOSE_ANOTHER = "set SSHS_DIR to a short path of your own";
+  constructor(message: string, override readonly hint: string = CHOOSE_ANOTHER) {
+    super(message, hint);
+  }
+}
 
 /**
  * The longest path of a state directory, in bytes: sun_path on macOS is 104 with its NUL, ssh binds a
@@ -60,17 +61,13 @@ export function allStateDirs(
   ];
   return [
     ...(own !== "" && exists(own) ? [openStateDir(given, system)] : []),
-    ...new Set(others.filter((path) => path !== own && isTrusted(path, uid))),
+    ...new Set(others.filter((path) => path !== own && exists(path) && isTrusted(path, system))),
   ];
 }
 
-/** Whether a state directory exists and may be used. */
-function isTrusted(path: string, uid: number | null): boolean {
+function isTrusted(path: string, system: Pick<System, "uid">): boolean {
   try {
-    if (!exists(path)) return false;
-    verifyAbove(path, uid);
-    verify(path, uid);
-    return true;
+    return openStateDir({ stateDir: path }, system) === path;
   } catch (error) {
     if (error instanceof StateDirError) return false;
     throw error;
@@ -91,15 +88,20 @@ export function openStateDir(
   { stateDir: path }: Pick<Given, "stateDir">,
   system: Pick<System, "uid">,
 ): string {
-  if (path === "") throw new StateDirError("there is no directory for the state", CHOOSE_ANOTHER);
-  if (!path.startsWith("/")) throw refuse(path, "is not an absolute path");
+  if (path === "") throw new StateDirError("there is no directory for the state");
+  if (!path.startsWith("/")) throw new StateDirError(`${path} is not an absolute path`);
   if (!isShort(path)) {
-    throw refuse(path, `is longer than the ${MAX_BYTES} bytes that leave room for a socket`);
+    const limit = `the ${MAX_BYTES} bytes that leave room for a socket`;
+    throw new StateDirError(`${path} is longer than ${limit}`);
   }
   // First, so that root leaves nothing in a place that another user owns.
-  verifyAbove(path, system.uid());
-  makeDir(path);
-  verify(path, system.uid());
+  attempt(path, "read", () => verifyAbove(path, system.uid()));
+  // A process that outlives its job would create a directory that nobody removes.
+  if (isJobDir(path) && !exists(path)) {
+    throw new StateDirError(`${path} was a job's, which has ended`);
+  }
+  attempt(path, "made", () => createDir(path));
+  attempt(path, "read", () => verify(path, system.uid()));
   return path;
 }
 
@@ -107,17 +109,9 @@ export function openStateDir(
 const OURS = /^(plans|stamps|waiting|launcher|ssh|sleeper|sleeper\.\w+|used|owner|[0-9a-f]{16})$/;
 
 /** Removes the state, and its directory if it holds nothing else. Does nothing if it is not trusted. */
-export function removeState(
-  given: Pick<Given, "stateDir">,
-  system: Pick<System, "uid">,
-): void {
-  let path: string;
-  try {
-    path = openStateDir(given, system);
-  } catch (error) {
-    if (error instanceof StateDirError) return;
-    throw error;
-  }
+export function removeState(given: Pick<Given, "stateDir">, system: Pick<System, "uid">): void {
+  const path = given.stateDir;
+  if (!isTrusted(path, system)) return;
   for (const name of namesIn(path).filter((name) => OURS.test(name))) removePath(`${path}/${name}`);
   removeIfEmpty(path);
 }
@@ -141,32 +135,30 @@ export function makeJobDir(
   system: Pick<System, "uid">,
 ): string {
   const beside = dirname(stateDir);
-  const above = beside.startsWith("/") && isShort(beside, JOB_BYTES) ? beside : "/tmp";
-  verifyAbove(`${above}/${JOB}`, system.uid());
-  try {
-    return Deno.makeTempDirSync({ prefix: JOB, dir: above });
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-    throw refuse(`${above}/${JOB}`, `cannot be made (${error.message})`);
-  }
+  const dir = beside.startsWith("/") && isShort(beside, JOB_BYTES) ? beside : "/tmp";
+  const path = `${dir}/${JOB}`;
+  attempt(path, "read", () => verifyAbove(path, system.uid()));
+  return attempt(path, "made", () => Deno.makeTempDirSync({ prefix: JOB, dir }));
 }
 
-function makeDir(path: string): void {
-  // A process that outlives its job would create a directory that nobody removes.
-  if (isJobDir(path) && !exists(path)) throw refuse(path, "was a job's, which has ended");
+/** Throws an error of the system as one of the state directory. */
+function attempt<T>(path: string, what: "made" | "read", act: () => T): T {
   try {
-    createDir(path);
+    return act();
   } catch (error) {
-    throw refuse(path, `cannot be made (${(error as Error).message})`);
+    if (!isSystemError(error)) throw error;
+    throw new StateDirError(`${path} cannot be ${what} (${error.message})`);
   }
 }
 
 function verify(path: string, uid: number | null): void {
-  const info = look(path, () => linkStatOf(path));
-  if (info.isSymlink) throw refuse(path, "is a symbolic link");
-  if (!info.isDirectory) throw refuse(path, "is not a directory");
-  if (info.uid !== uid) throw refuse(path, `belongs to user ${info.uid}`);
-  if ((info.mode ?? 0) & 0o077) throw refuse(path, "can be used by others", `chmod 700 ${path}`);
+  const info = Deno.lstatSync(path);
+  if (info.isSymlink) throw new StateDirError(`${path} is a symbolic link`);
+  if (!info.isDirectory) throw new StateDirError(`${path} is not a directory`);
+  if (info.uid !== uid) throw new StateDirError(`${path} belongs to user ${info.uid}`);
+  if ((info.mode ?? 0) & 0o077) {
+    throw new StateDirError(`${path} can be used by others`, `chmod 700 ${path}`);
+  }
 }
 
 /**
@@ -176,14 +168,13 @@ function verify(path: string, uid: number | null): void {
  */
 function verifyAbove(path: string, uid: number | null): void {
   const parent = dirname(path);
-  const real = look(path, () => realPathOf(parent));
-  for (const above of new Set([...upwards(parent), ...upwards(real)])) {
-    const { mode, uid: owner } = look(path, () => statOf(above));
+  for (const above of new Set([...upwards(parent), ...upwards(Deno.realPathSync(parent))])) {
+    const { mode, uid: owner } = Deno.statSync(above);
     if (owner !== uid && owner !== ROOT && owner !== UNMAPPED) {
-      throw refuse(path, `stands in ${above}, which belongs to user ${owner}`);
+      throw new StateDirError(`${path} stands in ${above}, which belongs to user ${owner}`);
     }
     if (((mode ?? 0) & 0o022) && !((mode ?? 0) & STICKY)) {
-      throw refuse(path, `stands in ${above}, which others can write`);
+      throw new StateDirError(`${path} stands in ${above}, which others can write`);
     }
   }
 }
@@ -191,23 +182,4 @@ function verifyAbove(path: string, uid: number | null): void {
 function* upwards(path: string): Generator<string> {
   yield path;
   if (path !== "/") yield* upwards(dirname(path));
-}
-
-function look<T>(path: string, at: () => T | undefined): T {
-  try {
-    const found = at();
-    if (found !== undefined) return found;
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-    throw refuse(path, `cannot be read (${error.message})`);
-  }
-  throw refuse(path, "cannot be read (no such file or directory)");
-}
-
-function refuse(
-  path: string,
-  why: string,
-  hint = CHOOSE_ANOTHER,
-): StateDirError {
-  return new StateDirError(`${path} ${why}`, hint);
 }

@@ -49,6 +49,8 @@ sshs_become() {
     sshs_say 'SSHS=only, and no shared connection is open for this call'
     exit 255
   fi
+  [ "$sshs_why" != state ] || sshs_wants_quiet "$@" ||
+    sshs_say "not shared: $sshs_refused cannot be used; set SSHS_DIR to a short path of your own"
   [ -x "$sshs_ssh" ] || { sshs_find ssh && sshs_ssh=$sshs_found; } || sshs_lacks ssh
   export SSHS_INSIDE="${SSHS_INSIDE:+$SSHS_INSIDE:}$sshs_ssh"
   exec "$sshs_ssh" ${sshs_socket:+-S "$sshs_socket"} "$@"
@@ -61,6 +63,21 @@ sshs_lacks() {
 
 sshs_say() {
   [ -n "$sshs_quiet" ] || echo "sshs: $*" >&2
+}
+
+# Does the caller want no messages but ssh's?
+sshs_wants_quiet() {
+  OPTIND=1
+  while getopts ":$sshs_letters" sshs_letter; do
+    case $sshs_letter,${OPTARG-} in
+    q,*) break ;;
+    o,[Bb][Aa][Tt][Cc][Hh][Mm][Oo][Dd][Ee]*[Yy][Ee][Ss]) break ;;
+    o,[Ll][Oo][Gg][Ll][Ee][Vv][Ee][Ll]*[Qq][Uu][Ii][Ee][Tt]) break ;;
+    *) sshs_letter='' ;;
+    esac
+  done
+  OPTARG=$sshs_optarg
+  case $sshs_letter in q | o) ;; *) return 1 ;; esac
 }
 
 # Becomes a session on the lane though the words name a socket of the user's own ("share": "always"): ssh
@@ -225,7 +242,7 @@ sshs_settle_state() {
   case $sshs_dir in
   /*) [ ! -d "$sshs_dir" ] || [ ! -O "$sshs_dir" ] || [ -L "$sshs_dir" ] || return 0 ;;
   esac
-  sshs_dir=
+  sshs_refused=$sshs_dir sshs_dir=
   return 1
 } 2>/dev/null
 

@@ -12,29 +12,21 @@ export class Alarm {
     const due = performance.now() + ms;
     if (due >= this.#due) return;
     this.#due = due;
-    if (this.#ring) this.#set();
+    if (this.#ring) this.#set(this.#ring);
   }
 
-  /** Waits for `ms` (possibly Infinity), or less if within() says so. */
+  /** Waits for `ms`, at most a day, or less if within() says so. */
   async wait(ms: number): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#ring = resolve;
-    this.within(ms);
-    this.#set();
+    this.within(Math.min(ms, LONGEST));
+    this.#set(this.#ring = resolve);
     await promise;
     this.#ring = undefined;
     this.#due = Infinity;
   }
 
-  #set(): void {
+  #set(ring: () => void): void {
     clearTimeout(this.#timer);
-    if (this.#due === Infinity) return;
-    const left = Math.max(0, this.#due - performance.now());
-    this.#timer = setTimeout(() => this.#rings(), Math.min(left, LONGEST));
-  }
-
-  #rings(): void {
-    if (performance.now() < this.#due - 1) this.#set();
-    else this.#ring?.();
+    this.#timer = setTimeout(ring, Math.max(0, this.#due - performance.now()));
   }
 }

@@ -1,19 +1,16 @@
 /** A lane that the sleeper holds: it keeps the master, judges the far end, and lets go after the linger. */
-import { hasForwards } from "../lane/forwards.ts";
-import { removeLane, retire, unverify, withdraw } from "../lane/lane.ts";
+import { hasForwards, takeBackForwards } from "../lane/forwards.ts";
+import { isOpen, removeLane, retire, unverify, withdraw } from "../lane/lane.ts";
 import type { Lane } from "../lane/layout.ts";
-import { SessionsOfLane } from "../lane/learned.ts";
-import { LeaseWatch, liveLeases, type SeenLease, type Sweep } from "../lane/lease.ts";
-import { isMuxTrouble } from "../lane/mux_client.ts";
+import { LeaseWatch, liveLeases } from "../lane/lease.ts";
+import { isMuxTrouble } from "../lane/mux_protocol.ts";
 import type { LaneRecord } from "../lane/record.ts";
-import { exists } from "../os/files.ts";
 import { cutLog } from "../os/log.ts";
 import type { System } from "../os/system.ts";
-import { NoConnection } from "../os/unix_socket.ts";
-import { Doubt } from "./doubt.ts";
+import { FarEnd } from "./far_end.ts";
 import { type Agents, LaneAgent } from "./lane_agent.ts";
 import { MasterHold } from "./master_hold.ts";
-import { Usage } from "./usage.ts";
+import { Sessions } from "./sessions.ts";
 
 export type HeldSystem = Pick<
   System,
@@ -37,14 +34,12 @@ export class HeldLane {
   readonly #hands: Hands;
   readonly #system: HeldSystem;
   readonly #leases: LeaseWatch;
-  readonly #doubt: Doubt;
+  readonly #farEnd: FarEnd;
   readonly #agent: LaneAgent;
-  readonly #sessions: SessionsOfLane;
-  readonly #usage: Usage;
+  readonly #sessions: Sessions;
   readonly #hold: MasterHold;
   #isLeft = false;
   #isEnding = false;
-  #live: readonly SeenLease[] = [];
   #fault?: string;
 
   constructor(lane: Lane, record: LaneRecord, hands: Hands) {
@@ -53,26 +48,26 @@ export class HeldLane {
     this.#hands = hands;
     this.#system = hands.system;
     this.#leases = new LeaseWatch(lane);
-    this.#doubt = new Doubt(lane, hands.system, () => {
-      hands.log(`${record.destination}: no answer`);
+    this.#farEnd = new FarEnd(lane, hands.system, () => {
+      this.#log("no answer");
       hands.wake();
     });
     this.#agent = new LaneAgent(lane, record, hands.agents);
-    this.#sessions = new SessionsOfLane(lane, hands.system);
+    this.#sessions = new Sessions(lane, record, hands.system);
     this.#hold = new MasterHold(lane, hands.system, () => this.#isCutOff());
-    this.#usage = new Usage(lane, record, hands.system);
   }
 
   /** Withdraws the mark, and pings at the next look. */
   doubt(): void {
     this.#leases.doubt();
-    this.#guard(() => this.#doubt.begin());
+    this.#guard(() => this.#farEnd.doubt());
   }
 
   /** Answers for the lane as soon as it can, since a call waits for it: by the mark, or by retiring it. */
   answer(): void {
-    if (this.#hold.isHeld) this.#doubt.answer().catch((error) => this.#fail(error));
-    else this.#doubt.await();
+    if (this.#farEnd.isAwaited) return;
+    this.#farEnd.await();
+    if (this.#hold.connection) this.#ask();
     this.#hands.wake();
   }
 
@@ -84,7 +79,9 @@ export class HeldLane {
    */
   async lookAfter(isCalled: boolean): Promise<"here" | "gone"> {
     try {
-      return await this.#look(isCalled);
+      if (this.#isEnding && this.#hold.connection) return "here";
+      if (!isCalled && this.#isQuiet) return "here";
+      return await this.#look();
     } catch (error) {
       this.#fail(error);
       return "here";
@@ -93,60 +90,56 @@ export class HeldLane {
 
   /** Returns when to look after it next, in ms; Infinity until a call comes. */
   dueIn(look: number): number {
-    const isAtWork = !this.#hold.isHeld || this.#live.length > 0 || this.#usage.isInUse ||
-      !this.#doubt.isProven;
-    return isAtWork ? look : Math.max(0, this.#usage.left);
+    const isAtWork = !this.#hold.connection || this.#sessions.live.length > 0 ||
+      this.#sessions.isInUse || this.#farEnd.isAwaited || !this.#farEnd.isProven;
+    return isAtWork ? look : Math.max(0, this.#sessions.left);
   }
 
   /** Closes our connections; the master exits after its grace, once it is idle. */
   letGo(): void {
     this.#isLeft = true;
-    this.#doubt.close();
+    this.#farEnd.close();
     this.#hold.close();
   }
 
-  async #look(isCalled: boolean): Promise<"here" | "gone"> {
-    if (this.#isEnding && this.#hold.isHeld) return "here";
-    if (!isCalled && this.#isQuiet()) return "here";
+  /** Whether a look would find nothing to do. */
+  get #isQuiet(): boolean {
+    const { live, isInUse, isTelling, left } = this.#sessions;
+    if (!this.#hold.connection || live.length > 0 || this.#farEnd.isAwaited) return false;
+    if (this.#agent.isPolled && isInUse) return false;
+    return left > 0 && !this.#farEnd.isDue(isInUse) && !isTelling;
+  }
+
+  async #look(): Promise<"here" | "gone"> {
+    const isTaking = isOpen(this.lane); // Before the sweep: what is seen in it may decide otherwise.
     const sweep = await this.#leases.sweep(this.#system);
-    this.#note(sweep);
-    if (!this.#hold.isHeld) {
-      if (await this.#hold.isGone(sweep.live.length > 0)) return this.#clear(sweep);
-      if (sweep.isOpen && !await this.#take()) return "here";
+    this.#sessions.note(sweep);
+    const { live } = sweep;
+    const { address } = this.#hold;
+    this.#farEnd.note(live, !address || this.#hands.addresses().has(address));
+    if (!this.#hold.connection) {
+      if (await this.#hold.isGone(live.length > 0)) return this.#clear(isTaking);
+      if (isTaking && !await this.#take()) return "here";
     }
-    await this.#hold.takeBackForwards();
-    if (!sweep.isOpen) {
+    if (this.#hold.connection) await takeBackForwards(this.lane, this.#hold.connection);
+    if (!isTaking) {
       await this.#leave();
       return "here";
     }
-    if (this.#live.length > 0) cutLog(this.lane.log);
-    const unfitness = await this.#unfitness(sweep);
+    if (live.length > 0) cutLog(this.lane.log);
+    const unfitness = await this.#unfitness(sweep.begun > 0);
     if (unfitness) {
       this.#retire(unfitness);
       return "here";
     }
     this.#sessions.noteAlive();
-    if (!this.#isEnding) this.#judge();
-    if (this.#live.length === 0 && this.#usage.left <= 0) await this.#withdraw();
-    else if (this.#doubt.isDue(this.#usage.isInUse)) this.#ask();
+    const verdict = this.#isEnding ? undefined : this.#farEnd.judge();
+    if (verdict?.kind === "end") this.#end(verdict.why);
+    else if (verdict) this.#retire(verdict.why);
+    if (live.length === 0 && this.#sessions.left <= 0) await this.#withdraw();
+    else if (this.#farEnd.isDue(this.#sessions.isInUse)) this.#ask();
     this.#fault = undefined;
     return "here";
-  }
-
-  /** Whether a look would find nothing to do. */
-  #isQuiet(): boolean {
-    if (!this.#hold.isHeld || this.#live.length > 0 || this.#doubt.isAwaited) return false;
-    if (this.#agent.isPolled && this.#usage.isInUse) return false;
-    return this.#usage.left > 0 && !this.#doubt.isDue(this.#usage.isInUse) &&
-      !this.#sessions.isOpen;
-  }
-
-  #note(sweep: Sweep): void {
-    this.#live = sweep.live;
-    this.#usage.note(sweep);
-    this.#sessions.note(sweep);
-    const { address } = this.#hold;
-    this.#doubt.note(sweep.live, !address || this.#hands.addresses().has(address));
   }
 
   /** Holds the master. Returns false if it is gone. */
@@ -154,13 +147,14 @@ export class HeldLane {
     try {
       await this.#hold.take();
     } catch (error) {
-      if (!isMuxTrouble(error)) throw error;
       // Nobody listens, and nobody will: a socket's name is used once.
-      if (error instanceof NoConnection) return this.#retire("nobody listens"), false;
-      if (this.#doubt.isAwaited) return this.#retire("its master does not answer"), false;
-      throw error; // It is stopped or exiting: no call should rely on it until it answers.
+      const isGone = isMuxTrouble(error, "absent");
+      // It is stopped or exiting: no call should rely on it until it answers.
+      if (!isGone && !(isMuxTrouble(error) && this.#farEnd.isAwaited)) throw error;
+      this.#retire(isGone ? "nobody listens" : "its master does not answer");
+      return false;
     }
-    this.#hands.log(`${this.#record.destination}: holding master ${this.#hold.pid}`);
+    this.#log(`holding master ${this.#hold.pid}`);
     await this.#agent.note();
     return true;
   }
@@ -168,24 +162,16 @@ export class HeldLane {
   /** The master has exited. */
   #isCutOff(): void {
     // A launcher would rely on the mark until the next look, and ssh would print an error.
-    this.#unverify();
+    this.#guard(() => unverify(this.lane));
     this.#hands.wake();
-    if (this.#isEnding || !this.#doubt.isCalm) this.#sessions.excuse();
-    this.#sessions.cutOff(this.#isUsedNow());
+    let isUsed = true; // As far as we know.
+    this.#guard(() => isUsed = liveLeases(this.lane, this.#system).length > 0);
+    this.#sessions.cutOff(isUsed, this.#isEnding || !this.#farEnd.isCalm);
   }
 
-  #isUsedNow(): boolean {
-    try {
-      return liveLeases(this.lane, this.#system).length > 0;
-    } catch (error) {
-      this.#fail(error);
-      return true; // As far as we know.
-    }
-  }
-
-  #clear(sweep: Sweep): "gone" {
-    this.#hands.log(`${this.#record.destination}: master ${this.#hold.pid ?? "?"} is gone`);
-    if (sweep.isOpen) this.#sessions.noteEnd(this.#hold.pid ? 0 : this.#record.grace);
+  #clear(wasTaking: boolean): "gone" {
+    this.#log(`master ${this.#hold.pid ?? "?"} is gone`);
+    if (wasTaking) this.#sessions.noteEnd(this.#hold.pid !== undefined);
     this.letGo();
     removeLane(this.lane);
     return "gone";
@@ -194,8 +180,8 @@ export class HeldLane {
   /** Lets go of a closed lane: it ends with its last session. Nobody listens on it after that. */
   async #leave(): Promise<void> {
     const isNeeded = hasForwards(this.lane) || // They must be cancelled first.
-      this.#live.some(({ kind }) => kind === "via"); // An `ssh -O` may be about to use the socket.
-    if (this.#isLeft || (this.#hold.isHeld && isNeeded)) return;
+      this.#sessions.live.some(({ kind }) => kind === "via"); // An `ssh -O` may be about to use the socket.
+    if (this.#isLeft || (this.#hold.connection && isNeeded)) return;
     await this.#hold.leave();
     this.letGo();
   }
@@ -203,61 +189,41 @@ export class HeldLane {
   /** Closes an idle lane; its master exits within 2 s. */
   async #withdraw(): Promise<void> {
     if (!withdraw(this.lane, this.#system)) {
-      return this.#usage.touch(); // A session has begun just now.
+      return this.#sessions.touch(); // A session has begun just now.
     }
-    this.#hands.log(`${this.#record.destination}: let go of master ${this.#hold.pid}`);
+    this.#log(`let go of master ${this.#hold.pid}`);
     await this.#leave();
   }
 
-  async #ask(): Promise<void> {
-    try {
-      await this.#doubt.ask();
-    } catch (error) {
-      this.#fail(error);
-    }
-  }
-
   /** Returns why the lane must take no more sessions, though its far end may be well. */
-  async #unfitness({ begun }: Sweep): Promise<string | undefined> {
+  async #unfitness(hasBegun: boolean): Promise<string | undefined> {
     if (this.#sessions.haveRefusal()) return "the server refuses more sessions";
-    if (this.#usage.isOver) return "it has reached its age";
-    if (exists(this.lane.once)) return "its password had to be changed";
-    const isAsked = begun > 0 || (this.#agent.isPolled && this.#usage.isInUse);
+    if (this.#sessions.isOver) return "it has reached its age";
+    const isAsked = hasBegun || (this.#agent.isPolled && this.#sessions.isInUse);
     if (isAsked && await this.#agent.hasChanged()) return "the agent has other keys";
   }
 
-  /** Decides about the lane by what is seen of its far end. */
-  #judge(): void {
-    const verdict = this.#doubt.judge();
-    if (verdict?.kind === "end") this.#end(verdict.why);
-    else if (verdict) this.#retire(verdict.why);
-  }
-
   /** Ends a master that calls wait for: none of their commands was sent, and they connect by themselves. */
-  async #end(why: string): Promise<void> {
+  #end(why: string): void {
     this.#isEnding = true;
     this.#retire(why);
-    try {
-      await this.#hold.end();
-    } catch (error) {
-      this.#fail(error);
-    }
+    this.#hold.end().catch((error) => this.#fail(error));
+  }
+
+  #ask(): void {
+    this.#farEnd.ask().catch((error) => this.#fail(error));
   }
 
   #retire(why: string): void {
-    this.#hands.log(`${this.#record.destination}: retired, as ${why}`);
+    this.#log(`retired, as ${why}`);
     retire(this.lane);
     this.#hands.wake();
   }
 
   #fail(error: unknown): void {
     const fault = (error as Error).message;
-    if (fault !== this.#fault) this.#hands.log(`${this.#record.destination}: ${fault}`);
+    if (fault !== this.#fault) this.#log(fault);
     this.#fault = fault;
-    this.#unverify();
-  }
-
-  #unverify(): void {
     this.#guard(() => unverify(this.lane));
   }
 
@@ -265,8 +231,11 @@ export class HeldLane {
     try {
       work();
     } catch (error) {
-      // Most likely a full disk: the mark lapses by itself.
-      this.#hands.log(`${this.#record.destination}: ${(error as Error).message}`);
+      this.#log((error as Error).message); // Most likely a full disk: the mark lapses by itself.
     }
+  }
+
+  #log(line: string): void {
+    this.#hands.log(`${this.#record.destination}: ${line}`);
   }
 }

@@ -14,7 +14,7 @@ export class Agents {
   readonly #kinds = new Map<string, Promise<boolean>>();
   /** Those that took too long once: they are not asked again. */
   readonly #silent = new Set<string>();
-  #answers = new Map<string, Promise<readonly string[] | undefined>>();
+  readonly #answers = new Map<string, Promise<readonly string[] | undefined>>();
 
   constructor(
     system: Pick<System, "commandLines">,
@@ -27,17 +27,12 @@ export class Agents {
 
   /** Whether OpenSSH's own agent listens at a socket; found out once. */
   isOwn(socket: string): Promise<boolean> {
-    const kind = this.#kinds.get(socket) ?? this.#isOwn(socket);
-    this.#kinds.set(socket, kind);
-    return kind;
+    return once(this.#kinds, socket, this.#isOwn);
   }
 
   /** Returns the public keys in the agent at a socket, in base64; `undefined` if it does not say. */
   keysOf(socket: string): Promise<readonly string[] | undefined> {
-    if (this.#silent.has(socket)) return Promise.resolve(undefined);
-    const asked = this.#answers.get(socket) ?? this.#keysOf(socket);
-    this.#answers.set(socket, asked);
-    return asked;
+    return once(this.#answers, socket, () => this.#keysOf(socket));
   }
 
   /** Forgets the answers so far, so that agents are asked again. */
@@ -46,12 +41,20 @@ export class Agents {
   }
 
   async #keysOf(socket: string): Promise<readonly string[] | undefined> {
+    if (this.#silent.has(socket)) return undefined;
     const keys = await this.#ask(socket, { deadline: AGENT_DEADLINE });
     if (keys === "absent") return [];
     if (keys !== "silent") return keys;
     // OpenSSH's own is late only on a busy machine.
     if (!await this.isOwn(socket)) this.#silent.add(socket);
   }
+}
+
+/** Returns what is known of a socket, or what is found out now. */
+function once<T>(known: Map<string, T>, socket: string, find: (socket: string) => T): T {
+  const value = known.get(socket) ?? find(socket);
+  known.set(socket, value);
+  return value;
 }
 
 /** The agent of a lane: the keys that its master may have used, and those that are in it now. */
@@ -61,7 +64,8 @@ export class LaneAgent {
   readonly #agents: Agents;
   /** The former, once known. */
   #noted?: readonly string[];
-  #isPolled = false;
+  /** It may be asked at any time, and not only after a call has come. */
+  isPolled = false;
 
   constructor(lane: Lane, record: Pick<LaneRecord, "agent" | "offers">, agents: Agents) {
     this.#lane = lane;
@@ -69,26 +73,17 @@ export class LaneAgent {
     this.#agents = agents;
   }
 
-  /** Whether it may be asked at any time, and not only after a call has come. */
-  get isPolled(): boolean {
-    return this.#isPolled;
-  }
-
   /** Notes its keys if the call that logged in did not: the login may have added one (AddKeysToAgent). */
   async note(): Promise<void> {
     const { agent } = this.#record;
     if (agent === null) return;
-    this.#isPolled = await this.#agents.isOwn(agent);
+    this.isPolled = await this.#agents.isOwn(agent);
     this.#noted = notedKeys(this.#lane);
     if (this.#noted) return;
     this.#noted = await this.#agents.keysOf(agent);
     // As `ssh-add -L` prints them, but for their types.
-    if (this.#noted) {
-      writeText(
-        this.#lane.agent,
-        this.#noted.map((key) => `ssh-key ${key}\n`).join(""),
-      );
-    }
+    const lines = this.#noted?.map((key) => `ssh-key ${key}\n`);
+    if (lines) writeText(this.#lane.agent, lines.join(""));
   }
 
   /** Whether it has other keys now. */

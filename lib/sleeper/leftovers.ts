@@ -3,23 +3,16 @@
  * directory of a job (`sshs --with`). A job lasts as long as its owner's process; the owner removes the
  * directory, or the sleeper if the owner was killed.
  */
-import { closeLane } from "../lane/closing.ts";
 import { removeLane } from "../lane/lane.ts";
-import {
-  allLanes,
-  identityDirs,
-  laneAt,
-  lanesOf,
-  ownerPath,
-  plansDir,
-  starterPath,
-} from "../lane/layout.ts";
+import { allLanes, identityDirs, laneAt, lanesOf } from "../lane/layout.ts";
 import { directOf } from "../lane/learned.ts";
+import { closeLane, endStopped } from "../lane/master.ts";
 import { isSameProcess, processOf, readProcess, writeProcess } from "../lane/process.ts";
-import { isAnothers, type Starter, startersOf } from "../lane/starter.ts";
+import { isRunning, type Starter, startersOf } from "../lane/starter.ts";
 import { isJobDir } from "../lane/state_dir.ts";
 import {
   createText,
+  exists,
   isSystemError,
   namesIn,
   removeIfEmpty,
@@ -28,19 +21,16 @@ import {
 } from "../os/files.ts";
 import { pause, type System } from "../os/system.ts";
 
-type UnusedSystem = Pick<
-  System,
-  "births" | "commandLines" | "isAlive" | "kill" | "now" | "pid"
->;
+type ClearSystem = Pick<System, "births" | "commandLines" | "isAlive" | "kill" | "now" | "pid">;
 
 const DAY = 24 * 3600_000;
 /** In ms. A file system records reads only once a day, if at all (relatime). */
 const PLAN_UNUSED = 2 * DAY;
 
-export async function clearUnused(stateDir: string, system: UnusedSystem): Promise<void> {
+export async function clearUnused(stateDir: string, system: ClearSystem): Promise<void> {
   for (const dir of identityDirs(stateDir)) await clearIdentity(dir, system);
-  for (const name of namesIn(plansDir(stateDir))) {
-    const path = `${plansDir(stateDir)}/${name}`;
+  for (const name of namesIn(`${stateDir}/plans`)) {
+    const path = `${stateDir}/plans/${name}`;
     const info = statOf(path);
     const last = Math.max(info?.mtime?.getTime() ?? 0, info?.atime?.getTime() ?? 0);
     if (system.now() - last > PLAN_UNUSED) removePath(path);
@@ -53,38 +43,22 @@ export async function isLoggingIn(
   system: Pick<System, "births" | "isAlive" | "now">,
 ): Promise<boolean> {
   const starters = identityDirs(stateDir).flatMap((dir) => startersOf(dir, system));
-  const running = await Promise.all(starters.map((starter) => isRunning(starter, system)));
-  return running.includes(true);
+  return (await Promise.all(starters.map((starter) => isRunning(starter, system)))).includes(true);
 }
 
-async function clearIdentity(dir: string, system: UnusedSystem): Promise<void> {
+async function clearIdentity(dir: string, system: ClearSystem): Promise<void> {
   const starters = startersOf(dir, system);
   for (const starter of starters) {
     if (await isRunning(starter, system)) return;
-    if (isUnended(starter)) await endAttempt(dir, starter, system);
+    if (!["up", "failed"].includes(starter.state)) await endAttempt(dir, starter, system);
   }
   const last = starters.at(-1)?.number ?? 0;
   // Keep the highest, so that no name is used twice.
   for (const { number, path } of starters) if (number !== last) removePath(path);
   if (lanesOf(dir).length > 0 || directOf(dir, system.now())) return;
-  const unusedFor = system.now() - (statOf(dir)?.mtime?.getTime() ?? 0);
-  if (unusedFor > DAY) removeIdentity(dir, last, system);
-}
-
-async function isRunning(
-  starter: Starter,
-  system: Pick<System, "births" | "isAlive">,
-): Promise<boolean> {
-  return starter.state === "running" && !await isAnothers(starter, system);
-}
-
-function isUnended({ state }: Starter): boolean {
-  return state !== "up" && state !== "failed";
-}
-
-/** Removes an identity's directory, as its starter so that no call works in it meanwhile. */
-function removeIdentity(dir: string, last: number, system: Pick<System, "pid">): void {
-  const mine = starterPath(dir, last + 1);
+  if (system.now() - (statOf(dir)?.mtime?.getTime() ?? 0) <= DAY) return;
+  // As its starter, so that no call works in it meanwhile.
+  const mine = `${dir}/starter.${last + 1}`;
   if (!createText(mine, `${system.pid}\n`)) return;
   for (const name of namesIn(dir)) if (`${dir}/${name}` !== mine) removePath(`${dir}/${name}`);
   removePath(mine);
@@ -95,25 +69,18 @@ function removeIdentity(dir: string, last: number, system: Pick<System, "pid">):
  * Ends the ssh of an attempt whose starter was killed, since it might wait forever for a silent server, and
  * removes the files. Its argv contains the socket.
  */
-export async function endAttempt(
+async function endAttempt(
   dir: string,
   { number }: Starter,
   system: Pick<System, "commandLines" | "kill">,
 ): Promise<void> {
   const lane = laneAt(dir, `${number}`);
-  if (statOf(lane.record)) return; // It had already logged in.
+  if (exists(lane.record)) return; // It had already logged in.
   for (const [pid, line] of await system.commandLines()) {
-    if (!line.includes(` -S ${lane.socket} `)) continue;
-    system.kill(pid, "SIGTERM");
-    system.kill(pid, "SIGCONT"); // A stopped process takes SIGTERM only once it continues.
+    if (line.includes(` -S ${lane.socket} `)) endStopped(pid, system);
   }
   removeLane(lane);
 }
-
-export type JobSystem = Pick<
-  System,
-  "births" | "commandLines" | "isAlive" | "kill" | "now" | "pid"
->;
 
 /** Makes a process the owner of a job's directory. */
 export async function ownJob(
@@ -121,7 +88,7 @@ export async function ownJob(
   pid: number,
   system: Pick<System, "births">,
 ): Promise<void> {
-  writeProcess(ownerPath(stateDir), await processOf(pid, system));
+  writeProcess(`${stateDir}/owner`, await processOf(pid, system));
 }
 
 /** Whether a state directory belongs to a job whose owner has ended. */
@@ -130,7 +97,7 @@ export async function isAbandoned(
   system: Pick<System, "births" | "isAlive">,
 ): Promise<boolean> {
   if (!isJobDir(stateDir)) return false;
-  const owner = readProcess(ownerPath(stateDir));
+  const owner = readProcess(`${stateDir}/owner`);
   return !owner || !await isSameProcess(owner, system);
 }
 
@@ -139,11 +106,9 @@ const TRIES = 10;
 const PAUSE = 50;
 
 /** Ends all sessions, connections and logins of a job, and removes its directory. */
-export async function endJob(stateDir: string, system: JobSystem): Promise<void> {
+export async function endJob(stateDir: string, system: ClearSystem): Promise<void> {
   for (const dir of identityDirs(stateDir)) {
-    for (const starter of startersOf(dir, system)) {
-      await endAttempt(dir, starter, system);
-    }
+    for (const starter of startersOf(dir, system)) await endAttempt(dir, starter, system);
   }
   await Promise.all(allLanes(stateDir).map((lane) => closeLane(lane, system, { now: true })));
   for (let tries = 1;; tries++) {

@@ -1,14 +1,13 @@
 /** The sleeper's hold on a master: a control connection, which keeps ControlPersist from counting down. */
-import { endMaster } from "../lane/closing.ts";
-import { takeBackForwards } from "../lane/forwards.ts";
-import { readMaster, VERIFIED_FOR, verify, writeMaster } from "../lane/lane.ts";
-import { type Lane, laneAt, starterPath } from "../lane/layout.ts";
-import { isMuxTrouble, MuxConnection } from "../lane/mux_client.ts";
-import { isSameProcess, type Process, processOf } from "../lane/process.ts";
+import { readMaster, VERIFIED_FOR, verify } from "../lane/lane.ts";
+import { type Lane, laneAt } from "../lane/layout.ts";
+import { endMaster, masterAt } from "../lane/master.ts";
+import { MuxConnection } from "../lane/mux_client.ts";
+import { isMuxTrouble } from "../lane/mux_protocol.ts";
+import { isSameProcess, type Process, processOf, writeProcess } from "../lane/process.ts";
 import { startOf } from "../lane/record.ts";
 import { createDir, exists } from "../os/files.ts";
 import type { System } from "../os/system.ts";
-import { NoConnection } from "../os/unix_socket.ts";
 
 type HoldSystem = Pick<System, "births" | "isAlive" | "kill" | "localAddress" | "now">;
 
@@ -27,8 +26,9 @@ export class MasterHold {
     this.#onEnd = onEnd;
   }
 
-  get isHeld(): boolean {
-    return this.#connection !== undefined;
+  /** Our connection to the master, while we hold it. */
+  get connection(): MuxConnection | undefined {
+    return this.#connection;
   }
 
   get pid(): number | undefined {
@@ -61,15 +61,15 @@ export class MasterHold {
     this.#master = await processOf(pid, this.#system);
     this.#address = this.#system.localAddress(pid);
     // It has just logged in and counts as verified, for as long as it would without us.
-    const until = (startOf(this.#lane) ?? 0) + VERIFIED_FOR;
-    if (!exists(this.#lane.master) && until > this.#system.now()) {
-      verify(this.#lane, 0, until - VERIFIED_FOR);
+    const start = startOf(this.#lane) ?? 0;
+    if (!exists(this.#lane.master) && start + VERIFIED_FOR > this.#system.now()) {
+      verify(this.#lane, 0, start);
     }
-    writeMaster(this.#lane, this.#master);
+    writeProcess(this.#lane.master, this.#master);
     // The call that opens the next lane then starts no mkdir.
     const { dir, name } = this.#lane;
     const next = Number(name) + 1;
-    if (!exists(starterPath(dir, next))) createDir(laneAt(dir, `${next}`).leases);
+    if (!exists(`${dir}/starter.${next}`)) createDir(laneAt(dir, `${next}`).leases);
   }
 
   /** Whether the master, which is not held, has exited, rather than only stopped answering. */
@@ -77,46 +77,32 @@ export class MasterHold {
     this.#master ??= readMaster(this.#lane);
     if (this.#master) return !await isSameProcess(this.#master, this.#system);
     if (isInUse || !exists(this.#lane.socket)) return !isInUse;
-    try {
-      using connection = await MuxConnection.connect(this.#lane.socket);
-      // Note it, so as not to ask again: every client restarts the master's ControlPersist.
-      this.#master = await processOf(await connection.alive(), this.#system);
-      return false;
-    } catch (error) {
-      if (error instanceof NoConnection) return true;
-      if (isMuxTrouble(error)) return false;
-      throw error;
-    }
-  }
-
-  /** Takes back the forwards of sessions that are over. */
-  async takeBackForwards(): Promise<void> {
-    if (this.#connection) await takeBackForwards(this.#lane, this.#connection);
+    const found = await masterAt(this.#lane.socket);
+    // Note it, so as not to ask again: every client restarts the master's ControlPersist.
+    if (typeof found === "number") this.#master = await processOf(found, this.#system);
+    return found === "gone";
   }
 
   /** Ends the master and all sessions on it. */
   async end(): Promise<void> {
-    const pid = this.#master?.pid;
-    if (this.#connection && pid) await endMaster(this.#connection, pid, this.#system);
+    if (this.#connection && this.pid) await endMaster(this.#connection, this.pid, this.#system);
   }
 
-  /** Makes the master stop listening, and lets it go: it exits with its last session. */
-  async leave(): Promise<void> {
-    const connection = this.#connection;
-    this.#connection = undefined;
-    try {
-      await connection?.stopListening();
-    } catch (error) {
-      if (!isMuxTrouble(error)) throw error;
-    } finally {
-      connection?.close();
-    }
-  }
-
-  /** Lets the master go; it exits after its grace, once it is idle. */
+  /** Lets the master go: it exits after its grace, once it is idle. */
   close(): void {
     const connection = this.#connection;
     this.#connection = undefined;
     connection?.close();
+  }
+
+  /** Makes the master stop listening, and lets it go: it exits with its last session. */
+  async leave(): Promise<void> {
+    try {
+      await this.#connection?.stopListening();
+    } catch (error) {
+      if (!isMuxTrouble(error)) throw error;
+    } finally {
+      this.close();
+    }
   }
 }

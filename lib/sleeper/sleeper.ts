@@ -8,12 +8,12 @@
  * waits until a call writes to `used`, a call waits, or the next linger is over.
  */
 import { lookSeconds, removeLane } from "../lane/lane.ts";
-import { allLanes, type Lane, plansDir, sleeperLogPath, usedPath } from "../lane/layout.ts";
+import { allLanes, type Lane } from "../lane/layout.ts";
 import { type LaneRecord, readRecord, startOf } from "../lane/record.ts";
 import { isJobDir } from "../lane/state_dir.ts";
 import { exists, isSystemError, namesIn, removePath, writeText } from "../os/files.ts";
-import type { LockedFile } from "../os/locked_file.ts";
 import { logLine } from "../os/log.ts";
+import type { LockedFile } from "../os/locked_file.ts";
 import { watchFile } from "../os/watch_file.ts";
 import type { Given } from "../os/given.ts";
 import { detach, trimMemory } from "../os/libc.ts";
@@ -21,7 +21,7 @@ import { realSystem, type System } from "../os/system.ts";
 import { Alarm } from "./alarm.ts";
 import { type Hands, HeldLane, type HeldSystem } from "./held_lane.ts";
 import { Agents } from "./lane_agent.ts";
-import { clearUnused, endAttempt, endJob, isAbandoned, isLoggingIn } from "./leftovers.ts";
+import { clearUnused, endJob, isAbandoned, isLoggingIn } from "./leftovers.ts";
 import { takeSleeperFile } from "./sleeper_file.ts";
 import { Waiting } from "./waiting.ts";
 
@@ -47,7 +47,7 @@ export function runSleeper(given: SleeperGiven): Promise<number> {
   // Nobody sees its stderr.
   const log = (error: unknown) => {
     const { stack = error } = error as Error;
-    logLine(sleeperLogPath(given.stateDir), realSystem.now(), `ended by a fault: ${stack}`);
+    logLine(`${given.stateDir}/sleeper.log`, realSystem.now(), `ended by a fault: ${stack}`);
   };
   globalThis.addEventListener("error", ({ error }) => log(error));
   globalThis.addEventListener("unhandledrejection", ({ reason }) => log(reason));
@@ -60,7 +60,6 @@ export class Sleeper {
   readonly #system: SleeperSystem;
   readonly #look: number;
   readonly #alarm = new Alarm();
-  readonly #agents: Agents;
   readonly #hands: Hands;
   /** By their records. */
   readonly #held = new Map<string, HeldLane>();
@@ -76,7 +75,6 @@ export class Sleeper {
     this.#dir = given.stateDir;
     this.#system = system;
     this.#look = lookSeconds(system) * 1000;
-    this.#agents = agents;
     this.#hands = {
       system,
       agents,
@@ -92,18 +90,15 @@ export class Sleeper {
       using file = takeSleeperFile(this.#given, this.#system);
       if (!file) return 0;
       this.#log("awake");
-      // First, as somebody may have been waiting for as long as we took to start.
-      using waiting = new Waiting(this.#dir, this.#system, {
-        answer: (lane) => this.#answer(lane),
-        clear: (dir, starter) => this.#guard(() => endAttempt(dir, starter, this.#system)),
-      });
+      // First: somebody may have been waiting for as long as we took to start.
+      using waiting = new Waiting(this.#dir, this.#system, (lane) => this.#answer(lane));
       await this.#clearUnused();
       await this.#watch(file, waiting);
       for (const held of this.#held.values()) held.letGo();
       this.#held.clear();
       if (!file.isMine()) return 0;
       await this.#clearUnused();
-      file.remove();
+      file.remove(); // Calls start another one from now on.
       // A call that saw our pid before we removed the file relies on us.
       if (!allLanes(this.#dir).some((lane) => this.#isOurs(readRecord(lane)))) return 0;
       this.#isCalled = true;
@@ -112,13 +107,15 @@ export class Sleeper {
 
   async #watch(file: LockedFile, waiting: Waiting): Promise<void> {
     this.#touchUsed();
-    using _watch = watchFile(usedPath(this.#dir), () => {
+    using _watch = watchFile(`${this.#dir}/used`, () => {
       waiting.serve();
       this.#isCalled = true;
       this.#alarm.within(this.#look);
     });
     while (file.isMine()) {
-      if (await isAbandoned(this.#dir, this.#system)) return await this.#endJob();
+      if (await isAbandoned(this.#dir, this.#system)) {
+        return await this.#guard(() => endJob(this.#dir, this.#system));
+      }
       if (this.#hasLostAddress()) this.#doubtAll("a local address is gone");
       waiting.serve();
       await this.#lookAfterAll();
@@ -134,7 +131,9 @@ export class Sleeper {
     await this.#alarm.wait(ms);
     const passed = this.#system.steady() - steady;
     const jump = this.#system.now() - wall - passed;
-    if (jump < -JUMP) this.#forgetPlans();
+    // A configuration edited after the clock was set back would look older than the plans.
+    const plans = jump < -JUMP ? namesIn(`${this.#dir}/plans`) : [];
+    for (const name of plans) removePath(`${this.#dir}/plans/${name}`);
     if (Math.abs(jump) > JUMP) this.#doubtAll("the clock jumped");
     else if (passed - ms > JUMP) this.#doubtAll("time has passed unseen");
   }
@@ -142,7 +141,7 @@ export class Sleeper {
   /** Creates the file for calls, and wakes a sleeper of an older version, which then exits. */
   #touchUsed(): void {
     try {
-      writeText(usedPath(this.#dir), "");
+      writeText(`${this.#dir}/used`, "");
     } catch (error) {
       if (!isSystemError(error)) throw error; // A full disk: we poll until a call has made it.
     }
@@ -165,7 +164,7 @@ export class Sleeper {
   /** Returns how long there is nothing to do, ms. */
   #pause(): number {
     if (this.#held.size === 0 || this.#isCalled || isJobDir(this.#dir)) return this.#look;
-    const due = Array.from(this.#held.values(), (held) => held.dueIn(this.#look));
+    const due = [...this.#held.values()].map((held) => held.dueIn(this.#look));
     return Math.max(MIN_PAUSE, Math.min(...due));
   }
 
@@ -173,11 +172,6 @@ export class Sleeper {
   #doubtAll(why: string): void {
     this.#log(`all lanes in doubt: ${why}`);
     for (const held of this.#held.values()) held.doubt();
-  }
-
-  /** Removes all plans: a configuration edited after the clock was set back would look older than them. */
-  #forgetPlans(): void {
-    for (const name of namesIn(plansDir(this.#dir))) removePath(`${plansDir(this.#dir)}/${name}`);
   }
 
   /** Whether an address of this machine has vanished since the last look: a VPN, another network. */
@@ -192,7 +186,7 @@ export class Sleeper {
     const isCalled = this.#isCalled;
     this.#isCalled = false;
     if (isCalled) this.#takeNew();
-    this.#agents.forget();
+    this.#hands.agents.forget();
     await Promise.all(Array.from(this.#held, async ([record, held]) => {
       if (await held.lookAfter(isCalled) === "gone") this.#held.delete(record);
     }));
@@ -226,10 +220,6 @@ export class Sleeper {
     return (record?.pids ?? namespace) === namespace;
   }
 
-  #endJob(): Promise<void> {
-    return this.#guard(() => endJob(this.#dir, this.#system));
-  }
-
   #clearUnused(): Promise<void> {
     return this.#guard(() => clearUnused(this.#dir, this.#system));
   }
@@ -249,25 +239,11 @@ export class Sleeper {
     this.#shrinkWith = this.#held.size;
     if (now < this.#shrinkAt) return;
     this.#shrinkAt = now + SHRINK.every;
-    shrink();
+    trimMemory();
   }
 
   /** Logs what we did, and when; never arguments or data. */
   #log(line: string): void {
-    logLine(sleeperLogPath(this.#dir), this.#system.now(), line);
+    logLine(`${this.#dir}/sleeper.log`, this.#system.now(), line);
   }
-}
-
-/** How much malloc(3) keeps for the next look, bytes: getting it again each time would cost CPU. */
-const KEPT = 1024 * 1024;
-
-/** Returns unused memory, which V8 and malloc(3) would keep: 3 to 6 MB with 50 lanes. */
-function shrink(): void {
-  // Needs --expose-gc. The "last resort" collection also compacts what is left.
-  (globalThis as { gc?: (how: object) => void }).gc?.({
-    type: "major",
-    execution: "sync",
-    flavor: "last-resort",
-  });
-  trimMemory(KEPT);
 }

@@ -4,7 +4,6 @@
  * sleeper starts one if none has the file open or the version is older. If several are started, the one that
  * gets the lock on the file stays.
  */
-import { sleeperPath, usedPath } from "../lane/layout.ts";
 import { readProcess } from "../lane/process.ts";
 import { isSystemError, readText, removePath, writeText } from "../os/files.ts";
 import { LockedFile } from "../os/locked_file.ts";
@@ -17,16 +16,12 @@ import type { System } from "../os/system.ts";
  * launcher names in `sleeper.start`.
  */
 export function sleeperPid(stateDir: string, system: Pick<System, "isAlive">): number | undefined {
-  const path = sleeperPath(stateDir);
+  const path = `${stateDir}/sleeper`;
   // A killed sleeper leaves its file, and another process may have its pid by now.
   const awake = LockedFile.isLocked(path) ? Number(readText(path)?.split("\n")[0]) : NaN;
-  const starting = readProcess(startPath(stateDir));
   if (awake > 1) return awake;
+  const starting = readProcess(`${path}.start`);
   return starting && system.isAlive(starting.pid) ? starting.pid : undefined;
-}
-
-function startPath(stateDir: string): string {
-  return `${sleeperPath(stateDir)}.start`;
 }
 
 /** Whether a version comes before another, number by number. */
@@ -37,25 +32,25 @@ export function isOlder(version: string, other: string): boolean {
 }
 
 /**
- * Takes the right to be the sleeper of a state directory. Returns `undefined` if a sleeper of this version or a
- * later one is awake, or if the directory is gone. A sleeper of an older version finds out that the file is not
- * its own any more.
+ * Makes a process the sleeper of a state directory, for as long as the file is at its path. Returns
+ * `undefined` if a sleeper of this version or a later one is awake, or if the state directory is gone. A
+ * sleeper of an older version finds out that the file is not its own any more.
  */
 export function takeSleeperFile(
   { stateDir, spaces }: Pick<Given, "stateDir" | "spaces">,
   { pid }: Pick<System, "pid">,
 ): LockedFile | undefined {
-  const path = sleeperPath(stateDir);
+  const path = `${stateDir}/sleeper`;
   let file = LockedFile.tryTake(path);
-  if (!file) {
-    // Its holder may not have written its version yet.
-    const version = readText(path)?.split("\n")[1];
-    if (!version || !isOlder(version, VERSION)) return undefined;
+  // Its holder may not have written its version yet.
+  const version = file ? undefined : readText(path)?.split("\n")[1];
+  if (version && isOlder(version, VERSION)) {
     removePath(path);
     file = LockedFile.tryTake(path);
   }
-  file?.write([pid, VERSION, file.descriptor, spaces, ""].join("\n"));
-  removePath(startPath(stateDir));
+  if (!file) return undefined;
+  file.write([pid, VERSION, file.descriptor, spaces, ""].join("\n"));
+  removePath(`${path}.start`);
   return file;
 }
 
@@ -81,7 +76,7 @@ export async function tellSleeper(
   system: Pick<System, "run">,
 ): Promise<void> {
   try {
-    writeText(usedPath(stateDir), "\n");
+    writeText(`${stateDir}/used`, "\n");
   } catch (error) {
     if (!isSystemError(error)) throw error; // A full disk: the sleeper looks by itself, but later.
   }

@@ -4,11 +4,11 @@
  * costs a little time and nothing else.
  */
 import { isOpen, isVerified } from "../lane/lane.ts";
-import { type Lane, lanesOf, waitingDir } from "../lane/layout.ts";
+import { type Lane, lanesOf } from "../lane/layout.ts";
 import { sessionsOf } from "../lane/learned.ts";
 import { freePlaces, liveLeases } from "../lane/lease.ts";
 import { keptUntil, readRecord, startOf } from "../lane/record.ts";
-import { isAnothers, latestStarter, type Starter } from "../lane/starter.ts";
+import { startersOf } from "../lane/starter.ts";
 import { isSystemError, linkStatOf, makeDir, namesIn, removePath, wakePipe } from "../os/files.ts";
 import type { System } from "../os/system.ts";
 
@@ -23,15 +23,7 @@ const MOST_WAKES = 500;
 /** How often we look which of them are alive, ms. */
 const CENSUS = 1000;
 
-export type WaitingSystem = Pick<System, "births" | "isAlive" | "now" | "steady">;
-
-/** What the sleeper does for calls that wait. */
-export interface Answers {
-  /** Makes a lane, whose mark is old, answer or go. */
-  answer(lane: Lane): void;
-  /** Ends an attempt to log in that was broken off. */
-  clear(dir: string, starter: Starter): void;
-}
+export type WaitingSystem = Pick<System, "isAlive" | "now" | "steady">;
 
 interface Waiter {
   readonly path: string;
@@ -43,24 +35,28 @@ interface Waiter {
 
 export class Waiting implements Disposable {
   readonly #stateDir: string;
+  readonly #dir: string;
   readonly #system: WaitingSystem;
-  readonly #answers: Answers;
+  readonly #answer: (lane: Lane) => void;
   #timer?: ReturnType<typeof setTimeout>;
   /** By the names of their pipes, those first that are next. */
   readonly #waiters = new Map<string, Waiter>();
   /** Since when the lanes of an identity are full, steady clock, ms. */
   readonly #fullSince = new Map<string, number>();
-  /** Attempts whose pid we have looked at, and whether it is another process's. */
-  readonly #attempts = new Map<string, boolean>();
   #censusAt = 0;
 
-  /** Makes the directory, and serves who waits in it, until it is disposed of. */
-  constructor(stateDir: string, system: WaitingSystem, answers: Answers) {
+  /**
+   * Makes the directory, and serves who waits in it, until it is disposed of.
+   *
+   * @param answer makes a lane, whose mark is old, answer or go
+   */
+  constructor(stateDir: string, system: WaitingSystem, answer: (lane: Lane) => void) {
     this.#stateDir = stateDir;
+    this.#dir = `${stateDir}/waiting`;
     this.#system = system;
-    this.#answers = answers;
+    this.#answer = answer;
     try {
-      makeDir(waitingDir(stateDir));
+      makeDir(this.#dir);
     } catch (error) {
       if (!isSystemError(error)) throw error; // A full disk: the first call that waits will have made it.
     }
@@ -79,12 +75,10 @@ export class Waiting implements Disposable {
     clearTimeout(this.#timer);
     let next = CENSUS;
     try {
-      this.#note(namesIn(waitingDir(this.#stateDir)));
+      this.#note(namesIn(this.#dir));
       if (this.isEmpty) return this.#fullSince.clear();
       const identities = new Set([...this.#waiters.keys()].map((name) => name.slice(0, 16)));
-      for (const identity of identities) {
-        next = Math.min(next, this.#serve(`${this.#stateDir}/${identity}`));
-      }
+      for (const identity of identities) next = Math.min(next, this.#serve(identity));
     } catch (error) {
       if (!isSystemError(error)) throw error; // No more file descriptors, for example.
     }
@@ -99,15 +93,14 @@ export class Waiting implements Disposable {
   #note(names: readonly string[]): void {
     const here = new Set(names);
     for (const name of this.#waiters.keys()) if (!here.has(name)) this.#waiters.delete(name);
-    const fresh = names.filter((name) =>
-      !this.#waiters.has(name) && /^[0-9a-f]{16}\.\d+$/.test(name)
-    )
-      .map((name) => ({ name, info: linkStatOf(`${waitingDir(this.#stateDir)}/${name}`) }))
-      .filter(({ info }) => info?.isFifo)
-      .map(({ name, info }) => ({ name, made: info!.mtime?.getTime() ?? 0 }))
-      .sort((a, b) => a.made - b.made);
-    for (const { name, made } of fresh) {
-      const path = `${waitingDir(this.#stateDir)}/${name}`;
+    const isNew = (name: string) => /^[0-9a-f]{16}\.\d+$/.test(name) && !this.#waiters.has(name);
+    const fresh = names.filter(isNew).flatMap((name) => {
+      const path = `${this.#dir}/${name}`;
+      const info = linkStatOf(path);
+      return info?.isFifo ? [{ name, path, made: info.mtime?.getTime() ?? 0 }] : [];
+    });
+    fresh.sort((a, b) => a.made - b.made);
+    for (const { name, path, made } of fresh) {
       const pid = Number(name.slice(17));
       if (this.#system.now() - made > LONGEST) removePath(path);
       else this.#waiters.set(name, { path, pid, wokenAt: -Infinity, wakes: 0 });
@@ -126,22 +119,27 @@ export class Waiting implements Disposable {
   }
 
   /** Serves the calls that wait for an identity. Returns when to look again, ms. */
-  #serve(dir: string): number {
+  #serve(identity: string): number {
+    const dir = `${this.#stateDir}/${identity}`;
     const now = this.#system.steady();
     const lanes = lanesOf(dir).filter(isOpen);
     const doubted = lanes.filter((lane) => !isVerified(lane, this.#system.now()));
-    for (const lane of doubted) this.#answers.answer(lane);
+    for (const lane of doubted) this.#answer(lane);
     const free = lanes.filter((lane) => !doubted.includes(lane))
       .reduce((sum, lane) => sum + this.#freeOn(lane), 0);
-    const onTheirWay = this.#namesFor(dir).filter((name) => this.#isOnItsWay(name)).length;
-    for (let left = free - onTheirWay; left > 0 && this.#wake(dir, "place");) left--;
-    if (free > 0 || doubted.length > 0 || onTheirWay > 0 || this.#isLoggingIn(dir)) {
-      this.#fullSince.delete(dir);
+    const names = [...this.#waiters.keys()].filter((name) => name.startsWith(identity));
+    const asleep = names.filter((name) => now - this.#waiters.get(name)!.wokenAt >= GRACE);
+    const onTheirWay = names.length - asleep.length;
+    for (let left = free - onTheirWay; left > 0 && this.#wake(asleep, "place");) left--;
+    // An attempt that was broken off, or whose pid is another process's, is for the next call to clear.
+    const isLoggingIn = startersOf(dir, this.#system).at(-1)?.state === "running";
+    if (free > 0 || doubted.length > 0 || onTheirWay > 0 || isLoggingIn) {
+      this.#fullSince.delete(identity);
       return lanes.length > 0 ? LOOK.place : LOOK.login;
     }
-    const fullSince = this.#fullSince.get(dir) ?? now;
-    this.#fullSince.set(dir, fullSince);
-    if (lanes.length === 0 || now - fullSince >= GRACE) this.#wake(dir, "login");
+    const fullSince = this.#fullSince.get(identity) ?? now;
+    this.#fullSince.set(identity, fullSince);
+    if (lanes.length === 0 || now - fullSince >= GRACE) this.#wake(asleep, "login");
     return LOOK.place;
   }
 
@@ -156,20 +154,11 @@ export class Waiting implements Disposable {
     return freePlaces({ ...record, maxSessions }, leases, keptUntil(lane) > now);
   }
 
-  #namesFor(dir: string): string[] {
-    const identity = dir.slice(-16);
-    return [...this.#waiters.keys()].filter((name) => name.startsWith(identity));
-  }
-
-  #isOnItsWay(name: string): boolean {
-    return this.#system.steady() - this.#waiters.get(name)!.wokenAt < GRACE;
-  }
-
-  /** Wakes the next call that waits for an identity; false if there is none. */
-  #wake(dir: string, word: "place" | "login"): boolean {
-    for (const name of this.#namesFor(dir)) {
+  /** Wakes the next of these calls, which it takes from the list; false if there is none. */
+  #wake(asleep: string[], word: "place" | "login"): boolean {
+    for (let name; (name = asleep.shift());) {
       const waiter = this.#waiters.get(name)!;
-      if (this.#isOnItsWay(name) || waiter.wakes >= MOST_WAKES || !this.#isHere(name)) continue;
+      if (waiter.wakes >= MOST_WAKES || !this.#isHere(name)) continue;
       // Behind the others, should it still be there later: it may be stopped.
       this.#waiters.delete(name);
       this.#waiters.set(name, waiter);
@@ -179,26 +168,5 @@ export class Waiting implements Disposable {
       return true;
     }
     return false;
-  }
-
-  /** Whether somebody logs in for an identity. Clears an attempt that was broken off. */
-  #isLoggingIn(dir: string): boolean {
-    const starter = latestStarter(dir, this.#system);
-    if (!starter || starter.state === "up" || starter.state === "failed") return false;
-    const known = this.#attempts.get(starter.path);
-    if (starter.state === "running" && known !== true) {
-      // Once is enough: a pid that is alive at two looks in a row is the same process.
-      if (known === undefined && starter.pid > 1) this.#lookAt(starter);
-      return true;
-    }
-    if (this.#attempts.has(`${starter.path} cleared`)) return false;
-    this.#attempts.set(`${starter.path} cleared`, true);
-    this.#answers.clear(dir, starter);
-    return false;
-  }
-
-  async #lookAt(starter: Starter): Promise<void> {
-    this.#attempts.set(starter.path, false);
-    this.#attempts.set(starter.path, await isAnothers(starter, this.#system));
   }
 }
