@@ -6,7 +6,6 @@ import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
 import { eventually } from "./support/eventually.ts";
 import { isThere } from "./support/is_there.ts";
-import { deadPid } from "./support/lanes.ts";
 import { needProgram } from "./support/programs.ts";
 import type { Pty } from "./support/pty.ts";
 import { Scene } from "./support/scene.ts";
@@ -65,17 +64,6 @@ Deno.test("when a call that asks the program is killed, one of those who wait as
   await goOn();
   await calls;
   assert.ok(decisions(scene) <= 3, `${decisions(scene)} decisions`);
-});
-
-Deno.test("the claim of a call that was killed keeps nobody waiting", async () => {
-  await using scene = await Scene.open();
-  await callAtOnce(scene, 1);
-  const plan = scene.fileOf("!host");
-  await Deno.remove(plan);
-  await Deno.writeTextFile(`${plan}#`, `${await deadPid()}\n`);
-  await callAtOnce(scene, 2);
-  assert.ok(isThere(plan));
-  assert.ok(!isThere(`${plan}#`));
 });
 
 /** Waits until a call on a terminal says that it waits. */
@@ -174,25 +162,4 @@ Deno.test("20 calls to a host that says nothing end about as fast as plain ones"
   }
   // In a row they would take 40 s.
   assert.ok(took < 25_000, `${took} ms`);
-});
-
-Deno.test("when the call that logs in is killed another one takes over, and ends its attempt", async () => {
-  await using scene = await Scene.open({ relay: {} });
-  scene.relay.cut();
-  const first = scene.spawnSsh(["host", "true"]);
-  await eventually("it connects", () => scene.connections() === 1);
-  const login = scene.sandbox.masters()[0];
-  const second = scene.ssh(["host", "echo in"]);
-  await eventually("another call waits", () => scene.waiting("lane").length === 1);
-  scene.relay.restore();
-  first.kill("SIGKILL");
-  await first.stdin.close();
-  await Promise.all([first.stdout.cancel(), first.stderr.cancel(), first.status]);
-  assert.equal((await second).stdout, "in\n");
-  await eventually(
-    "its ssh is gone",
-    () => !scene.processes().some(({ pid }) => pid === login.pid),
-  );
-  assert.equal(scene.logins(), 1);
-  await scene.assertClean();
 });

@@ -76,7 +76,7 @@ Deno.test({
     await using scene = await Scene.open(LINGERING);
     await using stock = new StockPair(scene);
     for (const call of [stock.argv("host"), ["ssh", "-F", scene.config, "host"]]) {
-      await using service = Service.start();
+      await using service = new Service();
       const first = await scene.run(service.argv([...call, "true"]));
       assert.equal(first.code, 0, first.stderr);
       await using session = await Session.open(scene, call);
