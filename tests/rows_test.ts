@@ -248,10 +248,9 @@ Deno.test("18.33: the master of OpenSSH 8.4, which keeps its stderr, holds none 
 });
 
 Deno.test("18.34: a master that was killed before the sleeper had taken its lane over is not trusted", async () => {
-  await using scene = await Scene.open(LINGERING);
+  await using scene = await Scene.open();
   await scene.ssh(["host", "true"]);
-  await scene.sshs(["--stop", "--all"]);
-  await eventually("the sleeper is gone", () => scene.sandbox.sleepers().length === 0);
+  await scene.assertClean();
   const goOn = await scene.holdDeno();
   await scene.assertWorks("the login");
   const [{ pid }] = scene.sandbox.masters();
