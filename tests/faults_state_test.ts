@@ -1,4 +1,4 @@
-/** The state directory is full, read-only, gone or strange, and ssh still works. */
+/** The state directory is full, read-only, gone or strange, or the clock is set, and ssh still works. */
 import assert from "node:assert/strict";
 import { dirname } from "@std/path/posix/dirname";
 import { removePath } from "../lib/os/files.ts";
@@ -140,7 +140,7 @@ const FOREIGN: Readonly<Record<string, (path: string, precious: string) => Promi
 
 const LANE_FILES = [".sock", ".lane", ".verified", ".leases", ".master", ".keep", ".agent"];
 const IDENTITY_FILES = ["/about", "/direct", "/ended-early", "/starter.1", ""];
-const STATE_FILES = ["sleeper", "sleeper.log", "plans", "stamps", "used"];
+const STATE_FILES = ["sleeper", "sleeper.start", "sleeper.log", "plans", "stamps", "used"];
 
 for (const [what, put] of Object.entries(FOREIGN)) {
   Deno.test(`${what} at any of our paths keeps no call from working`, async () => {
@@ -151,8 +151,8 @@ for (const [what, put] of Object.entries(FOREIGN)) {
     await scene.assertWorks("the first call");
     const identity = scene.fileOf("/about").replace(/\/about$/, "");
     for (const file of [...LANE_FILES, ...IDENTITY_FILES, ...STATE_FILES]) {
-      // sh writes through a link, but nobody else can make one there.
-      if (file === "used" && what === "a link to a file") continue;
+      // sh writes through a link and waits at a pipe, but nobody else can make one there.
+      if (file === "used" && ["a link to a file", "a named pipe"].includes(what)) continue;
       const path = LANE_FILES.includes(file)
         ? await openLane(scene) + file
         : IDENTITY_FILES.includes(file)
@@ -191,3 +191,46 @@ async function openLane(scene: Scene): Promise<string> {
   });
   return `${scene.sandbox.stateDir}/${lane!.identity}/${lane!.name}`;
 }
+
+const HOUR = 3600_000;
+
+/**
+ * Makes all files of the state directory look as if the clock had been set by `ms`. No test sets the
+ * machine's clock: the times are moved the other way instead.
+ */
+function setClock(scene: Scene, ms: number): void {
+  for (const file of scene.sandbox.files()) {
+    const path = `${scene.sandbox.stateDir}/${file}`;
+    try {
+      const time = new Date(Deno.lstatSync(path).mtime!.getTime() - ms);
+      Deno.utimeSync(path, time, time);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error; // The sleeper has removed it.
+    }
+  }
+}
+
+for (const [what, ms] of [["back an hour", -HOUR], ["forward a day", 24 * HOUR]] as const) {
+  Deno.test(`calls still share after the clock is set ${what}`, async () => {
+    // Long enough that the connection stays open on a slow machine.
+    await using scene = await Scene.open({ env: { SSHS_LINGER: "20" } });
+    await scene.assertWorks("before");
+    setClock(scene, ms);
+    await scene.assertWorks("after");
+    await scene.assertWorks("and again");
+    assert.equal(scene.logins(), 1);
+    // A sleeper that was not awake yet may have been taken for dead: then one of two exits.
+    await eventually("one sleeper", () => scene.sandbox.sleepers().length === 1);
+  });
+}
+
+Deno.test("a failure noted before the clock was set back does not prevent sharing", async () => {
+  await using scene = await Scene.open();
+  await scene.breakSsh("-M", "exit 1");
+  await scene.assertWorks("the failure");
+  setClock(scene, -HOUR);
+  await scene.breakSsh("-M", "");
+  await scene.assertWorks("after");
+  assert.equal(scene.sandbox.masters().length, 1);
+  await scene.assertClean();
+});

@@ -92,8 +92,11 @@ Deno.test("what the caller's shell exports does not affect the launcher", async 
     CDPATH: "/:/tmp",
     TMOUT: "1",
     "BASH_FUNC_sshs_plain%%": "() { echo taken; exit 9; }",
-    "BASH_FUNC_kill%%": "() { echo taken; exit 9; }",
-    "BASH_FUNC_read%%": "() { echo taken; exit 9; }",
+    ...Object.fromEntries(
+      ["kill", "read", "sleep"].map((
+        name,
+      ) => [`BASH_FUNC_${name}%%`, "() { echo taken; exit 9; }"]),
+    ),
     sshs_task: "open",
     sshs_claim: "/nowhere",
     sshs_mine: "7",

@@ -19,6 +19,7 @@ const BEGUN = {
   awake: "",
   pipe: "",
   queued: "",
+  awaited: "",
   full: "",
   doubted: "",
   via: "",

@@ -69,16 +69,6 @@ const SPOILERS: Readonly<Record<string, (box: Box) => Change | void>> = {
     box.plan(["host"], { sent: ["ONE", "TWO"] });
     return { env: { ONE: "1".repeat(40_000), TWO: "2".repeat(40_000) } };
   },
-  "a file that was not there before": (box) => {
-    box.plan(["host"], { watches: [{ path: `${box.dir}/key` }] });
-    box.date("key", -1000);
-  },
-  "a directory of Includes that has changed": (box) => {
-    const path = `${box.dir}/config.d`;
-    Deno.mkdirSync(path);
-    box.plan(["host"], { watches: [{ path, stamp: `${box.dir}/stamp` }] });
-    box.date("stamp", -10);
-  },
   "no ssh any more": (box) => {
     Deno.renameSync(`${box.dir}/real/ssh`, `${box.dir}/real/ssh2`);
     Deno.mkdirSync(`${box.dir}/other`);

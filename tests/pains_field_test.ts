@@ -9,7 +9,7 @@ import { addAccount, Agent, useAgentAlone } from "./support/agent.ts";
 import { assertQuiet } from "./support/assert_quiet.ts";
 import { eventually } from "./support/eventually.ts";
 import { isThere } from "./support/is_there.ts";
-import { isAlive, usersOf } from "./support/processes.ts";
+import { endAll, isAlive, usersOf } from "./support/processes.ts";
 import type { RunResult } from "./support/sandbox.ts";
 import { Scene } from "./support/scene.ts";
 import { canMakeServices, Service } from "./support/service.ts";
@@ -76,16 +76,27 @@ Deno.test({
     await using scene = await Scene.open(LINGERING);
     await using stock = new StockPair(scene);
     for (const call of [stock.argv("host"), ["ssh", "-F", scene.config, "host"]]) {
-      await using service = Service.start();
+      await using service = new Service();
       const first = await scene.run(service.argv([...call, "true"]));
       assert.equal(first.code, 0, first.stderr);
       await using session = await Session.open(scene, call);
       await service.stop();
-      if (call[0] !== "ssh") {
-        await eventually("the stock pair's session is cut off", () => !isAlive(session.pid));
-      } else await session.finish();
+      if (call[0] !== "ssh") await eventually("it is cut off", () => !isAlive(session.pid));
+      else await session.finish();
     }
   },
+});
+
+Deno.test("31: the end of the build that called first ends no other call", async () => {
+  await using scene = await Scene.open(LINGERING);
+  // Jenkins ends what carries its cookie.
+  const env = { JENKINS_NODE_COOKIE: "build-7" };
+  assertQuiet(await scene.ssh(["host", "true"], { env }), "");
+  const build = scene.processes().filter(({ environ }) => environ.includes("build-7"));
+  assert.notEqual(build.length, 0, "its master, at least");
+  await using session = await Session.open(scene);
+  await endAll(build.map(({ pid }) => pid));
+  await session.finish();
 });
 
 Deno.test("24: a server that allows one session per connection is remembered", async () => {

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { eventually } from "./support/eventually.ts";
 import { fillBin } from "./support/home.ts";
-import { isAlive, type Process, signal } from "./support/processes.ts";
-import { findProgram, needPython } from "./support/programs.ts";
+import { endAll, isAlive, type Process, signal } from "./support/processes.ts";
+import { findProgram, needProgram, needPython } from "./support/programs.ts";
 import { Scene } from "./support/scene.ts";
 import { SHELLS } from "./support/shells.ts";
 
@@ -229,11 +229,28 @@ Deno.test("18.31: no variable of ours reaches the server, a proxy or an askpass,
   assert.match(text, /^SHELL=\/bin\/sh$/m);
 });
 
-Deno.test("18.34: a master that was killed before the sleeper had taken its lane over is not trusted", async () => {
+Deno.test("18.33: the master of OpenSSH 8.4, which keeps its stderr, holds none of the caller's", async () => {
   await using scene = await Scene.open(LINGERING);
+  scene.sandbox.env.SSHS_SSH = await scene.sandbox.addProgram(
+    "old-ssh",
+    `case "$1 \${3-}" in
+     "-G "*) { ${
+      needProgram("ssh")
+    } "$@" 2>&1 >&3 | sed s/^OpenSSH_[^,]*/OpenSSH_8.4p1/ >&2; } 3>&1; exit ;;
+     "-S -M") sleep 50 </dev/null >/dev/null & ;;
+     esac
+     exec ${needProgram("ssh")} "$@"`,
+  );
+  // Waits for the end of the pipes.
+  for (const what of ["first", "warm"]) await scene.assertWorks(what, { timeout: 30_000 });
+  assert.equal(scene.logins(), 1);
+  await endAll(scene.strays().map(({ pid }) => pid));
+});
+
+Deno.test("18.34: a master that was killed before the sleeper had taken its lane over is not trusted", async () => {
+  await using scene = await Scene.open();
   await scene.ssh(["host", "true"]);
-  await scene.sshs(["--stop", "--all"]);
-  await eventually("the sleeper is gone", () => scene.sandbox.sleepers().length === 0);
+  await scene.assertClean();
   const goOn = await scene.holdDeno();
   await scene.assertWorks("the login");
   const [{ pid }] = scene.sandbox.masters();

@@ -192,6 +192,7 @@ sshs_has_high() {
 sshs_create() (
   umask 077
   set -C
-  command exec 9>"$1" || exit # opened once: while it is empty another call may remove it
+  # A named pipe would be waited for. Opened once: while it is empty another call may remove it.
+  [ ! -e "$1" ] && command exec 9>"$1" || exit
   echo "$2" >&9 || { rm -f "$1" && exit 1; }
 ) 2>/dev/null

@@ -207,7 +207,8 @@ sshs_is_fit() {
     [ "$sshs_lane.verified" -nt "$sshs_lane.leases/$sshs_lease" ] &&
       { [ -n "$sshs_awake" ] || sshs_is_awake || { sshs_more settle && sshs_has_master; }; }
   else
-    [ -n "$sshs_queued" ] || { sshs_more settle && sshs_listens; } # who waited for the login knows that it is up
+    # Who has seen its login run knows that it is up.
+    [ "${sshs_lane##*/}" = "$sshs_awaited" ] || { sshs_more settle && sshs_listens; }
   fi
 }
 
@@ -267,7 +268,7 @@ sshs_begin() {
   # user), why, state (print the state directory), wake (start the sleeper), jump (from a ProxyCommand of ours).
   sshs_task=${SSHS_TASK:-} sshs_role=${0##*/} sshs_have='' sshs_settings=''
   sshs_ssh='' sshs_kind='' sshs_socket='' sshs_why='' sshs_void='' sshs_plan_is='' sshs_home='' sshs_only=''
-  sshs_alone='' sshs_quiet='' sshs_claim='' sshs_asked='' sshs_mine='' sshs_child='' sshs_awake='' sshs_here='' sshs_pipe='' sshs_queued=''
+  sshs_alone='' sshs_quiet='' sshs_claim='' sshs_asked='' sshs_mine='' sshs_child='' sshs_awake='' sshs_here='' sshs_pipe='' sshs_queued='' sshs_awaited=''
   unset SSHS_TASK
   [ -z "${SSHS_PATH+set}" ] || { PATH=$SSHS_PATH && unset SSHS_PATH; }
   case $sshs_role,$sshs_task,${1-} in

@@ -166,7 +166,7 @@ sshs_share() {
       sshs_say_why
     fi
     case $sshs_attempt in
-    running) : "${sshs_seen:=$sshs_last}" ;; # the first one that it waits for
+    running) sshs_awaited=$sshs_last && : "${sshs_seen:=$sshs_last}" ;; # the first one that it waits for
     up) sshs_seen='' ;;
     esac
     ! sshs_find_place || { sshs_leave && sshs_ride "$@"; }

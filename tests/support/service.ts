@@ -13,21 +13,15 @@ export const canMakeServices: boolean = canMake();
 /**
  * A system service as systemd makes one: a control group. When it ends, everything started in it ends.
  *
- *     await using service = Service.start();
+ *     await using service = new Service();
  *     await scene.run(service.argv(["ssh", ...scene.args("true")]));
  *     await service.stop();
  */
 export class Service implements AsyncDisposable {
-  static #count = 0;
-  readonly #dir: string;
+  readonly #dir: string = `${ROOT}/system.slice/sshs-test-${crypto.randomUUID()}.service`;
 
-  private constructor() {
-    this.#dir = `${ROOT}/system.slice/sshs-test-${Deno.pid}-${Service.#count++}.service`;
+  constructor() {
     Deno.mkdirSync(this.#dir, { recursive: true });
-  }
-
-  static start(): Service {
-    return new Service();
   }
 
   /** Returns the argv that runs a program in it. */

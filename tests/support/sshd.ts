@@ -263,18 +263,18 @@ let cachedKeys: Promise<{ host: KeyPair; user: KeyPair }> | undefined;
 
 /** Makes the keys once for each test file: that takes longer than starting sshd. */
 function keys(): Promise<{ host: KeyPair; user: KeyPair }> {
-  cachedKeys ??= (async () => ({ host: await makeKey(), user: await makeKey() }))();
-  return cachedKeys;
+  return cachedKeys ??= makeKeys();
 }
 
-async function makeKey(): Promise<KeyPair> {
+async function makeKeys(): Promise<{ host: KeyPair; user: KeyPair }> {
   const dir = await Deno.makeTempDir({ prefix: "sshs-key-" });
+  const make = async (name: string) => {
+    const path = `${dir}/${name}`;
+    await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "sshs-test", "-f", path]);
+    return { secret: Deno.readTextFileSync(path), public: Deno.readTextFileSync(`${path}.pub`) };
+  };
   try {
-    await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "sshs-test", "-f", `${dir}/k`]);
-    return {
-      secret: await Deno.readTextFile(`${dir}/k`),
-      public: await Deno.readTextFile(`${dir}/k.pub`),
-    };
+    return { host: await make("host"), user: await make("user") };
   } finally {
     await Deno.remove(dir, { recursive: true });
   }
