@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
 import { eventually } from "./support/eventually.ts";
 import { isThere } from "./support/is_there.ts";
+import { deadPid } from "./support/lanes.ts";
 import { needProgram } from "./support/programs.ts";
 import type { Pty } from "./support/pty.ts";
 import { Scene } from "./support/scene.ts";
@@ -50,20 +51,15 @@ Deno.test("calls that wait for an answer share it, though it is good for the mom
   assert.equal(decisions(scene), 2, "who comes later decides anew");
 });
 
-Deno.test("when a call that asks the program is killed, one of those who wait asks next", async () => {
+Deno.test("the claim of a call that was killed keeps nobody waiting", async () => {
   await using scene = await Scene.open();
-  const goOn = await scene.holdDeno();
-  const first = scene.spawnSsh(["host", "true"]);
-  await eventually("it asks", () => scene.starts().length === 1);
-  const calls = callAtOnce(scene, 12);
-  await eventually("the others wait", () => scene.waiting("plan").length === 12);
-  first.kill("SIGKILL");
-  await first.stdin.close();
-  await Promise.all([first.status, first.stdout.cancel(), first.stderr.cancel()]);
-  await eventually("another one asks", () => scene.starts().length > 1);
-  await goOn();
-  await calls;
-  assert.ok(decisions(scene) <= 3, `${decisions(scene)} decisions`);
+  await callAtOnce(scene, 1);
+  const plan = scene.fileOf("!host");
+  await Deno.remove(plan);
+  await Deno.writeTextFile(`${plan}#`, `${await deadPid()}\n`);
+  await callAtOnce(scene, 2);
+  assert.ok(isThere(plan));
+  assert.ok(!isThere(`${plan}#`));
 });
 
 /** Waits until a call on a terminal says that it waits. */
