@@ -6,7 +6,6 @@ import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
 import { eventually } from "./support/eventually.ts";
 import { isThere } from "./support/is_there.ts";
-import { deadPid } from "./support/lanes.ts";
 import { needProgram } from "./support/programs.ts";
 import type { Pty } from "./support/pty.ts";
 import { Scene } from "./support/scene.ts";
@@ -49,17 +48,6 @@ Deno.test("calls that wait for an answer share it, though it is good for the mom
   Deno.utimeSync(scene.config, new Date(), new Date());
   await callAtOnce(scene, 1);
   assert.equal(decisions(scene), 2, "who comes later decides anew");
-});
-
-Deno.test("the claim of a call that was killed keeps nobody waiting", async () => {
-  await using scene = await Scene.open();
-  await callAtOnce(scene, 1);
-  const plan = scene.fileOf("!host");
-  await Deno.remove(plan);
-  await Deno.writeTextFile(`${plan}#`, `${await deadPid()}\n`);
-  await callAtOnce(scene, 2);
-  assert.ok(isThere(plan));
-  assert.ok(!isThere(`${plan}#`));
 });
 
 /** Waits until a call on a terminal says that it waits. */
