@@ -199,7 +199,8 @@ for (const options of [{}, { proxy: true }] as const) {
       await Deno.writeTextFile(`${cwd}/in`, "hello\n");
       const script = 'exec ssh -F "$0" -E log host cat <in >out 2>err';
       const { code } = await scene.run(["sh", "-c", script, scene.config], { cwd });
-      assert.deepEqual(usersOf(cwd).map(({ args }) => args.join(" ")), []);
+      // Plain ssh's proxy ends a moment after it.
+      await eventually("nobody keeps it busy", () => usersOf(cwd).length === 0);
       assert.equal(code, 0);
       assert.equal(await Deno.readTextFile(`${cwd}/out`), "hello\n");
     }
