@@ -35,17 +35,18 @@ export function putInPlace(
   const taken = files.find(({ path }) => linkStatOf(path)?.isDirectory);
   if (taken) throw new Complaint(`${taken.path} is a directory`, `mv ${taken.path} ELSEWHERE`);
   const mask = isShared ? 0o755 : 0o700;
+  const ending = `.${Deno.pid}.new`; // Two calls at once may be the first.
   const made: string[] = [];
   const staged: string[] = [];
   const makeDir = (dir: string): void => {
     if (exists(dir)) return;
     makeDir(dirname(dir));
-    Deno.mkdirSync(dir);
+    Deno.mkdirSync(dir, { recursive: true });
     made.unshift(dir);
     Deno.chmodSync(dir, mask);
   };
   const stage = ({ path, text, kind }: NewFile): void => {
-    const draft = `${path}.new`;
+    const draft = path + ending;
     staged.push(draft);
     makeDir(dirname(path));
     removePath(draft);
@@ -56,7 +57,7 @@ export function putInPlace(
   try {
     files.forEach(stage);
     if (list) stage({ path: list, text: [...made, readText(list) ?? ""].join("\n") });
-    for (const draft of staged) Deno.renameSync(draft, draft.slice(0, -".new".length));
+    for (const draft of staged) Deno.renameSync(draft, draft.slice(0, -ending.length));
   } catch (error) {
     staged.forEach(removePath);
     made.forEach(removeIfEmpty);
