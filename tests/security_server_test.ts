@@ -178,14 +178,16 @@ Deno.test("no value of the environment is code", async () => {
   const { dir, home } = scene.sandbox;
   const code = "';touch own;'$(touch own)`touch own`";
   const state = `${dir}/';$(touch own)`;
-  const names = [
-    ...["SSHS_SSH", "SSHS_LINGER", "SSHS_MAX_SESSIONS", "SSHS_LOOK", "SSHS_TASK", "SSHS_CLAIM"],
-    ...["XDG_RUNTIME_DIR", "TMPDIR", "DENO_DIR", "XDG_CACHE_HOME", "DISPLAY", "SSH_AUTH_SOCK"],
-  ];
-  const env = { ...Object.fromEntries(names.map((name) => [name, code])), SSHS_DIR: state };
-  for (let n = 0; n < 2; n++) {
+  const set = (...names: string[]) => Object.fromEntries(names.map((name) => [name, code]));
+  const others = set(
+    ...["SSHS_SSH", "SSHS_LOOK", "SSHS_TASK", "SSHS_CLAIM", "XDG_RUNTIME_DIR", "TMPDIR"],
+    ...["DENO_DIR", "XDG_CACHE_HOME", "DISPLAY", "SSH_AUTH_SOCK"],
+  );
+  // A setting that is not understood makes a call direct.
+  for (const env of [set("SSHS_LINGER", "SSHS_MAX_SESSIONS"), others, others]) {
     // -q: that SSHS_LINGER is no duration would be said.
-    const { stdout, stderr } = await scene.ssh(["-q", "host", "echo it"], { env });
+    const options = { env: { ...env, SSHS_DIR: state } };
+    const { stdout, stderr } = await scene.ssh(["-q", "host", "echo it"], options);
     assert.deepEqual([stdout, stderr], ["it\n", ""]);
   }
   await eventually("the sleeper is awake", () => isThere(`${state}/sleeper.log`));
