@@ -1,16 +1,8 @@
 /** What users asked for: a transcript of each, against a real sshd. */
 import assert from "node:assert/strict";
-import { DEADLINE, expect, listed, openScene, sshs } from "./support/commands.ts";
+import { DEADLINE, expect, listed, openScene, sshs, writeSettings } from "./support/commands.ts";
 import { eventually, pause } from "./support/eventually.ts";
-import type { Scene } from "./support/scene.ts";
 import { Session } from "./support/session.ts";
-
-/** Writes our settings file. */
-async function writeSettings({ sandbox }: Scene, settings: unknown): Promise<void> {
-  const dir = `${sandbox.home}/.config/sshs`;
-  await Deno.mkdir(dir, { recursive: true });
-  await Deno.writeTextFile(`${dir}/config.json`, JSON.stringify(settings));
-}
 
 Deno.test("SSHS=only uses an open connection or fails, and never logs in", async () => {
   await using scene = await openScene();

@@ -31,12 +31,32 @@ Deno.test("--warm opens many connections, and prints a line for each failure", a
     expect(await scene.run(["ssh", "-F", config, host, "echo hi"]), { code: 0, stdout: "hi\n" });
   }
   assert.equal(scene.logins(), 2, "the calls ride what was opened");
-  expect(await sshs(scene, ["--warm", "-F", config, "a", "b"]), {
-    code: 0,
-    stdout: "2 of 2 open\n",
-    stderr: "",
-  });
   assert.deepEqual((await listed(scene)).map(({ sessions }) => sessions), [0, 0]);
+
+  // Hosts from stdin, open or not, and as JSON.
+  const stdin = "# the fleet\na\n\n  b   # compressed\nclosed\n";
+  const result = await sshs(scene, ["--warm", "--json", "-F", config, "-"], { stdin });
+  const { open, failed, hosts } = JSON.parse(result.stdout);
+  assert.deepEqual([result.code, open, failed], [1, 2, 1], result.stderr);
+  const states = hosts.map(({ host, open }: Record<string, unknown>) => [host, open]);
+  assert.deepEqual(states, [["a", true], ["b", true], ["closed", false]]);
+  assert.equal(Deno.lstatSync(hosts[0].socket).isSocket, true);
+  assert.match(hosts[2].problem, /Connection refused/);
+  expect(await sshs(scene, ["--warm", "-"], { stdin: "a\n-p 22 b\n" }), {
+    code: 1,
+    stderr: "sshs: line 2 is not a host: -p 22 b\n" +
+      "sshs: hint: one host a line; options go before the - of --warm\n",
+  });
+
+  const direct = await sshs(scene, ["--warm", "-F", scene.config, "-L", "1234:localhost:5", "a"]);
+  assert.equal(direct.code, 1);
+  assert.match(direct.stderr, /^sshs: a: cannot be shared: -L .*\nsshs: hint: /);
+  const env = { SSHS_LINGER: "0" };
+  expect(await sshs(scene, ["--warm", "-F", scene.config, "-C", "host"], { env }), {
+    code: 1,
+    stderr: "sshs: host: logged in, but the connection closes at once: its linger is 0\n" +
+      'sshs: hint: sshs --hold 10m host, or set "linger" in config.json\n',
+  });
 });
 
 Deno.test("--warm leaves a plan for the first call", async () => {
@@ -48,27 +68,6 @@ Deno.test("--warm leaves a plan for the first call", async () => {
   const before = starts();
   expect(await scene.ssh(["host", "echo hi"]), { code: 0, stdout: "hi\n" });
   assert.equal(starts(), before, "no Deno was started");
-});
-
-Deno.test("--warm - reads hosts from stdin", async () => {
-  await using scene = await openScene({ client: { aliases: ["a", "b"] } });
-  const config = await writeConfig(scene);
-  const stdin = "# the fleet\na\n\n  b   # compressed\nclosed\n";
-  const result = await sshs(scene, ["--warm", "--json", "-F", config, "-"], { stdin });
-  const { open, failed, hosts } = JSON.parse(result.stdout);
-  assert.deepEqual([result.code, open, failed], [1, 2, 1], result.stderr);
-  assert.deepEqual(hosts.map(({ host, open }: Record<string, unknown>) => [host, open]), [
-    ["a", true],
-    ["b", true],
-    ["closed", false],
-  ]);
-  assert.equal(Deno.lstatSync(hosts[0].socket).isSocket, true);
-  assert.match(hosts[2].problem, /Connection refused/);
-  expect(await sshs(scene, ["--warm", "-"], { stdin: "a\n-p 22 b\n" }), {
-    code: 1,
-    stderr: "sshs: line 2 is not a host: -p 22 b\n" +
-      "sshs: hint: one host a line; options go before the - of --warm\n",
-  });
 });
 
 Deno.test("--warm logs in to 8 hosts at a time", async () => {
@@ -108,20 +107,6 @@ Deno.test("--warm logs in to 8 hosts at a time", async () => {
   await assertEnded(scene);
 });
 
-Deno.test("--warm reports what cannot be shared, and what does not linger", async () => {
-  await using scene = await openScene({ client: { aliases: ["a"] } });
-  const direct = await sshs(scene, ["--warm", "-F", scene.config, "-L", "1234:localhost:5", "a"]);
-  assert.equal(direct.code, 1);
-  assert.match(direct.stderr, /^sshs: a: cannot be shared: -L .*\nsshs: hint: /);
-  scene.sandbox.env.SSHS_LINGER = "0";
-  expect(await sshs(scene, ["--warm", "-F", scene.config, "host"]), {
-    code: 1,
-    stderr: "sshs: host: logged in, but the connection closes at once: its linger is 0\n" +
-      'sshs: hint: sshs --hold 10m host, or set "linger" in config.json\n',
-  });
-  await assertEnded(scene);
-});
-
 Deno.test("--warm shows a count on a terminal until all have logged in", async () => {
   await using scene = await openScene({ client: { aliases: ["a", "b"] } });
   const config = await writeConfig(scene);
@@ -143,6 +128,10 @@ Deno.test("--warm shows a count on a terminal until all have logged in", async (
     "sshs: 2 of 3 open, 1 failed ...",
     "2 of 3 open, 1 failed\r\n",
   ]);
+  await using without = await scene.pty(["sshs", "--with", "--", "echo", "hi"]);
+  assert.equal((await without.status).code, 0);
+  assert.match(without.output, /hi/);
+  assert.doesNotMatch(without.output, /of 0 open/);
 });
 
 Deno.test({
@@ -196,25 +185,12 @@ Deno.test("--hold keeps a connection whatever its linger, until it is released",
     code: 1,
     stderr: "sshs: host: no connection is held\n",
   });
-});
-
-Deno.test("--hold says why it fails", async () => {
-  await using scene = await openScene();
-  const { code, stderr } = await sshs(scene, [
-    "--hold",
-    "1h",
-    "-F",
-    "none",
-    "-p",
-    "1",
-    "127.0.0.1",
-  ]);
-  assert.equal(code, 1);
-  assert.equal(
-    stderr.replaceAll("\r", ""),
+  const failed = await sshs(scene, "--hold 1h -F none -p 1 127.0.0.1".split(" "));
+  assert.deepEqual([failed.code, failed.stderr.replaceAll("\r", "")], [
+    1,
     "ssh: connect to host 127.0.0.1 port 1: Connection refused\n" +
-      "sshs: 127.0.0.1: ssh could not log in\n",
-  );
+    "sshs: 127.0.0.1: ssh could not log in\n",
+  ]);
 });
 
 Deno.test("--fresh logs in again, and leaves the old sessions running", async () => {
@@ -258,12 +234,4 @@ Deno.test("--warm and --hold say what was learned about a host, and --fresh forg
   expect(await sshs(scene, ["--fresh", ...call, "echo hi"]), { code: 0, stdout: "hi\n" });
   expect(await sshs(scene, ["--warm", ...call]), { code: 0, stdout: "1 of 1 open\n" });
   assert.equal(scene.logins(), 1);
-});
-
-Deno.test("--with shows no count on a terminal if it has no hosts", async () => {
-  await using scene = await openScene();
-  await using pty = await scene.pty(["sshs", "--with", "--", "echo", "hi"]);
-  assert.equal((await pty.status).code, 0);
-  assert.match(pty.output, /hi/);
-  assert.doesNotMatch(pty.output, /of 0 open/);
 });

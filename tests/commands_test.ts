@@ -3,7 +3,6 @@ import assert from "node:assert/strict";
 import { assertEnded, DEADLINE, expect, listed, openScene, sshs } from "./support/commands.ts";
 import { eventually, pause } from "./support/eventually.ts";
 import { isAlive } from "./support/processes.ts";
-import { Sandbox } from "./support/sandbox.ts";
 import { Session } from "./support/session.ts";
 
 Deno.test("--list tells of each connection, in columns and as JSON", async () => {
@@ -89,6 +88,27 @@ Deno.test("--list cuts a name on a terminal only, and --stop knows it as it is s
   const shown = /^(\S+…) /m.exec(pty.output)?.[1];
   assert.ok(shown, pty.output);
   expect(await sshs(scene, ["--stop", shown]), { code: 0, stdout: `${long}: stopped\n` });
+});
+
+Deno.test("--list --watch stays current, and Ctrl-C or the terminal's end ends it", async () => {
+  await using scene = await openScene({ client: { aliases: ["later"] } });
+  const watch = () => scene.pty(["sshs", "--list", "--watch"], { env: { NO_COLOR: "1" } });
+  await using pty = await watch();
+  await pty.waitFor("nothing is shared", DEADLINE);
+  await scene.ssh(["later", "true"]);
+  await pty.waitFor(/later +\S+ +\d+ +0\/10[^]*Ctrl-C to quit/, DEADLINE);
+  assert.ok(pty.output.includes("\x1b[HHOST"), "at the top");
+  pty.write("\x03");
+  assert.equal((await pty.status).code, 130);
+  await using other = await watch();
+  await other.waitFor("Ctrl-C to quit", DEADLINE);
+  other.hangup();
+  assert.equal((await other.status).success, false);
+  expect(await sshs(scene, ["--list", "--watch"]), {
+    code: 1,
+    stdout: "",
+    stderr: "sshs: --watch needs a terminal\nsshs: hint: sshs --list --json\n",
+  });
 });
 
 Deno.test("--list and --stop see what calls without XDG_RUNTIME_DIR have opened", async () => {
@@ -196,31 +216,22 @@ Deno.test("--list says why a state directory is not looked at", async () => {
   });
 });
 
-Deno.test("wrong use exits 2 with a hint", async () => {
-  await using sandbox = await Sandbox.create();
-  expect(await sandbox.sshs(["--lst", "--json"]), {
+Deno.test("--help and --version are on stdout, wrong use exits 2, and a destination is no command", async () => {
+  await using scene = await openScene();
+  const help = await sshs(scene, ["--help"]);
+  assert.deepEqual([help.code, help.stderr], [0, ""]);
+  assert.match(help.stdout, /^sshs - ssh with/);
+  const version = await sshs(scene, ["--version"]);
+  assert.match(version.stdout, /^sshs \d+\.\d+\.\d+, Deno \d+\.\d+\.\d+\S*, OpenSSH_\S+/);
+  expect(await sshs(scene, ["--lst", "--json"]), {
     code: 2,
     stdout: "",
     stderr: "sshs: unknown command --lst\nsshs: hint: did you mean --list?\n",
   });
-});
-
-Deno.test("--help and --version are on stdout", async () => {
-  await using sandbox = await Sandbox.create();
-  const help = await sandbox.sshs(["--help"]);
-  assert.deepEqual([help.code, help.stderr], [0, ""]);
-  assert.match(help.stdout, /^sshs - ssh with/);
-  const version = await sandbox.sshs(["--version"]);
-  assert.match(version.stdout, /^sshs \d+\.\d+\.\d+, Deno \d+\.\d+\.\d+\S*, OpenSSH_\S+/);
-});
-
-Deno.test("a destination is no command, and `ssh --list` is for ssh to refuse", async () => {
-  await using scene = await openScene();
   await scene.sandbox.fakeSsh("exit 7");
-  for (
-    const argv of [["sshs", "list"], ["sshs", "host", "--stop", "--all"], ["ssh", "--list"]]
-  ) {
-    assert.equal((await scene.run(argv)).code, 7);
-    assert.deepEqual(scene.sandbox.recorded().at(-1), argv.slice(1));
+  // `ssh --list` is for ssh to refuse.
+  for (const line of ["sshs list", "sshs host --stop --all", "ssh --list"]) {
+    assert.equal((await scene.run(line.split(" "))).code, 7);
+    assert.deepEqual(scene.sandbox.recorded().at(-1), line.split(" ").slice(1));
   }
 });

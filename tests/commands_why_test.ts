@@ -1,16 +1,21 @@
 /** --why and --doctor with a real sshd, which they do not contact. */
 import assert from "node:assert/strict";
 import { Agent } from "./support/agent.ts";
-import { DEADLINE, expect, openScene, sshs } from "./support/commands.ts";
+import { DEADLINE, expect, openScene, sshs, writeSettings } from "./support/commands.ts";
 import { eventually } from "./support/eventually.ts";
 import { needProgram } from "./support/programs.ts";
+import type { Scene } from "./support/scene.ts";
 import { Session } from "./support/session.ts";
+
+/** Returns what `--why --json` prints. */
+async function whyOf(scene: Scene, args: string[], env: Record<string, string> = {}) {
+  return JSON.parse((await sshs(scene, ["--why", "--json", ...args], { env })).stdout);
+}
 
 Deno.test("--why shows the decision, and does not touch the network", async () => {
   await using scene = await openScene();
   const call = ["-F", scene.config, "host", "ls", "a b"];
-  const ask = async () => JSON.parse((await sshs(scene, ["--why", "--json", ...call])).stdout);
-  const before = await ask();
+  const before = await whyOf(scene, call);
   assert.deepEqual(
     [before.decision, before.reason, before.lane],
     ["share", "can be shared; no connection is open, so this call would log in", null],
@@ -22,7 +27,7 @@ Deno.test("--why shows the decision, and does not touch the network", async () =
 
   await scene.ssh(["host", "true"]);
   const after = await eventually("the far end is known to live", async () => {
-    const now = await ask();
+    const now = await whyOf(scene, call);
     return now.lane?.state === "open" && now.launcher && now;
   }, DEADLINE) || {};
   assert.deepEqual(
@@ -51,51 +56,58 @@ Deno.test("--why knows whether a plan holds now, and what has made it void", asy
   assert.match(await plan({ env: { SSH_AUTH_SOCK: "/elsewhere" } }), /^SSH_AUTH_SOCK has changed/);
   await eventually("the plan is for this environment again", isKnown, DEADLINE);
   await Deno.writeTextFile(scene.config, "\n", { append: true });
-  const { stdout } = await sshs(scene, ["--why", "--json", "-F", scene.config, "host"]);
-  assert.equal(JSON.parse(stdout).void, scene.config);
+  assert.equal((await whyOf(scene, ["-F", scene.config, "host"])).void, scene.config);
 });
 
-Deno.test("--why names what would help", async () => {
-  await using scene = await openScene({ env: { SSHS_MAX_SESSIONS: "1" } });
-  const { home } = scene.sandbox;
-  const ask = async (...args: string[]) =>
-    (await sshs(scene, ["--why", "-F", scene.config, ...args])).stdout;
-  assert.match(
-    await ask("-L", "1234:localhost:5", "host"),
-    /^direct +-L forwards ports.*\nhint +set "forwards" to true for this host in config\.json$/m,
-  );
+Deno.test("--why names the reason that the call has, what would help, and who decides", async () => {
+  await using scene = await openScene({ env: { SSHS_LINGER: "" } });
+  const call = ["-F", scene.config, "host"];
+  await eventually("plans are kept", async () => (await whyOf(scene, call)).launcher, DEADLINE);
+  type Row = [words: string, decision: string, reason: RegExp, remedy: RegExp | null];
+  const rows: [...Row, launcher: boolean | null, env?: Record<string, string>][] = [
+    ["", "share", /no connection is open/, null, true],
+    ["-W host:22", "share", /no connection is open/, null, null],
+    ["-A", "share", /no connection is open/, /^set "linger" for this host in config\.json/, null],
+    ["-N", "direct", /-N/, null, true],
+    ["-v", "direct", /-v, -E or -y/, null, null],
+    ["-tt", "direct", /-tt without a terminal/, null, null],
+    ["-S none", "direct", /-S names a control socket/, /^leave out -S$/, null],
+    ["-o ControlPath=/x", "direct", /ControlPath/, null, null],
+    ["-L 1:a:2", "direct", /-L forwards ports/, /^set "forwards" to true for this host/, true],
+    ["-o PermitLocalCommand=yes -o LocalCommand=true", "direct", /LocalCommand/, /./, true],
+    ["", "direct", /SSHS=off/, /^unset SSHS$/, true, { SSHS: "off" }],
+    ["", "direct", /SSHS=only/, null, null, { SSHS: "only" }],
+    ["", "direct", /SSHS_INSIDE is set/, null, true, { SSHS_INSIDE: "/usr/bin/ssh" }],
+    ["", "direct", /LD_PRELOAD/, null, null, { LD_PRELOAD: "libm.so.6" }],
+  ];
+  for (const [words, decision, reason, remedy, launcher, env] of rows) {
+    const why = await whyOf(scene, [...words.split(" ").filter(Boolean), ...call], env);
+    const say = `${words} ${JSON.stringify(why)}`;
+    assert.equal(why.decision, decision, say);
+    assert.match(why.reason, reason);
+    if (launcher !== null) assert.equal(why.launcher, launcher, say);
+    if (remedy) assert.match(why.remedy ?? "", remedy, say);
+  }
+  const text = async (...args: string[]) => (await sshs(scene, ["--why", ...args])).stdout;
+  assert.match(await text("-A", ...call), /^linger +closes with the last session$/m);
+  assert.match(await text("-o", "ControlPersist=yes", ...call), /^linger +never closes$/m);
+  assert.match(await text("-V"), /^direct +-V only prints the version\nplan +plain ssh, at once\n/);
+  const nice = await scene.run(["nice", "sshs", "--why", ...call]);
+  assert.match(nice.stdout, /^direct +it opens no connection for others: /);
+  assert.equal(scene.sshd.connections(), 0);
+
   await using session = await Session.open(scene);
-  assert.match(
-    await ask("host"),
-    /^shares +can be shared; all connections are full.*\nhint +set "maxSessions" in config\.json/m,
-  );
-  await session.end();
-  delete scene.sandbox.env.SSHS_LINGER;
-  assert.match(await ask("-A", "host"), /^hint +set "linger" for this host in config\.json/m);
-  assert.match(await ask("-A", "host"), /^linger +closes with the last session$/m);
-  assert.match(
-    await ask("-o", "ControlPersist=yes", "host"),
-    /^linger +never closes$/m,
-  );
-  await Deno.mkdir(`${home}/.config/sshs`, { recursive: true });
-  await Deno.writeTextFile(`${home}/.config/sshs/config.json`, '{ "share": false }');
-  assert.match(await ask("host"), /^hint +set "share" to true for this host in config\.json$/m);
-});
-
-Deno.test("--why explains -O, and calls that go direct by their arguments alone", async () => {
-  await using scene = await openScene();
-  await scene.ssh(["host", "true"]);
-  const ask = async (...args: string[]) =>
-    JSON.parse((await sshs(scene, ["--why", "--json", ...args])).stdout);
-  const control = await ask("-F", scene.config, "-O", "exit", "host");
+  const full = await whyOf(scene, call, { SSHS_MAX_SESSIONS: "1" });
+  const control = await whyOf(scene, ["-O", "exit", ...call]);
+  assert.equal(await session.end(), 0);
+  assert.match(`${full.reason}: ${full.remedy}`, /all connections are full.*: set "maxSessions"/);
   assert.deepEqual(
-    [control.decision, control.reason, control.command[1]],
-    ["direct", "-O controls the shared connection", "-S"],
+    [control.decision, control.reason, control.command[1], control.launcher],
+    ["direct", "-O controls the shared connection", "-S", false],
   );
   assert.equal(scene.sandbox.masters().length, 1, "it was only asked");
-  const version = await ask("-V");
-  assert.deepEqual([version.decision, version.lane, version.identity], ["direct", null, null]);
-  assert.deepEqual(version.command.slice(1), ["-V"]);
+  await writeSettings(scene, { share: false });
+  assert.match((await whyOf(scene, call)).remedy, /^set "share" to true for this host in config/);
 });
 
 Deno.test("--doctor finds no problem in a good setup, and has a hint for each problem", async () => {
@@ -117,52 +129,62 @@ Deno.test("--doctor finds no problem in a good setup, and has a hint for each pr
         /^ok +the clock agrees with that of the file system$/m,
         /^ok +the sleeper is running \(pid \d+\), with 1 connection$/m,
         /^ok +-F \S+ host would be shared$/m,
-        /^ok +plan: \S/m,
         /^ok +the agent at \S+ answers, and has 0 keys$/m,
       ]
     ) assert.match(good.stdout, line);
   }
-
-  await Deno.mkdir(`${sandbox.home}/.config/sshs`, { recursive: true });
-  await Deno.writeTextFile(`${sandbox.home}/.config/sshs/config.json`, '{ "lingr": 1 }');
+  await writeSettings(scene, { lingr: 1 });
   sandbox.env.PATH = `${sandbox.env.PATH}:${scene.bin}`.replace(`${scene.bin}:`, "");
   Object.assign(sandbox.env, { SSHS_LINGER: "soon", SSHS_LOOK: "a", SSHS_SSH: "/gone/ssh" });
   sandbox.env.SSHS = "maybe";
   await Deno.chmod(sandbox.stateDir, 0o755);
-  const bad = await scene.run([`${scene.bin}/sshs`, "--doctor"]);
+  const ask = () => scene.run([`${scene.bin}/sshs`, "--doctor"]);
+  const bad = await ask();
   assert.equal(bad.code, 1);
   for (
     const lines of [
       /^warn +\S+\/ssh comes before the launcher of sshs in PATH\n +hint: export PATH="/m,
       /^warn +the state directory .* can be used by others\n +hint: chmod 700 /m,
       /^warn +settings not understood: .*lingr is unknown.*\n +hint: edit /m,
-      /^warn +SSHS_LINGER takes a duration, as 10m, and not soon\n +hint: unset SSHS_LINGER$/m,
       /^warn +SSHS_LOOK takes seconds from 0\.1 to 60, and not a\n/m,
       /^warn +SSHS_SSH takes the absolute path of an ssh, and not \/gone\/ssh\n/m,
       /^warn +SSHS takes off or only, and not maybe\n/m,
     ]
   ) assert.match(bad.stdout, lines);
+  await writeSettings(scene, {});
+  const unset = /^warn +settings not understood: SSHS_LINGER takes .*\n +hint: unset SSHS_LINGER$/m;
+  assert.match((await ask()).stdout, unset);
 });
 
-Deno.test("--doctor reports an agent that is silent or gone", async () => {
+Deno.test("--doctor reports an agent and a launcher that do not work, and an ssh that shares badly", async () => {
   await using scene = await openScene();
-  const socket = `${scene.sandbox.dir}/agent`;
-  scene.sandbox.env.SSH_AUTH_SOCK = socket;
   const ask = async () => (await sshs(scene, ["--doctor", "-F", scene.config, "host"])).stdout;
+  const socket = scene.sandbox.env.SSH_AUTH_SOCK = `${scene.sandbox.dir}/agent`;
   assert.match(await ask(), /^warn +the agent at \S+ is not there\n +hint: /m);
   using _silent = Deno.listen({ transport: "unix", path: socket });
   assert.match(await ask(), /^warn +the agent at .* does not answer within 200 ms.*\n +hint: /m);
-});
 
-Deno.test("--doctor reports a launcher of another version, and one whose Deno is gone", async () => {
-  await using scene = await openScene();
+  const versions = [["10.1p1", /IPQoS.*\n +hint: install OpenSSH 10\.2/], [
+    "10.2p1",
+    null,
+  ]] as const;
+  for (const [version, trouble] of [...versions, ["9.9", /not OpenSSH\n +hint: /] as const]) {
+    const name = version === "9.9" ? "Dropbear" : "OpenSSH";
+    await scene.sandbox.fakeSsh(
+      `[ "$*" = -V ] && { echo '${name}_${version}, OpenSSL 3.5.4' >&2; exit; }
+      exec ${needProgram("ssh")} "$@"`,
+    );
+    const stdout = await ask();
+    assert.match(stdout, new RegExp(`^${trouble ? "warn" : "ok"} +${name}_${version} at`, "m"));
+    if (trouble) assert.match(stdout, trouble);
+  }
+
   const library = scene.bin.replace(/\/bin$/, "");
   const edit = async (name: string, line: RegExp, other: string) => {
     const text = await Deno.readTextFile(`${library}/${name}`);
     await Deno.writeTextFile(`${library}/${name}`, text.replace(line, other));
     return text;
   };
-  const ask = async () => (await sshs(scene, ["--doctor"])).stdout;
   const text = await edit("launcher.sh", /^sshs_version=.*$/m, "sshs_version='0.0.1'");
   assert.match(await ask(), /^warn +\S+\/ssh belongs to sshs 0\.0\.1\n +hint: sshs --install$/m);
   await Deno.writeTextFile(`${library}/launcher.sh`, text);
@@ -173,99 +195,25 @@ Deno.test("--doctor reports a launcher of another version, and one whose Deno is
 Deno.test("--doctor names what prevents sharing in ssh's configuration, and what to do about it", async () => {
   await using scene = await openScene();
   const config = `${scene.sandbox.dir}/config`;
+  const plain = "^warn +-o 'User me' host would use plain ssh: ";
   const rows = [
-    {
-      lines: "LocalForward 1234 localhost:5",
-      says:
-        /^warn +host would use plain ssh: the configuration forwards ports.*\n +hint: pass -o Clear/m,
-    },
-    {
-      lines: "PermitLocalCommand yes\nLocalCommand true",
-      says: /^warn +host would use plain ssh: .*LocalCommand.*\n +hint: \S/m,
-    },
-    {
-      lines: "ControlMaster ask",
-      says: /^warn +host would use plain ssh: .*ControlMaster.*\n +hint: \S/m,
-    },
+    [
+      "LocalForward 1234 localhost:5",
+      `${plain}the configuration forwards.*\\n +hint: pass -o Clear`,
+    ],
+    ["PermitLocalCommand yes\nLocalCommand true", `${plain}.*LocalCommand.*\\n +hint: \\S`],
+    // The words of the call are quoted.
+    ["ControlMaster ask", `${plain}.*ControlMaster.*\\n +hint: sshs --why -o 'User me' host$`],
     // sshs replaces the user's own sharing.
-    {
-      lines: "ControlMaster auto\nControlPath ~/.ssh/%C\nControlPersist 60",
-      says: /^ok +host would be shared$/m,
-    },
+    [
+      "ControlMaster auto\nControlPath ~/.ssh/%C\nControlPersist 60",
+      "^ok +-o 'User me' host would be shared$",
+    ],
   ];
-  for (const { lines, says } of rows) {
+  for (const [lines, says] of rows) {
     await Deno.writeTextFile(config, `Host *\n${lines}\n`);
-    const { stdout } = await sshs(scene, ["--doctor", "-F", config, "host"]);
-    assert.match(stdout.replaceAll(`-F ${config} `, ""), says);
+    const { stdout } = await sshs(scene, ["--doctor", "-F", config, "-o", "User me", "host"]);
+    assert.match(stdout.replaceAll(`-F ${config} `, ""), new RegExp(says, "m"));
   }
   assert.equal(scene.sshd.connections(), 0);
-});
-
-Deno.test("--doctor warns about OpenSSH 10.1's problem with shared terminals", async () => {
-  await using scene = await openScene();
-  for (const [version, warns] of [["10.1p1", true], ["10.2p1", false]] as const) {
-    await scene.sandbox.fakeSsh(
-      `[ "$*" = -V ] && { echo 'OpenSSH_${version}, OpenSSL 3.5.4' >&2; exit; }
-      exec ${needProgram("ssh")} "$@"`,
-    );
-    const { stdout } = await sshs(scene, ["--doctor", "-F", scene.config, "host"]);
-    const trouble = /^warn +OpenSSH_10\.1p1 at \S+\/ssh: .*IPQoS.*\n +hint: install OpenSSH 10\.2/m;
-    assert.equal(trouble.test(stdout), warns, stdout);
-    assert.match(stdout, new RegExp(`^${warns ? "warn" : "ok"} +OpenSSH_${version} at`, "m"));
-  }
-});
-
-Deno.test("--why knows which direct calls need no Deno", async () => {
-  await using scene = await openScene();
-  const ask = async (args: string[], env: Record<string, string> = {}) =>
-    JSON.parse((await sshs(scene, ["--why", "--json", ...args], { env })).stdout);
-  const call = ["-F", scene.config, "host", "true"];
-  const local = ["-o", "PermitLocalCommand=yes", "-o", "LocalCommand=true", ...call];
-  await eventually("plans can be kept", async () => (await ask(call)).launcher, DEADLINE);
-  const rows: [words: string[], launcher: boolean, env?: Record<string, string>][] = [
-    [["-V"], true],
-    [["-N", ...call], true],
-    [["-L", "1234:localhost:5", ...call], true],
-    [call, true, { SSHS: "off" }],
-    [call, true, { SSHS_INSIDE: "/usr/bin/ssh" }],
-    [local, true],
-    [["-O", "check", ...call], false],
-  ];
-  for (const [words, launcher, env] of rows) {
-    const answer = await ask(words, env);
-    assert.deepEqual([answer.decision, answer.launcher], ["direct", launcher], words.join(" "));
-  }
-  const { stdout } = await sshs(scene, ["--why", "-V"]);
-  assert.match(stdout, /^direct +-V only prints the version\nplan +plain ssh, at once\n/);
-});
-
-Deno.test("--doctor quotes the words of the call in its hint", async () => {
-  await using scene = await openScene();
-  const config = `${scene.sandbox.dir}/config`;
-  await Deno.writeTextFile(config, "ControlMaster ask\n");
-  const { stdout } = await sshs(scene, ["--doctor", "-F", config, "-o", "User me", "host"]);
-  assert.match(stdout, /^ +hint: sshs --why -F \S+ -o 'User me' host$/m);
-});
-
-Deno.test("--why says the same as the call does", async () => {
-  await using scene = await openScene();
-  const rows: [words: string, decision: string, reason: RegExp, env?: Record<string, string>][] = [
-    ["", "share", /no connection is open/],
-    ["-v", "direct", /-v, -E or -y/],
-    ["-tt", "direct", /-tt without a terminal/],
-    ["-S none", "direct", /-S names a control socket/],
-    ["-o ControlPath=/x", "direct", /ControlPath/],
-    ["-W host:22", "share", /no connection is open/],
-    ["", "direct", /SSHS=only/, { SSHS: "only" }],
-    ["", "direct", /LD_PRELOAD/, { LD_PRELOAD: "libm.so.6" }],
-  ];
-  for (const [words, decision, reason, env] of rows) {
-    const call = [...words.split(" ").filter(Boolean), "-F", scene.config, "host"];
-    const why = JSON.parse((await sshs(scene, ["--why", "--json", ...call], { env })).stdout);
-    assert.equal(why.decision, decision, `${words} ${why.reason}`);
-    assert.match(why.reason, reason);
-  }
-  assert.equal(scene.sshd.connections(), 0);
-  const nice = await scene.run(["nice", "sshs", "--why", "-F", scene.config, "host"]);
-  assert.match(nice.stdout, /^direct +it opens no connection for others: /);
 });

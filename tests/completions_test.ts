@@ -1,6 +1,6 @@
 /** Completion of `sshs`, in each shell that is installed. */
 import assert from "node:assert/strict";
-import { NAMES } from "../lib/commands/usage.ts";
+import { USAGE } from "../lib/commands/help.ts";
 import { findProgram, REPOSITORY, run as output } from "./support/programs.ts";
 import { Pty } from "./support/pty.ts";
 import { Sandbox } from "./support/sandbox.ts";
@@ -9,7 +9,7 @@ const DEADLINE = { deadline: 20_000 };
 
 Deno.test("completions offer the commands of sshs", async () => {
   const directory = `${REPOSITORY}lib/launcher/completions`;
-  const commands = NAMES.map((name) => `--${name}`).sort();
+  const commands = [...USAGE.keys()].map((name) => `--${name}`).sort();
   assert.ok(findProgram("bash") ?? findProgram("fish"), "neither bash nor fish is here");
   if (findProgram("bash")) {
     const script =

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { HELP } from "../lib/commands/help.ts";
-import { NAMES, usageOf } from "../lib/commands/usage.ts";
+import { HELP, USAGE } from "../lib/commands/help.ts";
 import { VERSION } from "../lib/os/program.ts";
 import { findProgram } from "./support/programs.ts";
 
@@ -18,7 +17,7 @@ Deno.test("sshs.1 has each command with the words of its usage and a description
     const [command, ...rest] = words.match(/--\w+|\w+/g)!;
     return [command, rest.sort()];
   }));
-  const expected = NAMES.map(usageOf).map((usage) => {
+  const expected = [...USAGE.values()].map((usage) => {
     const [command, ...words] = usage.toLowerCase().match(/--\w+|\w+/g)!.slice(1);
     return [command, words.map((word) => word === "options" ? "ssh_options" : word).sort()];
   });
@@ -36,7 +35,7 @@ Deno.test("README.md has the usage of each command, GUIDE.md each variable of --
   const [readme, guide] = await Promise.all(
     ["README", "GUIDE"].map((name) => Deno.readTextFile(new URL(`../${name}.md`, import.meta.url))),
   );
-  for (const usage of NAMES.map(usageOf)) assert.ok(readme.includes(`    ${usage}`), usage);
+  for (const usage of USAGE.values()) assert.ok(readme.includes(`    ${usage}`), usage);
   for (const name of VARIABLES) {
     assert.match(guide, new RegExp(`^\\| \`${name}[\`=]`, "m"));
   }

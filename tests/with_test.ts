@@ -1,7 +1,5 @@
 /** `sshs --with`: a job's calls share connections of their own, and nothing outlives it. */
 import assert from "node:assert/strict";
-import { parseCommand } from "../lib/commands/command.ts";
-import { usageOf } from "../lib/commands/usage.ts";
 import { isJobDir, makeJobDir, openStateDir, StateDirError } from "../lib/lane/state_dir.ts";
 import { canMakeAccounts } from "./support/account.ts";
 import { eventually } from "./support/eventually.ts";
@@ -34,26 +32,6 @@ function script(scene: Scene, text: string): string[] {
 
 /** Succeeds if a connection of the job has one session. */
 const SESSIONS = "sshs --list --json | grep -c '\"sessions\": 1'";
-
-Deno.test("parseCommand reads --with: options, hosts, and the command after --", () => {
-  for (
-    const [line, options, hosts] of [
-      ["--with a b -- make x", [], ["a", "b"]],
-      ["--with -p 22 a -- make", ["-p", "22"], ["a"]],
-      ["--with a -- ssh a -- ls --json", [], ["a"]],
-      ["--with -- make", [], []],
-    ] as const
-  ) {
-    const command = { kind: "with", options, hosts };
-    assert.deepEqual(parseCommand(line.split(" ")), command, line);
-  }
-  for (
-    const line of ["--with", "--with a", "--with a --", "--with -p 22 -- x", "--with a -4 -- x"]
-  ) {
-    const command = parseCommand(line.split(" "));
-    assert.deepEqual(command.kind === "misuse" && command.hint, usageOf("with"), line);
-  }
-});
 
 Deno.test("a job's directory is beside the state directory, and is not made again", async () => {
   // Short: beside a long one there is no room for a socket.

@@ -1,16 +1,8 @@
-/**
- * `sshs --help`: a short manual, 80 columns wide; each description starts with a verb. `sshs --version`: the
- * versions that a bug report needs, on one line.
- */
+/** `sshs --help`: a short manual, 80 columns wide, which is also the table of what each command takes. */
 import { DEFAULT_LINGER, DEFAULT_MAX_SESSIONS } from "../call/settings.ts";
-import type { Given } from "../os/given.ts";
-import { DENO_VERSION, VERSION } from "../os/program.ts";
-import type { System } from "../os/system.ts";
-import { sshVersion } from "../ssh/real_ssh.ts";
 import { duration } from "./phrases.ts";
-import { COMMANDS, NAMES, usageOf } from "./usage.ts";
 
-/** What `--help` prints. */
+/** What `--help` prints. The options of a command of ours are those that its usage names: see command.ts. */
 export const HELP = `sshs - ssh with opportunistic connection sharing
 
   sshs [SSH ARGUMENTS]
@@ -26,7 +18,38 @@ For example:
 
 Commands, only as the first word and only under the name sshs:
 
-${NAMES.map((name) => `  ${usageOf(name)}\n      ${COMMANDS[name].does}`).join("\n")}
+  sshs --list [--watch|--json]
+      list shared connections and when they close; --watch: keep it current
+  sshs --stop HOST|--all [--now]
+      stop accepting sessions; close after the last one, or --now
+  sshs --warm [--json] [OPTIONS] HOST...|-
+      log in to many hosts at once, so that the first calls need not;
+      - reads hosts from stdin, one a line
+  sshs --hold DURATION [OPTIONS] HOST
+      keep a connection open for 30m, 2h, 1d ..., or forever; 0 releases it
+  sshs --socket [OPTIONS] HOST
+      print the control socket of an open connection, for other tools
+  sshs --with [[OPTIONS] HOST...] -- COMMAND [ARG...]
+      run a command with shared connections of its own, which close with it;
+      log in to the hosts first, and exit 255 if a login fails
+  sshs --fresh [OPTIONS] HOST [COMMAND...]
+      log in anew, and forget what was learned of the server; the old
+      connection accepts no new sessions
+  sshs --why [--json] [OPTIONS] HOST [COMMAND...]
+      say what would be done with a call, and why; use no network
+  sshs --doctor [[OPTIONS] HOST]
+      find what prevents sharing, and say what to do about it
+  sshs --install [--prefix DIR]
+      put launchers, man page and completions into DIR, or ~/.local
+  sshs --uninstall [--prefix DIR] [--now]
+      remove what was installed; close what is shared, unless another
+      installation uses it; --now: end open sessions too
+  sshs --completions bash|zsh|fish
+      print the completions of sshs for that shell
+  sshs --help
+      show this text
+  sshs --version
+      show the versions of sshs, Deno and OpenSSH
 
 ssh -O check|exit|stop|forward|cancel HOST controls the shared connection,
 unless you name a control socket of your own.
@@ -51,17 +74,13 @@ Environment:
 Files:
 
   ~/.config/sshs/config.json
-      { "linger": "10m", "maxAge": "8h", "maxSessions": 10, "share": true,
-        "hosts": [{ "host": "*.example.com", "linger": 0, "share": false }] }
-      "share": "always" is for tools that bring a control socket of their own,
-      "forwards": true for calls with -L, -R and -D, "copies": "apart" for
-      copies that would slow down a shell on the same connection
+      for all hosts or some: linger, maxAge, maxSessions, share, forwards and
+      copies, as sshs(1) describes them
   ~/.ssh/config, /etc/ssh/ssh_config
       ssh's own, used as always; ControlPersist is the linger
 `;
 
-/** `sshs 0.3.0, Deno 2.9.0, OpenSSH_9.2p1 ...`. */
-export async function versionLine(given: Given, system: Pick<System, "run">): Promise<string> {
-  const openssh = given.ssh === "" ? "no ssh in PATH" : await sshVersion(given.ssh, system);
-  return `sshs ${VERSION}, Deno ${DENO_VERSION}, ${openssh}`;
-}
+/** The usage of each command, by its name. */
+export const USAGE: ReadonlyMap<string, string> = new Map(
+  Array.from(HELP.matchAll(/^ {2}(sshs --(\w+).*)$/gm), ([, usage, name]) => [name, usage]),
+);

@@ -19,7 +19,6 @@ import { COMMANDS, denoPath, libraryFiles, programText } from "../launcher/launc
 import { putInPlace } from "../launcher/new_files.ts";
 import { pathLine, shellOf, startupFile } from "../launcher/startup_lines.ts";
 import { exists, readText, realPathOf, removeIfEmpty, removePath } from "../os/files.ts";
-import type { Given } from "../os/given.ts";
 import {
   DENO,
   DENO_VERSION,
@@ -33,8 +32,8 @@ import {
 import type { System } from "../os/system.ts";
 import { Complaint, print, say } from "../os/terminal.ts";
 import { isLauncher } from "../ssh/real_ssh.ts";
-import type { Shell } from "./command.ts";
-import { stop, type StopSystem } from "./stop.ts";
+import { type Here, type Words, WrongUse } from "./command.ts";
+import { lanesMeant, stopLanes } from "./stop.ts";
 
 /** Where the library is below a prefix, and what `deno install` keeps for its `sshs` there. */
 const [LIBRARY, SHIM_DIR] = ["/lib/sshs", "/bin/.sshs"];
@@ -43,7 +42,7 @@ const [LIBRARY, SHIM_DIR] = ["/lib/sshs", "/bin/.sshs"];
 const ZSH_DIR = "/share/zsh/site-functions";
 
 /** The completions of `sshs`, by shell. */
-const COMPLETIONS = { bash, zsh, fish } as const satisfies Record<string, string>;
+const COMPLETIONS: Record<string, string> = { bash, zsh, fish };
 
 /** What is below a prefix besides the library and its links. */
 const SHARED = Object.entries({
@@ -67,40 +66,32 @@ function commandsOf(prefix: string): string[] {
 const OWN = dirname(PROGRAM);
 
 /** Installs below `prefix`, else where this program is installed, else in ~/.local. */
-export async function installCommand(
-  prefix: string | undefined,
-  system: Pick<System, "env" | "run" | "cwd">,
-): Promise<number> {
+export async function installCommand({ options }: Words, { system }: Here): Promise<void> {
   if (isDenoTooOld()) {
     const found = `Deno ${DENO_VERSION} at ${DENO}`;
     throw new Complaint(`${found} is older than ${OLDEST_DENO}`, "deno upgrade");
   }
-  const where = absolute(prefix, system);
+  const where = absolute(options.prefix, system);
   await install(where, system);
   report(where, system);
-  return 0;
 }
 
 /**
  * Removes what was installed, and closes what is shared, unless another installation uses it; open sessions
  * end only if `now`.
  */
-export async function uninstallCommand(
-  prefix: string | undefined,
-  now: boolean,
-  given: Given,
-  system: StopSystem & Pick<System, "uid" | "cwd">,
-): Promise<number> {
-  const where = absolute(prefix, system);
+export async function uninstallCommand({ options }: Words, here: Here): Promise<void> {
+  const { given, system } = here;
+  const where = absolute(options.prefix, system);
   // After `deno install` alone there is only what is in the state directory.
-  const isAlone = prefix === undefined && basename(OWN) === "launcher";
+  const isAlone = options.prefix === undefined && basename(OWN) === "launcher";
   const wasInstalled = exists(where + LIBRARY) || commandsOf(where).some(isOurs);
   if (!wasInstalled && !isAlone) {
     throw new Complaint(`sshs is not installed in ${where}`, "sshs --uninstall --prefix DIR");
   }
   const other = otherLauncher(where, system);
   if (other === undefined) {
-    await stop(undefined, now, given, system);
+    await stopLanes(await lanesMeant(here), "now" in options, here);
   } else {
     // A plan for a call through a jump host names the launcher that asked for it.
     for (const dir of allStateDirs(given, system)) removePath(`${dir}/plans`);
@@ -111,17 +102,19 @@ export async function uninstallCommand(
   print(`sshs is removed from ${wasInstalled ? where : "its state directory"}`);
   if (other !== undefined) print(`shared connections are left to ${other}`);
   print("Left, for you to remove if nothing else needs it:", ...leftovers(where, system));
-  return 0;
 }
 
 /** Prints the completions of `sshs` for a shell. */
-export function completions(shell: Shell): number {
+export function completions({ argv: [shell, ...rest] }: Words): void {
+  if (!Object.hasOwn(COMPLETIONS, shell ?? "") || rest.length > 0) {
+    throw new WrongUse("--completions takes the name of a shell");
+  }
   print(COMPLETIONS[shell].trimEnd());
-  return 0;
 }
 
 /** Returns a prefix without a slash at its end. */
 function absolute(prefix: string | undefined, system: Pick<System, "env" | "cwd">): string {
+  if (prefix === "") throw new WrongUse("--prefix takes a directory");
   const home = system.env("HOME");
   const found = prefix ?? prefixOf(OWN) ?? (home && `${home}/.local`);
   if (!found) throw new Complaint("HOME is not set", "sshs --install --prefix DIR");

@@ -2,21 +2,22 @@
  * `sshs --list [--json]`: lists what is shared, oldest first. `--json` prints an array; sshs.1 describes its
  * keys. Keys may be added; none is removed or changes its meaning. What is unknown or does not apply is null.
  */
-import { dirname } from "@std/path/posix/dirname";
-import type { Given } from "../os/given.ts";
-import { pause, type System } from "../os/system.ts";
-import { print, printJson, say, terminalSize } from "../os/terminal.ts";
-import { sleeperPid } from "../sleeper/sleeper_file.ts";
+import { pause } from "../os/system.ts";
+import { Complaint, print, printJson, terminalSize } from "../os/terminal.ts";
+import { type Here, type Words, WrongUse } from "./command.ts";
 import { duration, NOTHING_SHARED } from "./phrases.ts";
-import { seeAll, type Seen, type SeeSystem, type State } from "./seen.ts";
-import { cell, type Colour, colour, table, width } from "./table.ts";
+import { seeAll, type Seen, type State } from "./seen.ts";
+import { cell, type Colour, colour, table } from "./table.ts";
 
-/** Prints what is shared. Returns the exit status. */
-export async function list(json: boolean, given: Given, system: SeeSystem): Promise<number> {
-  const seen = await seeAll(given, system);
-  if (json) printJson(seen);
-  else print(...listLines(seen, system, terminalSize()?.columns));
-  return 0;
+/** Prints what is shared; with --watch again and again, until Ctrl-C. */
+export async function list({ options }: Words, here: Here): Promise<void> {
+  if (!("watch" in options)) {
+    const seen = await seeAll(here);
+    if ("json" in options) printJson(seen);
+    else print(...listLines(seen, terminalSize()?.columns));
+  } else if ("json" in options) {
+    throw new WrongUse("--list takes --watch or --json, not both");
+  } else await watchList(here);
 }
 
 /** The time between two updates, ms: the sleeper looks as often by default. */
@@ -25,89 +26,55 @@ const EVERY = 1000;
 /** Home, each line up to its end, and what is below them: nothing flickers, as after clearing it all. */
 const [HOME, CLEAR_LINE, CLEAR_BELOW] = ["\x1b[H", "\x1b[K\n", "\x1b[J"];
 
-/** `sshs --list --watch`: prints the table at the top of the terminal again and again, until Ctrl-C. */
-export async function watchList(given: Given, system: SeeSystem): Promise<number> {
+async function watchList(here: Here): Promise<never> {
   for (let size = terminalSize(); size; size = terminalSize()) {
-    const lines = listLines(await seeAll(given, system), system, size.columns);
+    const lines = listLines(await seeAll(here), size.columns);
     const shown = [...lines, "", colour("Ctrl-C to quit", "dim")].slice(0, size.rows - 1);
     print([HOME, ...shown.map((line) => line + CLEAR_LINE), CLEAR_BELOW].join(""));
     await pause(EVERY);
   }
-  say({ fault: "--watch needs a terminal", hint: "sshs --list --json" });
-  return 1;
+  throw new Complaint("--watch needs a terminal", "sshs --list --json");
 }
 
-/** Formats what is shared as lines of at most `columns` columns. */
-export function listLines(
-  seen: readonly Seen[],
-  system: Pick<System, "isAlive" | "now">,
-  columns = Infinity,
-): string[] {
-  if (seen.length === 0) return [NOTHING_SHARED];
-  const lines = seenTable(seen, columns);
-  const lanes = seen.filter(({ destination }) => destination !== null);
-  const dirs = lanes.map(({ socket }) => dirname(dirname(socket ?? "")));
-  if (dirs.every((dir) => sleeperPid(dir, system) !== undefined)) return lines;
-  return [
-    ...lines,
-    "",
-    "the background process (sleeper) is not running; idle connections close soon; any call starts it",
+const isIdle = ({ idle, state }: Seen) => idle !== null && /^(open|unverified)$/.test(state);
+const time = (seconds: number | null) => seconds === null ? null : duration(seconds);
+
+/** The columns of the list, and the text of each; null: it does not apply. */
+const COLUMNS:
+  readonly (readonly [head: string, text: (seen: Seen) => string | 0 | false | null])[] = [
+    ["HOST", ({ destination, resolved }) => destination ?? resolved],
+    ["STATE", ({ state }) => state.replace("-", " ")],
+    ["PID", ({ pid }) => pid && `${pid}`],
+    ["IN USE", ({ sessions, maxSessions }) => maxSessions && `${sessions}/${maxSessions}`],
+    ["AGE", ({ age }) => time(age)],
+    ["IDLE", ({ idle }) => time(idle)],
+    ["CLOSES IN", (seen) => isIdle(seen) && duration(seen.goesIn ?? Infinity)],
+    ["PING", ({ roundTrip }) => roundTrip && `${Number(roundTrip.toPrecision(2))} ms`],
   ];
-}
 
-const HEAD = ["STATE", "PID", "IN USE", "AGE", "IDLE", "CLOSES IN", "PING"];
-
-const COLOURS: Record<State, Colour> = {
+/** Other states are yellow. */
+const COLOURS: Partial<Record<State, Colour>> = {
   open: "green",
-  full: "yellow",
-  unverified: "yellow",
   retired: "dim",
-  dead: "red",
-  "logging-in": "yellow",
   direct: "dim",
+  dead: "red",
 };
 
-/**
- * Formats a line for each, and one below it: how ssh resolved the destination and what is forwarded, or why
- * calls are not shared.
- */
-function seenTable(seen: readonly Seen[], columns: number): string[] {
-  const facts = [HEAD, ...seen.map(factsOf)];
-  // The host's name gets the room that the other columns leave.
-  const room = Math.max(8, columns - 2 - Math.max(...table(facts).map(width)));
-  const rows = facts.map((row, i) => [i === 0 ? "HOST" : cell(nameOf(seen[i - 1]), room), ...row]);
-  const [head, ...lines] = table(rows, (padded, row, column) => {
+/** Formats what is shared as lines of at most `columns` columns, two for each. */
+export function listLines(seen: readonly Seen[], columns = Infinity): string[] {
+  if (seen.length === 0) return [NOTHING_SHARED];
+  const rows = seen.map((one) => COLUMNS.map(([, text]) => text(one) || "-"));
+  const paint = (padded: string, row: number, column: number) => {
     if (row === 0) return colour(padded, "bold");
-    return column === 1 ? colour(padded, COLOURS[seen[row - 1].state]) : padded;
-  });
+    return column === 1 ? colour(padded, COLOURS[seen[row - 1].state] ?? "yellow") : padded;
+  };
+  const [head, ...lines] = table([COLUMNS.map(([head]) => head), ...rows], paint, columns);
   const below = seen.map(detailOf).map((text) => text && `  ${cell(text, columns - 2)}`);
-  return [
-    head,
-    ...lines.flatMap((line, i) => below[i] ? [line, colour(below[i], "dim")] : [line]),
-  ];
+  return [head, ...lines.flatMap((line, i) => below[i] ? [line, colour(below[i], "dim")] : [line])];
 }
 
-function nameOf({ destination, resolved }: Seen): string {
-  return destination ?? resolved;
-}
-
+/** How ssh resolved the destination and what is forwarded, or why calls are not shared. */
 function detailOf({ destination, resolved, forwards, maxAge, note }: Seen): string | null {
   if (destination === null) return note;
   return [resolved, ...forwards, ...maxAge ? [`(at most ${duration(maxAge)} old)`] : []].join(" ");
-}
-
-/** The columns after the host's name. */
-function factsOf(seen: Seen): string[] {
-  const time = (seconds: number | null) => seconds === null ? "-" : duration(seconds);
-  const { state, maxSessions, roundTrip, idle, goesIn } = seen;
-  const isOpen = state === "open" || state === "unverified";
-  return [
-    state.replace("-", " "),
-    `${seen.pid ?? "-"}`,
-    maxSessions === null ? "-" : `${seen.sessions}/${maxSessions}`,
-    time(seen.age),
-    time(idle),
-    time(isOpen && idle !== null ? goesIn ?? Infinity : null),
-    roundTrip === null ? "-" : `${Number(roundTrip.toPrecision(2))} ms`,
-  ];
 }

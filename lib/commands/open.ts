@@ -2,9 +2,8 @@
 import { basename } from "@std/path/posix/basename";
 import { dirname } from "@std/path/posix/dirname";
 import { type Lane, laneAt } from "../lane/layout.ts";
-import type { Given } from "../os/given.ts";
-import type { System } from "../os/system.ts";
 import { type Message, words } from "../os/terminal.ts";
+import type { Here } from "./command.ts";
 import { answerFor } from "./why.ts";
 
 /** A lane, or the problem why it is not open. */
@@ -15,7 +14,7 @@ export interface Opened {
   readonly wantsAnswer?: boolean;
 }
 
-/** The launcher's exit status in open mode if the login failed, as ssh's own. */
+/** The launcher's exit status for an open task if the login failed, as ssh's own. */
 export const LOGIN_FAILED = 255;
 
 /** The same if the call would become plain ssh, for whatever reason. */
@@ -34,37 +33,29 @@ const WANTS_ANSWER =
  */
 export async function openLane(
   argv: readonly string[],
-  given: Given,
-  system: System,
-  options: { mayAsk: boolean; stateDir?: string },
+  here: Here,
+  { mayAsk, stateDir }: { mayAsk: boolean; stateDir?: string },
 ): Promise<Opened> {
+  const { given, system } = here;
   const { code, stdout, stderr } = await system.run(`${given.library}/bin/ssh`, argv, {
-    env: {
-      SSHS_TASK: options.mayAsk ? "open" : "open-batch",
-      ...options.stateDir === undefined ? {} : { SSHS_DIR: options.stateDir },
-    },
-    showStderr: options.mayAsk,
+    env: { SSHS_TASK: mayAsk ? "open" : "open-batch", ...stateDir && { SSHS_DIR: stateDir } },
+    showStderr: mayAsk,
   });
   if (code === 0) {
     const path = stdout.trimEnd();
     return { lane: laneAt(dirname(path), basename(path)) };
   }
-  if (code === CANNOT_SHARE) return { problem: await whyNotShared(argv, given, system) };
+  if (code === CANNOT_SHARE) return { problem: await whyNotShared(argv, here) };
   const said = stderr.split(/\r?\n/).findLast((line) => line.trim() !== "");
   const wantsAnswer = code === LOGIN_FAILED && WANTS_ANSWER.test(stderr);
   return { problem: { fault: said ?? "ssh could not log in" }, wantsAnswer };
 }
 
-async function whyNotShared(
-  argv: readonly string[],
-  given: Given,
-  system: System,
-): Promise<Message> {
-  if (given.ssh === "") return words.noSsh();
-  const { told, reason, remedy } = await answerFor(argv, given, system);
+async function whyNotShared(argv: readonly string[], here: Here): Promise<Message> {
+  if (here.given.ssh === "") return words.noSsh();
+  const { told, reason, remedy } = await answerFor(argv, here);
   if (told.why === "learned") return { fault: reason, hint: remedy };
   if (told.kind === "direct") return { fault: `cannot be shared: ${reason}`, hint: remedy };
-  return told.place === "wait"
-    ? { fault: "another call is still logging in", hint: "try again when it has logged in" }
-    : { fault: "the connection could not be opened here", hint: "sshs --doctor" };
+  if (told.place === "wait") return { fault: "another call is still logging in" };
+  return { fault: "the connection could not be opened here", hint: "sshs --doctor" };
 }

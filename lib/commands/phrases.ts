@@ -10,14 +10,12 @@ const UNITS = [["w", 604800], ["d", 86400], ["h", 3600], ["m", 60], ["s", 1]] as
 export function duration(seconds: number): string {
   if (seconds === Infinity) return "never";
   let rest = Math.max(0, Math.round(seconds));
-  const largest = UNITS.findIndex(([, size]) => rest >= size);
-  if (largest < 0) return "0s";
-  let text = "";
-  for (const [unit, size] of UNITS.slice(largest, largest + 2)) {
-    if (rest >= size) text += `${Math.floor(rest / size)}${unit}`;
+  const parts = UNITS.map(([unit, size]) => {
+    const number = Math.floor(rest / size);
     rest %= size;
-  }
-  return text;
+    return number > 0 ? `${number}${unit}` : "";
+  });
+  return parts.filter((part) => part).slice(0, 2).join("") || "0s";
 }
 
 /** Counts things: `1 session`, `2 sessions`. */
@@ -25,9 +23,9 @@ export function count(number: number, thing: string): string {
   return `${number} ${thing}${number === 1 ? "" : "s"}`;
 }
 
-/** Formats a moment much as ISO 8601 does, in local time: `2026-11-25 21:30:00`. */
-export function clock(moment: Date): string {
-  return moment.toLocaleString("sv");
+/** Formats a moment, ms since the epoch, in local time: `2026-11-25 21:30:00`. */
+export function clock(moment: number): string {
+  return new Date(moment).toLocaleString("sv");
 }
 
 /** Returns words as a user would type them, quoted for a shell where they need it. */
@@ -35,9 +33,4 @@ export function commandLine(words: readonly string[]): string {
   return words.map((word) =>
     /^[\w@%+=:,./~-]+$/.test(word) ? word : quote(word) ?? JSON.stringify(word)
   ).join(" ");
-}
-
-/** Returns the command that logs in anew for a call, and forgets what was learned of its server. */
-export function freshCommand(argv: readonly string[]): string {
-  return commandLine(["sshs", "--fresh", ...argv]);
 }

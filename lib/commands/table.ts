@@ -2,46 +2,34 @@
 import stringWidth from "string-width";
 import { harmless, hasColours } from "../os/terminal.ts";
 
-const graphemes = new Intl.Segmenter();
-
-/** Returns how many columns a text takes on a terminal. */
-export const width: (text: string) => number = stringWidth;
-
 /** Returns the text on one line, with control characters made visible, cut to `columns` columns. */
 export function cell(text: string, columns = Infinity): string {
   const line = harmless(text).replace(/[\t\n]/g, " ");
-  if (width(line) <= columns) return line;
-  let cut = "";
-  for (const { segment } of graphemes.segment(line)) {
-    if (width(cut + segment) >= columns) break;
-    cut += segment;
-  }
-  return `${cut}…`;
+  if (stringWidth(line) <= columns) return line;
+  const parts = Array.from(new Intl.Segmenter().segment(line), ({ segment }) => segment);
+  while (stringWidth(parts.join("")) >= columns) parts.pop();
+  return `${parts.join("")}…`;
 }
 
-/** Whether {@linkcode cell} shows `text` as `shown`, whole or cut. */
-export function isShownAs(text: string, shown: string): boolean {
-  const whole = cell(text);
-  return whole === shown ||
-    (shown.length > 1 && shown.endsWith("…") && whole.startsWith(shown.slice(0, -1)));
-}
-
-/** Pads a text to `columns` columns. */
-function pad(text: string, columns: number): string {
-  return text + " ".repeat(Math.max(0, columns - width(text)));
-}
-
-/** Aligns rows of cells in columns, two blanks apart. `paint` colours a padded cell. */
+/**
+ * Aligns rows of cells in columns, two blanks apart. The first column gets the room that the others leave
+ * of `columns`, but at least 8. `paint` colours a padded cell.
+ */
 export function table(
   rows: readonly (readonly string[])[],
-  paint: (padded: string, row: number, column: number) => string = (padded) => padded,
+  paint: (padded: string, row: number, column: number) => string,
+  columns = Infinity,
 ): string[] {
-  const widths: number[] = [];
-  for (const row of rows) {
-    row.forEach((text, i) => widths[i] = Math.max(widths[i] ?? 0, width(text)));
-  }
-  return rows.map((row, y) =>
-    row.map((text, x) => paint(x === row.length - 1 ? text : pad(text, widths[x]), y, x)).join("  ")
+  const shown = rows.map((row) => row.map((text) => cell(text)));
+  const widthOf = (x: number) => Math.max(...shown.map((row) => stringWidth(row[x])));
+  const others = shown[0].slice(1).reduce((sum, _, i) => sum + 2 + widthOf(i + 1), 0);
+  for (const row of shown) row[0] = cell(row[0], Math.max(8, columns - others));
+  const widths = shown[0].map((_, x) => widthOf(x));
+  return shown.map((row, y) =>
+    row.map((text, x) => {
+      const blanks = x === row.length - 1 ? 0 : widths[x] - stringWidth(text);
+      return paint(text + " ".repeat(blanks), y, x);
+    }).join("  ")
   );
 }
 

@@ -6,11 +6,9 @@
  * first tried without questions (BatchMode), 8 at a time; those that would have asked something follow one by
  * one. A server sees such a login twice, but no wrong password: under BatchMode ssh offers none.
  */
-import type { Lane } from "../lane/layout.ts";
 import { keptUntil, readRecord } from "../lane/record.ts";
-import type { Given } from "../os/given.ts";
-import type { System } from "../os/system.ts";
 import {
+  Complaint,
   hasTerminal,
   isStderrTerminal,
   type Message,
@@ -20,72 +18,40 @@ import {
   say,
   writeStderr,
 } from "../os/terminal.ts";
-import type { Hosts } from "./command.ts";
+import { type Here, takeHosts, type Words } from "./command.ts";
 import { type Opened, openLane } from "./open.ts";
 import { cell } from "./table.ts";
 
 /** Logins at the same time: sshd's MaxStartups begins to drop at 10, and a bastion sees all of ours. */
 const AT_ONCE = 8;
 
-/** The outcome for a host. */
-export interface Outcome {
-  readonly host: string;
-  readonly lane?: Lane;
-  readonly problem?: Message;
-}
-
 /** Opens the lanes of the hosts; `-` stands for those on stdin. Returns 1 if one failed. */
-export async function warm(
-  { options, hosts, json }: Hosts & { json: boolean },
-  given: Given,
-  system: System,
-): Promise<number> {
+export async function warm(words: Words, here: Here): Promise<number> {
+  const [options, hosts] = takeHosts(words);
   const read = hosts.includes("-") ? parseHosts(await readStdin()) : [];
-  if ("line" in read) {
-    say({
-      fault: `line ${read.line} is not a host: ${read.text}`,
-      hint: "one host a line; options go before the - of --warm",
-    });
-    return 1;
-  }
   const all = hosts.flatMap((host) => host === "-" ? read : [host]);
-  const outcomes = await openAll(options, all, given, system);
-  const failed = outcomes.filter(({ problem }) => problem).length;
-  const open = outcomes.length - failed;
-  if (json) printJson({ open, failed, hosts: outcomes.map(outcomeJson) });
+  const outcomes = await openAll(options, all, here);
+  const open = outcomes.filter(({ open }) => open).length;
+  const failed = outcomes.length - open;
+  if ("json" in words.options) printJson({ open, failed, hosts: outcomes });
   else print(tally(outcomes, outcomes.length));
   return failed > 0 ? 1 : 0;
 }
 
-/** A line of a host list that is not a host. */
-export interface WrongLine {
-  /** Counted from 1. */
-  readonly line: number;
-  readonly text: string;
-}
-
-/** Parses a host list: one host a line, with `#` comments. Returns the first wrong line instead, if any. */
-export function parseHosts(text: string): readonly string[] | WrongLine {
+/** Parses a host list: one host a line, with `#` comments. */
+export function parseHosts(text: string): string[] {
   const lines = text.split(/\r?\n/).map((line) => line.replace(/#.*/, "").trim());
   const wrong = lines.findIndex((line) => line.startsWith("-") || /\s/.test(line));
-  if (wrong >= 0) return { line: wrong + 1, text: lines[wrong] };
-  return lines.filter((line) => line !== "");
+  if (wrong < 0) return lines.filter((line) => line !== "");
+  const hint = "one host a line; options go before the - of --warm";
+  throw new Complaint(`line ${wrong + 1} is not a host: ${lines[wrong]}`, hint);
 }
 
 /** Counts outcomes, of which some may be missing yet. */
 function tally(outcomes: readonly Outcome[], total: number): string {
-  const failed = outcomes.filter(({ problem }) => problem).length;
-  const open = outcomes.filter(({ problem }) => !problem).length;
+  const open = outcomes.filter(({ open }) => open).length;
+  const failed = outcomes.filter(({ open }) => !open).length;
   return `${open} of ${total} open${failed > 0 ? `, ${failed} failed` : ""}`;
-}
-
-function outcomeJson({ host, lane, problem }: Outcome) {
-  return {
-    host,
-    open: problem === undefined,
-    socket: lane?.socket ?? null,
-    problem: problem?.fault ?? null,
-  };
 }
 
 /**
@@ -95,29 +61,26 @@ function outcomeJson({ host, lane, problem }: Outcome) {
 export async function openAll(
   options: readonly string[],
   hosts: readonly string[],
-  given: Given,
-  system: System,
+  here: Here,
   stateDir?: string,
 ): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
   let isCounting = isStderrTerminal() && hosts.length > 0;
-  const show = (line: string) => {
-    if (isCounting) writeStderr(`\r\x1b[K${line}`);
-  };
-  const showCount = () => show(`sshs: ${tally(outcomes, hosts.length)} ...`);
+  const show = (line: string) => isCounting && writeStderr(`\r\x1b[K${line}`);
+  const count = () => show(`sshs: ${tally(outcomes, hosts.length)} ...`);
   const open = (i: number, mayAsk: boolean) =>
-    openLane([...options, hosts[i]], given, system, { mayAsk, stateDir });
+    openLane([...options, hosts[i]], here, { mayAsk, stateDir });
   const settle = (i: number, opened: Opened) => {
-    const problem = problemOf(hosts[i], opened, system);
-    outcomes[i] = { host: hosts[i], lane: opened.lane, problem };
+    const host = hosts[i];
+    const problem = problemOf(host, opened, here);
+    outcomes[i] = outcomeOf(host, { ...opened, problem });
     show("");
-    if (problem) say({ ...problem, fault: `${cell(hosts[i])}: ${problem.fault}` });
-    showCount();
+    if (problem) say({ ...problem, fault: `${cell(host)}: ${problem.fault}` });
+    count();
   };
   const canAsk = hasTerminal();
-  const asking: number[] = [];
   const waiting = [...hosts.keys()];
-  if (canAsk && hosts.length === 1) asking.push(...waiting.splice(0)); // It may ask at once.
+  const asking = canAsk && hosts.length === 1 ? waiting.splice(0) : []; // One may ask at once.
   const work = async () => {
     for (let i = waiting.shift(); i !== undefined; i = waiting.shift()) {
       const opened = await open(i, false);
@@ -125,15 +88,22 @@ export async function openAll(
       else settle(i, opened);
     }
   };
-  showCount();
-  await Promise.all(Array.from({ length: Math.min(AT_ONCE, waiting.length) }, work));
+  count();
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
   show("");
   isCounting = false; // The terminal is ssh's from now on, for its questions.
   for (const i of asking.sort((a, b) => a - b)) settle(i, await open(i, true));
   return outcomes;
 }
 
-function problemOf(host: string, opened: Opened, system: Pick<System, "now">): Message | undefined {
+/** The outcome for a host, as --json prints it. */
+type Outcome = ReturnType<typeof outcomeOf>;
+
+function outcomeOf(host: string, { lane, problem }: Opened) {
+  return { host, open: !problem, socket: lane?.socket ?? null, problem: problem?.fault ?? null };
+}
+
+function problemOf(host: string, opened: Opened, { system }: Here): Message | undefined {
   const { lane, problem } = opened;
   if (!lane || readRecord(lane)?.linger !== 0 || keptUntil(lane) > system.now()) return problem;
   return {

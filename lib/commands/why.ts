@@ -1,29 +1,28 @@
 /**
  * `sshs --why ARGS...`: says what `ssh ARGS` would do now. The launcher, which would do it, says what; the
  * decision explains why. Uses no network, and starts nothing but `ssh -G`. sshs.1 describes the object that
- * `--json` prints.
+ * `--json` prints. `sshs --socket` prints only the socket of the connection that the call would use.
  */
 import { basename } from "@std/path/posix/basename";
 import { decide } from "../call/decide.ts";
 import type { Shared } from "../call/decision.ts";
-import type { Given } from "../os/given.ts";
-import type { System } from "../os/system.ts";
-import { print, printJson, say, words } from "../os/terminal.ts";
-import { commandLine, duration, freshCommand } from "./phrases.ts";
+import { Complaint, print, printJson, words as messages } from "../os/terminal.ts";
+import { type Here, takeHost, type Words, WrongUse } from "./command.ts";
+import { commandLine, duration } from "./phrases.ts";
 import { learnedOf, seeLanes, type SeenLane } from "./seen.ts";
-import { cell, colour, table } from "./table.ts";
+import { colour, table } from "./table.ts";
 
-/** What the launcher says that it would do with a call: `why` in launcher.sh. */
-export interface Told {
-  /** `held`: it has a plan; `made`: now it has; `soon`: it can have one when its files have
-   * not changed for 2 s; `none`: it can have none; `needless`: it needs none. */
-  readonly plan: string;
+/** What the launcher says that it would do with a call (SSHS_TASK=why). */
+interface Told {
   readonly kind: "direct" | "share";
   /** Why it is direct, in a word. */
   readonly why: string;
   /** The lane that it would use, or what it would do instead: login, wait, doubt or full. */
   readonly place: string;
-  /** The variable, file or fact whose change made the plan void that it had. */
+  /** Of its plan: `held`; `made` just now; `soon`, when its files have not changed for 2 s; `none` can be;
+   * `needless`. */
+  readonly plan: string;
+  /** The variable, file or fact whose change made a plan void. */
   readonly void?: string;
   /** The directory of the call's identity. */
   readonly home?: string;
@@ -32,80 +31,62 @@ export interface Told {
 }
 
 /** Asks the launcher what it would do with a call. If it has just made a plan, asks again whether that holds. */
-export async function askLauncher(
-  argv: readonly string[],
-  given: Given,
-  system: Pick<System, "run">,
-): Promise<Told> {
-  const told = await tellOf(argv, given, system);
+async function askLauncher(argv: readonly string[], here: Here): Promise<Told> {
+  const told = await tellOf(argv, here);
   if (told.plan !== "made") return told;
-  const { plan, void: changed } = await tellOf(argv, given, system);
+  const { plan, void: changed } = await tellOf(argv, here);
   return plan === "held" ? told : { ...told, plan: changed === "now" ? "soon" : "none" };
 }
 
-async function tellOf(
-  argv: readonly string[],
-  given: Given,
-  system: Pick<System, "run">,
-): Promise<Told> {
-  const env = { SSHS_TASK: "why" };
-  const options = { env, stdin: "inherit" } as const;
+async function tellOf(argv: readonly string[], { given, system }: Here): Promise<Told> {
+  const options = { env: { SSHS_TASK: "why" }, stdin: "inherit" } as const;
   const { stdout, stderr } = await system.run(`${given.library}/bin/ssh`, argv, options);
   const told = Object.fromEntries(
-    stdout.trimEnd().split("\n").map((line) => /^(\w+)=(.+)$/.exec(line)?.slice(1) ?? []),
+    Array.from(stdout.matchAll(/^(\w+)=(.+)$/gm), ([, ...pair]) => pair),
   );
-  if (told.kind !== "direct" && told.kind !== "share") {
-    throw new Error(`the launcher does not say what it would do: ${stderr || stdout}`);
-  }
-  return { plan: "none", why: "", place: "", ...told } as Told;
+  if (/^(direct|share)$/.test(told.kind)) return { plan: "none", why: "", place: "", ...told };
+  throw new Error(`the launcher does not say what it would do: ${stderr || stdout}`);
 }
 
 /** All that is known of a call before it is made. */
-export interface Answer {
+interface Answer {
   readonly told: Told;
   readonly reason: string;
   readonly remedy?: string;
-  /** The decision, if the call is shared. */
+  /** The decision, if the call is shared, and the lane that it would use. */
   readonly shared?: Shared;
-  /** The lane that the call would use. */
   readonly lane?: SeenLane;
-  /** What is wrong with our settings file. */
+  /** What is wrong with our settings. */
   readonly notice?: string;
 }
 
 /** Finds out what would be done with a call, and why. */
-export async function answerFor(
-  argv: readonly string[],
-  given: Given,
-  system: System,
-): Promise<Answer> {
-  const told = await askLauncher(argv, given, system);
-  if (told.socket) return { told, reason: "-O controls the shared connection" };
-  const word = told.kind === "direct" ? told.why : told.place.replace(/^\/.*/s, "open");
+export async function answerFor(argv: readonly string[], here: Here): Promise<Answer> {
+  const { given, system } = here;
+  const told = await askLauncher(argv, here);
+  const isDirect = told.kind === "direct";
+  const word = told.socket ? "control" : isDirect ? told.why : told.place.replace(/^\/.*/s, "open");
   const [known, ofWord] = REASONS[word] ?? [];
-  if (known && told.kind === "direct") return { told, reason: known, remedy: ofWord };
+  if (isDirect && known) return { told, reason: known, remedy: ofWord };
   const decision = await decide(argv, given, system);
   const notice = decision.notice?.fault;
-  if (told.kind === "direct") {
-    const fresh = { reason: learnedOf(told.home ?? "", system), remedy: freshCommand(argv) };
-    const { reason, remedy } = decision.kind === "direct" ? decision : fresh;
-    return {
-      told,
-      reason: reason ?? NO_MODES,
-      remedy: reason && remedy,
-      notice,
-    };
+  if (decision.kind === "direct") {
+    return { told, reason: known ?? decision.reason, remedy: ofWord ?? decision.remedy, notice };
   }
-  const shared = decision.kind === "share" ? decision : undefined;
-  const endsAtOnce = shared?.record.linger === 0 && shared.record.forwards;
-  const lanes = await seeLanes(given, system);
-  const lane = lanes.find(({ socket }) => socket === `${told.place}.sock`);
-  const remedy = ofWord ?? (endsAtOnce ? LINGER : undefined);
-  return { told, reason: known ?? word, remedy, shared, lane, notice };
+  if (isDirect) {
+    const learned = learnedOf(told.home ?? "", system);
+    const remedy = learned && commandLine(["sshs", "--fresh", ...argv]);
+    return { told, reason: learned ?? NO_MODES, remedy, notice };
+  }
+  const lane = (await seeLanes(here)).find(({ socket }) => socket === `${told.place}.sock`);
+  const remedy = ofWord ??
+    (decision.record.linger === 0 && decision.record.forwards ? LINGER : undefined);
+  return { told, reason: known ?? word, remedy, shared: decision, lane, notice };
 }
 
 /** Why the launcher does what it would do, by its word for it, and what to do about that. */
 const REASONS: Readonly<Record<string, readonly [reason: string, remedy?: string]>> = {
+  control: ["-O controls the shared connection"],
   off: ["SSHS=off", "unset SSHS"],
   inside: ["the call would run inside another call of sshs (SSHS_INSIDE is set)"],
   apart: [
@@ -140,58 +121,53 @@ function commandOf(argv: readonly string[], { told }: Answer, ssh: string): stri
   return [ssh, "-S", `${lane}.sock`, "-o", "ControlMaster=no", ...argv];
 }
 
-/** Prints what would be done with a call. Returns the exit status. */
-export async function why(
-  argv: readonly string[],
-  json: boolean,
-  given: Given,
-  system: System,
-): Promise<number> {
-  if (given.ssh === "") {
-    say(words.noSsh());
-    return 1;
-  }
-  const answer = await answerFor(argv, given, system);
-  const command = commandOf(argv, answer, given.ssh);
-  if (json) printJson(answerJson(answer, command));
-  else print(...answerLines(answer, command));
-  return 0;
-}
-
-function answerJson({ told, shared, lane, ...answer }: Answer, command: readonly string[]) {
-  return {
+/** Prints what would be done with a call. */
+export async function why({ argv, options }: Words, here: Here): Promise<void> {
+  // Any arguments, even without a destination: the answer then says so.
+  if (argv.length === 0) throw new WrongUse("--why takes the arguments of an ssh call");
+  const { ssh } = here.given;
+  if (ssh === "") throw new Complaint(messages.noSsh().fault, messages.noSsh().hint);
+  const answer = await answerFor(argv, here);
+  const { told, shared, lane = null } = answer;
+  const facts = {
     decision: told.kind,
     reason: answer.reason,
     remedy: answer.remedy ?? null,
-    command,
+    command: commandOf(argv, answer, ssh),
     destination: shared?.call.destination ?? null,
     resolved: shared?.record.resolved ?? null,
     identity: shared && told.home ? basename(told.home) : null,
-    lane: lane ?? null,
+    lane,
     launcher: told.plan !== "none" && told.plan !== "soon",
     void: told.void ?? null,
     linger: shared?.record.linger ?? null,
     jumpHost: shared?.jump ? "shared" : null,
     notice: answer.notice ?? null,
   };
+  if ("json" in options) return printJson(facts);
+  const rows = {
+    [told.kind === "share" ? "shares" : "direct"]: facts.reason,
+    hint: facts.remedy,
+    resolved: facts.resolved,
+    identity: facts.identity,
+    connection: lane && laneFacts(lane),
+    "jump host": facts.jumpHost,
+    linger: shared && lingerFacts(shared.record.linger),
+    plan: planFacts(told),
+    settings: facts.notice,
+    command: commandLine(facts.command),
+  };
+  const known = Object.entries(rows).flatMap(([name, fact]) => fact ? [[name, fact]] : []);
+  print(...table(known, (padded, _, column) => column === 0 ? colour(padded, "bold") : padded));
 }
 
-function answerLines({ told, shared, lane, ...answer }: Answer, command: readonly string[]) {
-  const rows = [[told.kind === "share" ? "shares" : "direct", answer.reason]];
-  if (answer.remedy) rows.push(["hint", answer.remedy]);
-  if (shared) {
-    rows.push(["resolved", shared.record.resolved], ["identity", basename(told.home ?? "")]);
-    if (lane) rows.push(["connection", laneFacts(lane)]);
-    if (shared.jump) rows.push(["jump host", "shared"]);
-    rows.push(["linger", lingerFacts(shared.record.linger)]);
-  }
-  rows.push(["plan", planFacts(told)]);
-  if (answer.notice) rows.push(["settings", answer.notice]);
-  rows.push(["command", commandLine(command)]);
-  return table(
-    rows.map((row) => row.map((text) => cell(text))),
-    (padded, _, column) => column === 0 ? colour(padded, "bold") : padded,
-  );
+/** Prints the path of the control socket of the connection that a call would use; opens none. */
+export async function socket(words: Words, here: Here): Promise<void> {
+  const argv = takeHost(words);
+  const { told, lane, reason, remedy } = await answerFor(argv, here);
+  if (told.kind === "direct") throw new Complaint(`not shared: ${reason}`, remedy);
+  if (!lane) throw new Complaint("no connection is open", commandLine(["sshs", "--warm", ...argv]));
+  print(lane.socket);
 }
 
 function laneFacts({ lane, state, pid, sessions, maxSessions }: SeenLane): string {
@@ -216,7 +192,7 @@ const CHANGES: Readonly<Record<string, string>> = {
 };
 
 /** Says whether the call starts Deno, and what has changed if it does although it had a plan. */
-export function planFacts({ plan, void: changed }: Pick<Told, "plan" | "void">): string {
+function planFacts({ plan, void: changed }: Pick<Told, "plan" | "void">): string {
   if (plan === "needless") return "plain ssh, at once";
   if (plan === "held") return "known command line: the call needs no Deno";
   const name = changed?.trim();

@@ -15,6 +15,13 @@ export function openScene(options: SceneOptions = {}): Promise<Scene> {
   return Scene.open({ ...options, env: { SSHS_LINGER: "10m", SSHS_LOOK: "2", ...options.env } });
 }
 
+/** Writes our settings file. */
+export async function writeSettings({ sandbox }: Scene, settings: unknown): Promise<void> {
+  const dir = `${sandbox.home}/.config/sshs`;
+  await Deno.mkdir(dir, { recursive: true });
+  await Deno.writeTextFile(`${dir}/config.json`, JSON.stringify(settings));
+}
+
 /** Runs a command of ours. */
 export function sshs(
   scene: Scene,
