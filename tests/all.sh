@@ -10,8 +10,8 @@ run() {
 }
 
 first=''
-for name in dead_link sleeper faults_death faults_state linger faults waiting questions jump interrupts \
-  never_worse sleeper_size idle forwards launcher_turns; do
+for name in dead_link sleeper faults_death faults_state burst rows linger faults waiting questions jump interrupts \
+  never_worse sleeper_size forwards launcher_turns; do
   first="$first tests/${name}_test.ts"
 done
 # shellcheck disable=SC2086 # several words
