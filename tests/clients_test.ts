@@ -177,9 +177,12 @@ nested
 INNER
 END`);
   assert.equal(heredoc.stdout, "one two\nnested\n");
-  // Without -n the session reads the lines that were meant for the loop, as with any ssh.
+  // Without -n the session reads the lines that were meant for the loop, as with any ssh: at its start, which
+  // a busy machine may delay.
   const loop = (flag: string) =>
-    client.sh(`printf 'a\\nb\\nc\\n' | while read -r x; do ${ssh} ${flag} host "echo $x"; done`);
+    client.sh(
+      `printf 'a\\nb\\nc\\n' | while read -r x; do ${ssh} ${flag} host "echo $x; sleep 0.5"; done`,
+    );
   assert.equal((await loop("-n")).stdout, "a\nb\nc\n");
   assert.equal((await loop("")).stdout, "a\n");
   const many = await client.sh(`seq 40 | xargs -P 20 -I{} ${ssh} host 'echo {}' | sort -n`);

@@ -108,7 +108,10 @@ Deno.test("24: a server that allows one session per connection is remembered", a
   await stock.run(short);
   await eventually("the stock pair's session is cut off", () => !isAlive(cut.pid));
 
-  for (let i = 0; i < 2; i++) {
+  const why = () => scene.run(["sshs", "--why", "-F", scene.config, "host"]);
+  const learned = /^direct .*its server allows one session per connection/m;
+  // Two in a row that end with their session are enough, unless a busy machine sees the end late.
+  for (let i = 0; i < 8 && !learned.test((await why()).stdout); i++) {
     assertQuiet(await scene.ssh(short), "");
     await eventually("the lane is gone", () => scene.lanes().length === 0);
   }
@@ -116,8 +119,7 @@ Deno.test("24: a server that allows one session per connection is remembered", a
   assertQuiet(await scene.ssh(short), "");
   await session.finish();
   assert.deepEqual(scene.sandbox.masters(), []);
-  const why = await scene.run(["sshs", "--why", "-F", scene.config, "host"]);
-  assert.match(why.stdout, /^direct .*its server allows one session per connection/m);
+  assert.match((await why()).stdout, learned);
 });
 
 Deno.test("26: a slow Match exec runs no more often than necessary", async () => {

@@ -35,6 +35,11 @@ export async function clearUnused(stateDir: string, system: ClearSystem): Promis
     const last = Math.max(info?.mtime?.getTime() ?? 0, info?.atime?.getTime() ?? 0);
     if (system.now() - last > PLAN_UNUSED) removePath(path);
   }
+  // The pipes of calls that were killed while they waited.
+  for (const name of namesIn(`${stateDir}/waiting`)) {
+    const pid = Number(/\.(\d+)$/.exec(name)?.[1]);
+    if (pid > 0 && !system.isAlive(pid)) removePath(`${stateDir}/waiting/${name}`);
+  }
 }
 
 /** Whether a call is logging in. */
