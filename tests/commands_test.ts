@@ -1,4 +1,4 @@
-/** --list, --stop and what all commands have in common, against a real sshd. */
+/** --list, --list --watch, --stop and what all commands have in common, against a real sshd. */
 import assert from "node:assert/strict";
 import { assertEnded, DEADLINE, expect, listed, openScene, sshs } from "./support/commands.ts";
 import { eventually, pause } from "./support/eventually.ts";
@@ -205,18 +205,7 @@ Deno.test("--stop --now ends a master that is stopped", async () => {
   assert.equal(isAlive(pid), false);
 });
 
-Deno.test("--list says why a state directory is not looked at", async () => {
-  await using scene = await openScene();
-  const { stateDir } = scene.sandbox;
-  await Deno.mkdir(stateDir, { mode: 0o755 });
-  expect(await sshs(scene, ["--list"]), {
-    code: 1,
-    stdout: "",
-    stderr: `sshs: ${stateDir} can be used by others\nsshs: hint: chmod 700 ${stateDir}\n`,
-  });
-});
-
-Deno.test("--help and --version are on stdout, wrong use exits 2, and a destination is no command", async () => {
+Deno.test("--help and --version are on stdout, failures on stderr, and a destination is no command", async () => {
   await using scene = await openScene();
   const help = await sshs(scene, ["--help"]);
   assert.deepEqual([help.code, help.stderr], [0, ""]);
@@ -227,6 +216,13 @@ Deno.test("--help and --version are on stdout, wrong use exits 2, and a destinat
     code: 2,
     stdout: "",
     stderr: "sshs: unknown command --lst\nsshs: hint: did you mean --list?\n",
+  });
+  const { stateDir } = scene.sandbox;
+  await Deno.chmod(stateDir, 0o755);
+  expect(await sshs(scene, ["--list"]), {
+    code: 1,
+    stdout: "",
+    stderr: `sshs: ${stateDir} can be used by others\nsshs: hint: chmod 700 ${stateDir}\n`,
   });
   await scene.sandbox.fakeSsh("exit 7");
   // `ssh --list` is for ssh to refuse.

@@ -58,7 +58,7 @@ Deno.test("a command of --with under nohup outlives SIGHUP", async () => {
   await assertNothingLeft(scene);
 });
 
-Deno.test("--with logs in to the hosts, and the command's calls share the logins", async () => {
+Deno.test("--with logs in to the hosts, and the command's calls share the logins; without a login nothing runs", async () => {
   await using scene = await Scene.open(LINGERING);
   const { code, stdout, stderr } = await scene.sshs([
     ...["--with", "-F", scene.config, "host", "--"],
@@ -68,6 +68,14 @@ Deno.test("--with logs in to the hosts, and the command's calls share the logins
   assert.match(dir, /\/sshs-job-[0-9a-f]{1,16}$/);
   assert.deepEqual([lines, code, stderr], [["input", "one", "two", ""], 3, ""]);
   assert.equal(scene.logins(), 1);
+  await assertNothingLeft(scene);
+
+  const failed = await scene.sshs([
+    ...["--with", "-F", scene.config, "-o", "BatchMode=yes"],
+    ...["host", "localhost", "--", "echo", "never"],
+  ]);
+  assert.deepEqual([failed.code, failed.stdout], [255, ""]);
+  assert.match(failed.stderr, /^sshs: localhost: .*Connection refused/);
   await assertNothingLeft(scene);
 });
 
@@ -92,24 +100,15 @@ Deno.test("--with without hosts shares what the job opens, but with nobody else"
 Deno.test("--with of an installed sshs finds the installed launchers", async () => {
   await using sandbox = await Sandbox.create();
   await install(sandbox);
-  const { stdout } = await sandbox.run([
-    "sshs",
-    "--with",
-    "--",
-    "sh",
-    "-c",
-    "command -v ssh; command -v scp",
-  ], {
-    env: {
-      PATH: sandbox.env.PATH.replace(`${sandbox.dir}/prefix/bin:`, "") +
-        `:${sandbox.dir}/prefix/bin`,
-    },
-  });
-  const bin = `${sandbox.dir}/prefix/lib/sshs/bin`;
+  const prefix = `${sandbox.dir}/prefix`;
+  const PATH = `${sandbox.env.PATH.replace(`${prefix}/bin:`, "")}:${prefix}/bin`;
+  const words = ["sshs", "--with", "--", "sh", "-c", "command -v ssh; command -v scp"];
+  const { stdout } = await sandbox.run(words, { env: { PATH } });
+  const bin = `${prefix}/lib/sshs/bin`;
   assert.equal(stdout, `${bin}/ssh\n${bin}/scp\n`);
 });
 
-Deno.test("--with ends as the command does", async () => {
+Deno.test("--with ends as the command does, and a signal to it is the command's", async () => {
   await using scene = await Scene.open(LINGERING);
   for (const name of ["SIGTERM", "SIGINT", "SIGHUP", "SIGKILL"] as const) {
     const { signal } = await scene.sshs(["--with", "--", "sh", "-c", `kill -${name.slice(3)} $$`]);
@@ -118,11 +117,6 @@ Deno.test("--with ends as the command does", async () => {
   const missing = await scene.sshs(["--with", "--", "no-such-program"]);
   assert.deepEqual([missing.code, missing.stdout], [127, ""]);
   assert.match(missing.stderr, /^sshs: cannot run no-such-program: /);
-  await assertNothingLeft(scene);
-});
-
-Deno.test("--with passes on the signal that ends it, and waits for the command", async () => {
-  await using scene = await Scene.open(LINGERING);
   const text = "trap 'echo caught; exit 7' TERM; echo up; while :; do sleep 0.1; done";
   const child = scene.sandbox.spawn(["sshs", "--with", "--", "sh", "-c", text]);
   const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
@@ -135,25 +129,11 @@ Deno.test("--with passes on the signal that ends it, and waits for the command",
 
 Deno.test("--with cuts off what the job left in the background", async () => {
   await using scene = await Scene.open(LINGERING);
-  const job = script(
-    scene,
-    "CALL sleep 1000 >/dev/null 2>&1 & CALL true; until SESSIONS; do sleep 0.1; done"
-      .replace("SESSIONS", SESSIONS),
-  );
+  const left = "CALL sleep 1000 >/dev/null 2>&1 & CALL true";
+  const job = script(scene, `${left}; until ${SESSIONS}; do sleep 0.1; done`);
   const { code } = await scene.sshs(["--with", "--", ...job]);
   assert.equal(code, 0);
   await eventually("the session ends", () => scene.processes().length === 0);
-  await assertNothingLeft(scene);
-});
-
-Deno.test("--with runs nothing if a login fails, and says why", async () => {
-  await using scene = await Scene.open(LINGERING);
-  const { code, stdout, stderr } = await scene.sshs([
-    ...["--with", "-F", scene.config, "-o", "BatchMode=yes"],
-    ...["host", "localhost", "--", "echo", "never"],
-  ]);
-  assert.deepEqual([code, stdout], [255, ""]);
-  assert.match(stderr, /^sshs: localhost: .*Connection refused/);
   await assertNothingLeft(scene);
 });
 
@@ -212,15 +192,7 @@ Deno.test({
         config: ["Match originalhost other", "Compression yes", "Match all"],
       },
     });
-    const words = [
-      "sshs",
-      "--with",
-      "-F",
-      scene.config,
-      "host",
-      "other",
-      "--",
-    ];
+    const words = ["sshs", "--with", "-F", scene.config, "host", "other", "--"];
     const job = "trap 'echo caught; exit 5' INT; CALL 'echo up'; sleep 1000 & wait";
     await using pty = await scene.pty([...words, ...script(scene, job)]);
     for (let i = 0; i < 2; i++) {
