@@ -15,7 +15,7 @@ for name in dead_link sleeper faults_death faults_state burst rows linger faults
   first="$first tests/${name}_test.ts"
 done
 # shellcheck disable=SC2086 # several words
-DENO_JOBS=${DENO_JOBS:-6} run --parallel --ignore=tests/storm_test.ts $first tests && run tests/storm_test.ts || status=$?
+DENO_JOBS=${DENO_JOBS:-4} run --parallel --ignore=tests/storm_test.ts $first tests && run tests/storm_test.ts || status=$?
 # The account of the run goes with it.
 sh deno.sh run --quiet --allow-all tests/support/account.ts
 exit "${status:-0}"
