@@ -4,7 +4,8 @@
  */
 import assert from "node:assert/strict";
 import { canMakeAccounts } from "./support/account.ts";
-import { signal } from "./support/processes.ts";
+import { eventually } from "./support/eventually.ts";
+import { isStopped, signal } from "./support/processes.ts";
 import type { Pty } from "./support/pty.ts";
 import { lockKey, PASSPHRASE } from "./support/questions.ts";
 import type { Scene, SceneOptions } from "./support/scene.ts";
@@ -110,6 +111,8 @@ for (const [where, { options, prepare, reached, goOn, ignore }] of Object.entrie
             pty.write("\x1a");
             await pty.waitFor("Stopped");
             await pty.waitFor("$ ");
+            // ssh, which is stopped last, still discards what is typed before.
+            await eventually("all of the job is stopped", () => isStopped(pty.pid));
             pty.write("fg\r");
             await pty.waitFor("fg\r\n");
             // ssh asks again; a connection continues where it was.

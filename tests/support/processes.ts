@@ -84,6 +84,12 @@ function pids(): number[] {
   return [...Deno.readDirSync("/proc")].map(({ name }) => Number(name)).filter((pid) => pid > 0);
 }
 
+/** Whether all that a shell has started and not ended is stopped. */
+export function isStopped(shell: number): boolean {
+  const jobs = descendants(shell).filter((pid) => readStat(pid)?.sid === readStat(shell)?.sid);
+  return jobs.every((pid) => (readStat(pid)?.state ?? "T") === "T");
+}
+
 /** proc(5): pid (comm) state ppid pgrp session ...; comm may itself hold blanks and brackets. */
 function readStat(pid: number) {
   const text = readProc(pid, "stat");
