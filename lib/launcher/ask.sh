@@ -135,18 +135,13 @@ sshs_wake() {
     rm -f "$sshs_file"
     sshs_create "$sshs_file" "$$" || return 0
   fi
-  # By a process that ends at once: the ssh that this one becomes has no child, as plain ssh has none.
-  (
-    sshs_sleep_first </dev/null >/dev/null 2>&1 &
-    sshs_read_birth "$!"
-    echo "$! $sshs_born" >"$sshs_file"
-  ) || rm -f "$sshs_file"
+  sshs_spawn "$sshs_file" sshs_sleep_first || rm -f "$sshs_file"
 } 2>/dev/null
 
 sshs_sleep_first() {
   trap - EXIT
   trap '' HUP INT QUIT
-  exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+  sshs_close
   cd /
   umask 077
   # sh cannot name what the caller has open above 9: bash closes it, else the sleeper does, and at once.
@@ -167,6 +162,19 @@ sshs_sleep_first() {
 }
 
 # ---- small things ----------------------------------------------------------------------------------------
+
+# Runs the function $2 in a process of its own, which it writes to the file $1. By a process that ends at once: the
+# ssh that this one becomes has no child, as plain ssh has none.
+sshs_spawn() (
+  "$2" </dev/null >/dev/null 2>&1 &
+  sshs_read_birth "$!"
+  echo "$! $sshs_born" >"$1"
+)
+
+# Closes what the caller has open above stderr, as far as sh can name it.
+sshs_close() {
+  exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+}
 
 # Sets sshs_born to the birth of the process $1, "" if the system does not say.
 sshs_read_birth() {

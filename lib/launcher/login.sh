@@ -86,7 +86,7 @@ sshs_prepare() {
   true >"$sshs_lane.leases/$sshs_lease"
   if [ -n "$sshs_agent" ] && [ -n "$sshs_lister" ]; then
     (
-      exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+      sshs_close
       umask 077
       export SSH_AUTH_SOCK="$sshs_agent"
       exec "$sshs_lister" -L </dev/null >"$sshs_lane.agent"

@@ -36,7 +36,8 @@ sshs_queue() {
 # Ends $1 seconds from now, or with this call, and holds nothing of the caller's.
 sshs_timer_for() {
   trap - EXIT HUP INT TERM
-  exec </dev/null 2>/dev/null 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+  exec </dev/null 2>/dev/null
+  sshs_close
   [ ! -x "${sshs_setpriv:-/usr/bin/setpriv}" ] ||
     exec "${sshs_setpriv:-/usr/bin/setpriv}" --pdeathsig TERM sleep "$1"
   exec sleep "$1"
@@ -100,18 +101,14 @@ sshs_keep_ticking() {
   ! sshs_has_high || return
   [ -z "$sshs_pid" ] || rm -f "$sshs_file"
   sshs_create "$sshs_file" "$$" || return 0
-  ( # as in sshs_wake()
-    sshs_tick </dev/null >/dev/null 2>&1 &
-    sshs_read_birth "$!"
-    echo "$! $sshs_born" >"$sshs_file"
-  )
+  sshs_spawn "$sshs_file" sshs_tick
 }
 
 # Wakes all who wait once a second, as long as any does, and removes the pipes of those that were killed.
 sshs_tick() {
   trap - EXIT
   trap '' HUP INT QUIT TERM
-  exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
+  sshs_close
   cd "$sshs_dir/waiting" || exit
   while :; do
     sleep 1 || exit
