@@ -38,10 +38,10 @@ export async function controlSocket(
 ): Promise<string | undefined> {
   const args = parseSshArgs(argv);
   if (args.kind !== "call") return undefined;
+  const command = args.options.find(({ letter }) => letter === "O")?.value;
+  if (command === undefined || !COMMANDS.includes(command)) return undefined;
   const settings = settingsFor(hostOf(args.destination), readSettingsFile(system), system);
   const call = putMasterAside(args, settings);
-  const command = call.options.find(({ letter }) => letter === "O")?.value;
-  if (command === undefined || !COMMANDS.includes(command)) return undefined;
   if (call.options.some(namesSocket)) return undefined;
   const session = withoutOptions(call, ({ letter }) => OF_REQUEST.includes(letter));
   const decision = await decide(session, given, system);

@@ -9,7 +9,7 @@ export type UnixConnection = ReturnType<typeof wrap>;
 export class NoConnection extends Error {
   override name = "NoConnection";
 
-  constructor(readonly why: "absent" | "refused", cause: Error) {
+  constructor(cause: Error) {
     super(cause.message, { cause });
   }
 }
@@ -29,8 +29,8 @@ export async function connectUnix(
     try {
       return wrap(await Deno.connect({ transport: "unix", path }));
     } catch (error) {
-      if (error instanceof Deno.errors.ConnectionRefused) throw new NoConnection("refused", error);
-      if (isAbsence(error)) throw new NoConnection("absent", error as Error);
+      const isAbsent = error instanceof Deno.errors.ConnectionRefused || isAbsence(error);
+      if (isAbsent) throw new NoConnection(error as Error);
       // EAGAIN: the queue is full (unix(7)). A master's holds 64 clients (mux.c), which a burst can fill.
       if (!(error instanceof Deno.errors.WouldBlock) || performance.now() >= until) throw error;
     }
