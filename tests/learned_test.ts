@@ -89,8 +89,7 @@ Deno.test("a server whose second session ends the first gets one session a conne
     Deno.chmodSync(dir, 0o777);
     await using stage = await SleeperStage.create({ config: [endsWithSecond(dir)] });
     const lane = await stage.open({ lease: null });
-    stage.wake();
-    await stage.held(lane);
+    await stage.hold(lane);
     const first = stage.sandbox.run(stage.argv(lane, "echo up; sleep 30"));
     await eventually("it is on it", () => stage.sshd.sessions() === 1, PATIENCE);
     await pause(300);
@@ -106,8 +105,7 @@ Deno.test("a server that bears two sessions at once is not blamed for a lost con
   const lane = await stage.open({ lease: null });
   await using one = await stage.openSession(lane);
   const two = stage.sandbox.run(stage.argv(lane, "sleep 30"));
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   await eventually("it is noted", () => exists(`${stage.dir}/several`), PATIENCE);
   const three = stage.sandbox.run(stage.argv(lane, "sleep 30"));
   await eventually("it is on it", () => stage.sshd.sessions() === 3, PATIENCE);
@@ -120,8 +118,7 @@ Deno.test("a server that bears two sessions at once is not blamed for a lost con
 Deno.test("MaxSessions is learned from the session that the server refuses", async () => {
   await using stage = await SleeperStage.create({ config: ["MaxSessions 2"] });
   const lane = await stage.open({ lease: null });
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   const calls = [];
   for (let i = 1; i <= 3; i++) {
     calls.push(stage.sandbox.run(stage.argv(lane, "sleep 3")));

@@ -59,8 +59,7 @@ Deno.test("verdictOn ends a master only if no session is open, or nothing can co
 Deno.test("with an open session a lane is asked every 5 s, and its mark lasts 8 s; idle 15 and 20", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   const left = () => ((statOf(lane.verified)?.mtime?.getTime() ?? 0) - Date.now()) / 1000;
   await eventually("the idle lane's mark", () => left() > 18 && left() <= 20, PATIENCE);
   const session = await stage.openSession(lane);
@@ -81,8 +80,7 @@ Deno.test("a call gets out of a lane whose local address is gone, though a sessi
   const open = stage.sandbox.spawn(stage.argv(lane, "echo up; cat"));
   const reader = open.stdout.getReader();
   await reader.read();
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   const master = readMaster(lane)!.pid;
   stage.relay.cutOpen();
   stage.addresses.shift();
@@ -104,8 +102,7 @@ Deno.test("a lane is retired when its certificate expires, or it has its age, wh
     const lane = await stage.open({ lease: null, ...end });
     Deno.writeTextFileSync(lane.keep, "forever\n");
     await using session = await stage.openSession(lane);
-    stage.wake();
-    await stage.held(lane);
+    await stage.hold(lane);
     assert.equal(isOpen(lane), true);
     stage.offset = 61_000;
     await eventually("it is retired", () => !isOpen(lane), PATIENCE);
@@ -117,8 +114,7 @@ Deno.test("a lane is retired when its certificate expires, or it has its age, wh
 Deno.test("the socket of a retired lane stays while an `ssh -O` is about to use it", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   Deno.writeTextFileSync(`${lane.leases}/${Deno.pid}.via`, "");
   await Deno.rename(lane.leases, lane.retired);
   Deno.writeTextFileSync(`${stage.sandbox.stateDir}/used`, "");

@@ -19,8 +19,7 @@ Deno.test("only one of the sleepers started at once stays; a newer version takes
   await using stage = await SleeperStage.create();
   const lane = await stage.open();
   const file = `${stage.sandbox.stateDir}/sleeper`;
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   const given = { stateDir: stage.sandbox.stateDir, spaces: "" };
   const rival = () => new Sleeper(given, stage.system).run();
   assert.deepEqual(await Promise.all([rival(), rival()]), [0, 0]);

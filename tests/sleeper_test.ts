@@ -21,8 +21,7 @@ async function looks(stage: SleeperStage, count: number): Promise<void> {
 Deno.test("Sleeper takes a lane: it records the master and renews the mark", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open();
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   const [master] = stage.sandbox.masters();
   assert.equal(readMaster(lane)?.pid, master.pid);
   assert.ok(readMaster(lane)?.birth);
@@ -40,8 +39,7 @@ for (const [what, happen] of Object.entries(DOUBTS)) {
   Deno.test(`Sleeper withdraws the marks before it asks when ${what}`, async () => {
     await using stage = await SleeperStage.create();
     const lane = await stage.open({ lease: null });
-    stage.wake();
-    await stage.held(lane);
+    await stage.hold(lane);
     stage.relay.cut();
     happen(stage);
     await eventually("the mark is withdrawn", () => !exists(lane.verified), PATIENCE);
@@ -82,8 +80,7 @@ Deno.test("Sleeper closes an idle lane at most a look and 2 s after its linger, 
   stage.look = "1";
   const lane = await stage.open({ lease: null, linger: 60 });
   const [master] = stage.sandbox.masters();
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   await stage.call(lane, "true");
   await looks(stage, 2); // By then the call counts as gone.
   assert.equal(isOpen(lane), true);
@@ -105,8 +102,7 @@ Deno.test("Sleeper closes an idle lane at most a look and 2 s after its linger, 
 Deno.test("Sleeper keeps a lane past its linger while a session is on it, or --hold keeps it", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: Deno.pid, linger: 0 });
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   Deno.writeTextFileSync(lane.keep, "forever\n");
   Deno.removeSync(`${lane.leases}/${Deno.pid}`);
   await looks(stage, 5);
@@ -121,8 +117,7 @@ Deno.test("Sleeper removes a lane whose master is gone, and a retired one that i
   const lane = await stage.open({ lease: null });
   const retired = await stage.open({ name: "2", lease: null });
   retire(retired);
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   for (const { pid } of stage.sandbox.masters()) Deno.kill(pid, "SIGKILL");
   await eventually(
     "both are gone",
@@ -143,8 +138,7 @@ for (const cut of [0, 20, 40, 60]) {
       stage.look = "1";
       stage.relay.delayMs = 30; // So that a session takes 60 ms to open.
       const lane = await stage.open({ lease: null });
-      stage.wake();
-      await stage.held(lane);
+      await stage.hold(lane);
       const [master] = stage.sandbox.masters();
       const started = performance.now();
       if (cut === 0) stage.relay.cutOpen();
@@ -182,8 +176,7 @@ Deno.test("Sleeper never ends a lane with an open session: a late answer counts,
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });
   await using session = await stage.openSession(lane);
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   const known = roundTripOf(lane)!;
   stage.relay.cut();
   // This new call waits, as the open session may be a large upload.
@@ -203,8 +196,7 @@ Deno.test("Sleeper retires a lane whose server is silent for a minute, and its s
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });
   await using session = await stage.openSession(lane);
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   stage.relay.cut();
   stage.ahead += 20_000;
   await eventually("there is no answer", () => /no answer/.test(stage.log()), PATIENCE);
@@ -219,8 +211,7 @@ Deno.test("Sleeper retires a lane whose server is silent for a minute, and its s
 Deno.test("Sleeper keeps an idle lane through a gap in its link", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   stage.relay.cut();
   stage.ahead += 20_000;
   await eventually("the mark is withdrawn", () => !exists(lane.verified), PATIENCE);
@@ -253,8 +244,7 @@ Deno.test("Sleeper does not take a lane of another pid namespace, or stay for it
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });
   const theirs = await stage.open({ name: "2", lease: await deadPid(), pids: "pid:[1]" });
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   assert.equal(exists(theirs.master), false);
   assert.equal([...Deno.readDirSync(theirs.leases)].length, 1);
   Deno.kill(readMaster(lane)!.pid, "SIGTERM");
@@ -264,8 +254,7 @@ Deno.test("Sleeper does not take a lane of another pid namespace, or stay for it
 Deno.test("Sleeper retires a lane as soon as its agent has other keys", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ agent: "/an/agent" });
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   assert.equal(Deno.readTextFileSync(lane.agent), "ssh-key AAAAAAAAAAAAAAAA\n");
   const asked = stage.asked;
   await eventually("it asks on", () => stage.asked > asked + 3, PATIENCE);
@@ -278,8 +267,7 @@ Deno.test("Sleeper asks another agent than OpenSSH's once a call, and no more on
   await using stage = await SleeperStage.create();
   stage.isOwnAgent = false;
   const lane = await stage.open({ agent: "/an/agent" });
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   await looks(stage, 5);
   const before = stage.asked;
   assert.ok(before <= 2, `${before} times for one login and one call`);
@@ -303,8 +291,7 @@ Deno.test("Sleeper makes an identity direct for a day if its server twice ends t
   const early = `${stage.dir}/ended-early`;
   for (const name of ["1", "2"]) {
     const lane = await stage.open({ name, lease: null });
-    stage.wake();
-    await stage.held(lane);
+    await stage.hold(lane);
     assert.equal(directOf(stage.dir, Date.now()), undefined);
     assert.equal((await stage.call(lane, "echo hello")).stdout, "hello\n");
     await eventually("the lane is gone", () => !exists(lane.record), PATIENCE);
@@ -322,8 +309,7 @@ Deno.test("Sleeper does not blame the server for a connection that outlives its 
   const early = `${stage.dir}/ended-early`;
   noteEarlyEnd(stage.dir, Date.now());
   const lane = await stage.open({ lease: null });
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   await stage.call(lane, "true");
   stage.ahead += 20_000;
   await eventually("it is forgotten", () => !exists(early), PATIENCE);

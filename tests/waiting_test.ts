@@ -82,8 +82,7 @@ Deno.test("calls get places in the order in which they came, as sessions end", a
   const calls: Call[] = [];
   for (let i = 0; i < 4; i++) calls.push(stack.use(await call(stage)));
   Deno.writeTextFileSync(`${stage.dir}/starter.2`, `${Deno.pid}\n`); // Somebody logs in.
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   await pause(300);
   assert.deepEqual(calls.map(({ word }) => word), ["", "", "", ""]);
   for (const [i, waiter] of calls.entries()) {
@@ -103,8 +102,7 @@ Deno.test("calls get places in the order in which they came, as sessions end", a
 Deno.test("one call logs in if all lanes are full and no place becomes free", async () => {
   await using stage = await SleeperStage.create();
   const [lane, sessions] = await fullLane(stage);
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   const starter = `${stage.dir}/starter.2`;
   await using first = await call(stage, `${LEAVE}; echo ${Deno.pid} >${starter}`);
   await using second = await call(stage);
@@ -151,8 +149,7 @@ Deno.test("a starter's pid that another process has now is no login", async () =
 Deno.test("a lane in doubt is asked for a call that waits: answered, the call gets a place", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   await pause(200);
   Deno.removeSync(lane.verified);
   await using waiter = await call(stage);
@@ -165,8 +162,7 @@ Deno.test("a lane in doubt is asked for a call that waits: silent, it is retired
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });
   await using session = await stage.openSession(lane);
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   stage.relay.cut();
   Deno.removeSync(lane.verified);
   const start = performance.now();
@@ -217,8 +213,7 @@ Deno.test("no more calls are woken than the server bears sessions", async () => 
   noteRefusal(stage.dir, 2, Date.now());
   const sessions = [1, 2].map(() => new Deno.Command("sleep", { args: ["100"] }).spawn());
   for (const { pid } of sessions) stage.lease(lane, pid);
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   await using waiter = await call(stage);
   assert.equal(await waiter.woken, "login", "two is full");
   await end(sessions);
@@ -227,7 +222,6 @@ Deno.test("no more calls are woken than the server bears sessions", async () => 
 Deno.test("the next lane's leases are made in advance", async () => {
   await using stage = await SleeperStage.create();
   const lane = await stage.open({ lease: null });
-  stage.wake();
-  await stage.held(lane);
+  await stage.hold(lane);
   assert.equal(Deno.statSync(`${stage.dir}/2.leases`).mode! & 0o777, 0o700);
 });

@@ -70,6 +70,12 @@ export class SleeperStage extends Lanes {
     await eventually("the far end has answered", () => roundTripOf(lane), PATIENCE);
   }
 
+  /** Wakes the sleeper, and waits until it holds a lane and the server has answered. */
+  async hold(lane: Lane): Promise<void> {
+    this.wake();
+    await this.held(lane);
+  }
+
   override async [Symbol.asyncDispose](): Promise<void> {
     const { stateDir } = this.sandbox;
     if (exists(stateDir)) {
