@@ -1,7 +1,7 @@
 /** The state directory is full, read-only, gone or strange, or the clock is set, and ssh still works. */
 import assert from "node:assert/strict";
 import { dirname } from "@std/path/posix/dirname";
-import { removePath } from "../lib/os/files.ts";
+import { isSystemError, removePath } from "../lib/os/files.ts";
 import { eventually } from "./support/eventually.ts";
 import { canMount, canUseFuse } from "./support/mounts.ts";
 import { findProgram, run } from "./support/programs.ts";
@@ -163,7 +163,8 @@ for (const [what, put] of Object.entries(FOREIGN)) {
       // A sleeper may create it again in between.
       await eventually(`${what} at ${path}`, () => replace(path, () => put(path, precious)));
       await scene.assertWorks(`${what} at ${path}`, MAYBE);
-      if (file === "") removePath(path); // A plan that holds is not made again because of it.
+      // A plan that holds is not made again because of it.
+      if (file === "") await eventually(`${path} is removed`, () => replace(path, () => {}));
     }
     await scene.assertWorks("the last call");
     assert.equal(await Deno.readTextFile(precious), "precious\n");
@@ -172,17 +173,20 @@ for (const [what, put] of Object.entries(FOREIGN)) {
 }
 
 /** Replaces a file with something else. Returns false if another process was faster. */
-async function replace(path: string, put: () => Promise<unknown>): Promise<boolean> {
-  removePath(path);
-  await Deno.mkdir(dirname(path), { recursive: true, mode: 0o700 });
+async function replace(path: string, put: () => unknown): Promise<boolean> {
   try {
+    removePath(path);
+    await Deno.mkdir(dirname(path), { recursive: true, mode: 0o700 });
     await put();
     return true;
   } catch (error) {
-    if (error instanceof Deno.errors.AlreadyExists) return false;
+    if (isSystemError(error) && FASTER.includes(error.code)) return false;
     throw error;
   }
 }
+
+/** Another process has made what we make, or something else, or puts files into what we remove. */
+const FASTER = ["EEXIST", "ENOTDIR", "ENOTEMPTY"];
 
 /** Returns the path prefix of the files of an open lane. */
 async function openLane(scene: Scene): Promise<string> {
